@@ -1,0 +1,146 @@
+"""All settings, in one place, from the environment (`RINGLOG_*`) or `ringlog.env`.
+
+The defaults are the one-machine stack on 127.0.0.1. `ringlog config show` prints what is in force
+and where each value came from.
+"""
+
+import os
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+METRICS_SERVICES = (
+    "edge", "asr", "robots-a", "robots-b", "profiles", "dispatch", "history", "analytics", "api",
+    "clickhouse", "supervisor",
+)  # fmt: skip
+"""Services in the order of their metrics ports, from `metrics_port` upwards."""
+
+
+class Settings(BaseSettings):
+    """One value per setting; ports are the base value plus `port_shift`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="RINGLOG_", env_file="ringlog.env", extra="ignore", frozen=True
+    )
+
+    home: Path = Field(Path(".ringlog"), description="Everything a run makes lies under it")
+    bind_host: str = Field("127.0.0.1", description="Address that every listening port binds to")
+    port_shift: int = Field(0, description="Added to every default port: a second stack beside")
+    tenant_id: str = Field("default", description="Tenant stamped on events that name none")
+
+    kafka: str = Field("", description="Bootstrap servers; empty: the stack's own broker")
+    registry: str = Field("", description="Registry URL with Confluent's API; empty: the stack's")
+    registry_timeout_s: float = Field(5.0, description="Longest wait for one registry answer, s")
+    clickhouse_host: str = Field("", description="ClickHouse host; empty: the embedded server")
+    clickhouse_user: str = Field("default", description="ClickHouse user")
+    clickhouse_password: SecretStr = Field(SecretStr(""), description="ClickHouse password")
+    clickhouse_database: str = Field("ringlog", description="ClickHouse database")
+
+    kafka_port: Port = 19092
+    kafka_controller_port: Port = 19093
+    registry_port: Port = 18081
+    registry_management_port: Port = 18082
+    clickhouse_native_port: Port = 19000
+    clickhouse_http_port: Port = 18123
+    api_port: Port = 18080
+    media_ws_port: Port = 18090
+    sim_port: Port = 18070
+    flink_ui_port: Port = 18083
+    rtp_port_min: Port = Field(20000, description="First RTP port, even")
+    rtp_port_max: Port = Field(20998, description="Last RTP port, even")
+    metrics_port: Port = Field(19100, description="Metrics port of the first service")
+
+    call_partitions: int = Field(8, description="Partitions of topics keyed by call or customer")
+    turn_silence_ms: int = Field(500, description="Silence that ends a customer's turn, ms")
+    asr_profile: str = Field("demo", description="Recogniser for calls that name none")
+    api_key: SecretStr | None = Field(None, description="Bearer key of the API; unset: made")
+    site_key: SecretStr | None = Field(None, description="HMAC key of opt-out hashes; unset: made")
+    log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR")
+    fsync: bool = Field(False, description="ClickHouse inserts reach the disk before they return")
+
+    def port(self, base: int) -> int:
+        """A base port moved by `port_shift`."""
+        return base + self.port_shift
+
+    @property
+    def kafka_bootstrap(self) -> str:
+        """host:port list of the broker in force."""
+        return self.kafka or f"127.0.0.1:{self.port(self.kafka_port)}"
+
+    @property
+    def registry_url(self) -> str:
+        """URL whose root path speaks Confluent's registry API."""
+        if self.registry:
+            return self.registry.rstrip("/")
+        return f"http://127.0.0.1:{self.port(self.registry_port)}/apis/ccompat/v7"
+
+    @property
+    def clickhouse_native(self) -> tuple[str, int]:
+        """(host, port) of ClickHouse's native protocol."""
+        return self.clickhouse_host or "127.0.0.1", self.port(self.clickhouse_native_port)
+
+    @property
+    def clickhouse_http(self) -> str:
+        """URL of ClickHouse's HTTP interface."""
+        host = self.clickhouse_host or "127.0.0.1"
+        return f"http://{host}:{self.port(self.clickhouse_http_port)}"
+
+    @property
+    def api_url(self) -> str:
+        """URL of the REST API."""
+        return f"http://127.0.0.1:{self.port(self.api_port)}"
+
+    @property
+    def media_ws_url(self) -> str:
+        """URL below which media WebSockets are opened."""
+        return f"ws://127.0.0.1:{self.port(self.media_ws_port)}/media"
+
+    @property
+    def sim_url(self) -> str:
+        """URL of the simulated carrier."""
+        return f"http://127.0.0.1:{self.port(self.sim_port)}"
+
+    @property
+    def rtp_ports(self) -> range:
+        """Even ports that the edge may bind for RTP."""
+        return range(self.port(self.rtp_port_min), self.port(self.rtp_port_max) + 1, 2)
+
+    def metrics_port_of(self, service: str) -> int:
+        """Metrics port of a service; raises ValueError for an unknown one."""
+        return self.port(self.metrics_port) + METRICS_SERVICES.index(service)
+
+    @property
+    def logs_dir(self) -> Path:
+        """Folder of `<service>.jsonl` log files."""
+        return self.home / "logs"
+
+    @property
+    def prompts_dir(self) -> Path:
+        """Folder of content-addressed prompt audio."""
+        return self.home / "prompts"
+
+    @property
+    def endpoints_file(self) -> Path:
+        """JSON of the addresses of a running stack."""
+        return self.home / "endpoints.json"
+
+    @property
+    def pids_file(self) -> Path:
+        """JSON of the process ids of a running stack."""
+        return self.home / "pids.json"
+
+
+@lru_cache(maxsize=1)
+def settings() -> Settings:
+    """The process's settings, read once."""
+    return Settings()
+
+
+def root() -> Path:
+    """The checkout that this code runs from."""
+    return Path(os.path.abspath(__file__)).parent.parent
