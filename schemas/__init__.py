@@ -1,0 +1,1 @@
+"""The contract: event models, Avro schemas, topics, derived ids, wire format, registry."""

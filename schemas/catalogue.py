@@ -1,0 +1,147 @@
+"""All topics: model, key, partitions, retention. The one source for broker, registry and sinks."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from schemas import events as e
+from schemas.envelope import Event
+
+CALL_PARTITIONS = 8
+"""Partitions of every topic keyed by call, task or customer. Part of the contract: records of one
+call stay together across topics, so it is never changed in place."""
+
+DAY_MS = 86_400_000
+
+
+@dataclass(frozen=True)
+class Topic:
+    """One topic. `key` takes an event to its record key; `retention_ms` -1 keeps for ever."""
+
+    name: str
+    model: type[Event]
+    key: Callable[[Event], str]
+    partitions: int = CALL_PARTITIONS
+    retention_ms: int = -1
+    compacted: bool = False
+    append_time: bool = False
+    in_clickhouse: bool = True
+    config: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def subject(self) -> str:
+        """Registry subject of the value schema."""
+        return f"{self.name}-value"
+
+    @property
+    def table(self) -> str:
+        """ClickHouse table that keeps every record."""
+        return "raw_" + self.name.replace(".", "_")
+
+    @property
+    def call_keyed(self) -> bool:
+        """Whether the key is the call's id, so that the partition is part of the contract."""
+        return self.key is _by_call
+
+    def broker_config(self) -> dict[str, str]:
+        """The topic's settings as Kafka names them."""
+        out = {
+            "cleanup.policy": "compact" if self.compacted else "delete",
+            "retention.ms": str(self.retention_ms),
+            "message.timestamp.type": "LogAppendTime" if self.append_time else "CreateTime",
+        }
+        return out | self.config
+
+
+def _by_call(event: Event) -> str:
+    return event.call_id or ""
+
+
+def _by_customer(event: Event) -> str:
+    return event.customer_id or ""
+
+
+def _by_task(event: Event) -> str:
+    return event.task_id or ""
+
+
+def _by_pool(event: Event) -> str:
+    return event.pool or "default"
+
+
+def _by_robot(event: Event) -> str:
+    return event.robot_id or ""
+
+
+def _by_campaign(event: Event) -> str:
+    return event.campaign_id or ""
+
+
+def _by(attribute: str) -> Callable[[Event], str]:
+    return lambda event: str(getattr(event, attribute))
+
+
+def _lease_key(event: Event) -> str:
+    # Claims under a key of their own, or compaction could keep the loser's record.
+    shard = str(getattr(event, "shard", ""))
+    return f"{shard}#claim" if event.kind == "claim" else shard
+
+
+def _playbook_key(event: Event) -> str:
+    return f"{getattr(event, 'playbook', '')}@{getattr(event, 'version', '')}"
+
+
+_SHORT_SEGMENTS = {"segment.ms": "600000"}
+
+TOPICS: dict[str, Topic] = {
+    t.name: t
+    for t in (
+        Topic("calls.events", e.CallEvent, _by_call),
+        Topic(
+            "media.audio",
+            e.MediaChunk,
+            _by_call,
+            retention_ms=DAY_MS,
+            append_time=True,
+            in_clickhouse=False,
+        ),
+        Topic("asr.transcripts", e.Transcript, _by_call, append_time=True),
+        Topic("dialogue.turns", e.Turn, _by_call),
+        Topic("dialogue.directives", e.Directive, _by_call),
+        Topic("customers.changes", e.CustomerChange, _by_customer),
+        Topic("customers.profiles", e.Profile, _by_customer, compacted=True),
+        Topic("tasks.requested", e.TaskRequested, _by_customer),
+        Topic("profiles.inbox", e.ProfileInbox, _by_customer),
+        Topic("dispatch.inbox", e.DispatchInbox, _by_pool, append_time=True),
+        Topic("tasks.events", e.TaskEvent, _by_task),
+        Topic("robots.status", e.RobotStatus, _by_robot, 1, compacted=True),
+        Topic(
+            "robots.leases",
+            e.Lease,
+            _lease_key,
+            1,
+            compacted=True,
+            append_time=True,
+            config=_SHORT_SEGMENTS,
+        ),
+        Topic("playbooks", e.Playbook, _playbook_key, 1, compacted=True),
+        Topic("campaigns", e.Campaign, _by_campaign, 1, compacted=True),
+        Topic("compliance.optouts", e.OptOut, _by("phone_hash"), 1, compacted=True),
+        Topic("analytics.intent_windows", e.IntentWindow, _by_campaign, 4, 90 * DAY_MS),
+        Topic("analytics.variant_windows", e.VariantWindow, _by_campaign, 4, 90 * DAY_MS),
+        Topic("analytics.alerts", e.Alert, _by_campaign, 4, 90 * DAY_MS),
+        Topic("analytics.ticks", e.Tick, _by_campaign, CALL_PARTITIONS, 90 * DAY_MS),
+        Topic("trunks.status", e.TrunkStatus, _by("trunk"), 1, compacted=True),
+        Topic("outreach.messages", e.Message, _by_customer),
+        Topic("logs.app", e.LogLine, _by("producer"), 4, 3 * DAY_MS),
+        Topic("audit", e.Audit, _by("actor"), 1),
+        Topic("dead_letters", e.DeadLetter, _by("source_topic"), 1, 30 * DAY_MS),
+    )
+}
+
+
+def topic(name: str) -> Topic:
+    """The topic of that name; raises KeyError naming the known ones."""
+    try:
+        return TOPICS[name]
+    except KeyError:
+        raise KeyError(f"unknown topic {name!r}; known: {', '.join(sorted(TOPICS))}") from None

@@ -1,0 +1,46 @@
+"""One model per topic; a topic has one record schema."""
+
+from schemas.events.analytics import Alert, IntentWindow, Tick, VariantWindow
+from schemas.events.calls import CallEvent, MediaChunk
+from schemas.events.customers import CustomerChange, Message, OptOut, Profile
+from schemas.events.dialogue import Directive, Token, Transcript, Turn
+from schemas.events.operations import (
+    Audit,
+    Campaign,
+    DeadLetter,
+    Lease,
+    LogLine,
+    Playbook,
+    RobotStatus,
+    TrunkStatus,
+)
+from schemas.events.tasks import DispatchInbox, ProfileInbox, TaskEvent, TaskRequested
+
+__all__ = [
+    "Alert",
+    "Audit",
+    "CallEvent",
+    "Campaign",
+    "CustomerChange",
+    "DeadLetter",
+    "Directive",
+    "DispatchInbox",
+    "IntentWindow",
+    "Lease",
+    "LogLine",
+    "MediaChunk",
+    "Message",
+    "OptOut",
+    "Playbook",
+    "Profile",
+    "ProfileInbox",
+    "RobotStatus",
+    "TaskEvent",
+    "TaskRequested",
+    "Tick",
+    "Token",
+    "Transcript",
+    "TrunkStatus",
+    "Turn",
+    "VariantWindow",
+]

@@ -1,0 +1,108 @@
+"""A client of a schema registry with Confluent's HTTP API, and one in memory for tests."""
+
+import json
+from typing import Any
+
+import urllib3
+from urllib3.util import Retry, Timeout
+
+
+class RegistryError(Exception):
+    """The registry could not be asked, or refused; the text says what and how to mend it."""
+
+
+class Registry:
+    """Confluent's registry API. Answers about ids never change, so they are kept for ever."""
+
+    def __init__(self, url: str, timeout_s: float = 5.0) -> None:
+        self._url = url.rstrip("/")
+        self._http = urllib3.PoolManager(
+            timeout=Timeout(connect=timeout_s, read=timeout_s),
+            retries=Retry(total=3, backoff_factor=0.1, status_forcelist=(502, 503, 504),
+                          allowed_methods=None, raise_on_status=False),
+            headers={"Content-Type": "application/vnd.schemaregistry.v1+json"},
+        )  # fmt: skip
+        self._ids: dict[tuple[str, str], int] = {}
+        self._schemas: dict[int, str] = {}
+
+    def id_of(self, subject: str, schema: str) -> int:
+        """Id of a registered schema; raises RegistryError when it is not registered."""
+        found = self._ids.get((subject, schema))
+        if found is None:
+            status, body = self._call("POST", f"/subjects/{subject}", {"schema": schema})
+            if status != 200:
+                raise RegistryError(
+                    f"{self._url} does not know the current schema of {subject} "
+                    f"({status}: {body.get('message', '')}); apply the contract with "
+                    "`python -m schemas.apply`"
+                )
+            found = self._ids[subject, schema] = int(body["id"])
+        return found
+
+    def schema_of(self, schema_id: int) -> str:
+        """Schema text of an id; raises KeyError when the registry has none."""
+        found = self._schemas.get(schema_id)
+        if found is None:
+            status, body = self._call("GET", f"/schemas/ids/{schema_id}")
+            if status == 404:
+                raise KeyError(schema_id)
+            if status != 200:
+                raise RegistryError(f"{self._url}: schema {schema_id}: {status} {body}")
+            found = self._schemas[schema_id] = str(body["schema"])
+        return found
+
+    def register(self, subject: str, schema: str) -> int:
+        """Registers a schema, or finds it registered; raises RegistryError when incompatible."""
+        status, body = self._call("POST", f"/subjects/{subject}/versions", {"schema": schema})
+        if status == 409:
+            raise RegistryError(f"{subject}: incompatible with what is registered: {body}")
+        if status != 200:
+            raise RegistryError(f"{self._url}: register {subject}: {status} {body}")
+        return int(body["id"])
+
+    def set_compatibility(self, subject: str, level: str) -> None:
+        """Sets a subject's compatibility level; raises RegistryError."""
+        status, body = self._call("PUT", f"/config/{subject}", {"compatibility": level})
+        if status != 200:
+            raise RegistryError(f"{self._url}: config {subject}: {status} {body}")
+
+    def subjects(self) -> list[str]:
+        """All subjects; raises RegistryError."""
+        status, body = self._call("GET", "/subjects")
+        if status != 200 or not isinstance(body, list):
+            raise RegistryError(f"{self._url}: subjects: {status} {body}")
+        return [str(s) for s in body]
+
+    def _call(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+        try:
+            answer = self._http.request(
+                method, self._url + path, body=None if body is None else json.dumps(body)
+            )
+        except urllib3.exceptions.HTTPError as error:
+            raise RegistryError(
+                f"no answer from the schema registry at {self._url} ({type(error).__name__}); "
+                "is the stack up? `ringlog status`"
+            ) from None
+        try:
+            return answer.status, json.loads(answer.data)
+        except ValueError:
+            return answer.status, {"message": answer.data[:200].decode("utf-8", "replace")}
+
+
+class MemoryRegistry:
+    """Ids by order of asking; for tests and benchmarks that need no services."""
+
+    def __init__(self) -> None:
+        self._schemas: list[str] = []
+
+    def id_of(self, subject: str, schema: str) -> int:
+        """Registers on first sight."""
+        if schema not in self._schemas:
+            self._schemas.append(schema)
+        return self._schemas.index(schema) + 1
+
+    def schema_of(self, schema_id: int) -> str:
+        """Schema text of an id; raises KeyError."""
+        if not 0 < schema_id <= len(self._schemas):
+            raise KeyError(schema_id)
+        return self._schemas[schema_id - 1]
