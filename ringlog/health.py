@@ -1,0 +1,86 @@
+"""`/healthz`, `/readyz` and `/metrics` of every service, on its metrics port."""
+
+import asyncio
+import threading
+from dataclasses import dataclass, field
+
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+
+@dataclass
+class Health:
+    """What a service says of itself. `waiting_for` is the reason while it is not ready."""
+
+    service: str
+    ready: bool = False
+    waiting_for: str = "start"
+    detail: dict[str, object] = field(default_factory=dict)
+
+    def set_ready(self) -> None:
+        """From now on `/readyz` answers 200."""
+        self.ready, self.waiting_for = True, ""
+
+    def set_waiting(self, why: str) -> None:
+        """From now on `/readyz` answers 503 with the reason."""
+        self.ready, self.waiting_for = False, why
+
+
+def add_routes(app: web.Application, health: Health) -> None:
+    """Adds the three routes to a service's own application."""
+
+    async def healthz(_: web.Request) -> web.Response:
+        return web.json_response({"service": health.service, "ok": True, **health.detail})
+
+    async def readyz(_: web.Request) -> web.Response:
+        body = {"service": health.service, "ready": health.ready}
+        if not health.ready:
+            body["waiting_for"] = health.waiting_for
+        return web.json_response(body, status=200 if health.ready else 503)
+
+    async def metrics(_: web.Request) -> web.Response:
+        return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    app.add_routes(
+        [web.get("/healthz", healthz), web.get("/readyz", readyz), web.get("/metrics", metrics)]
+    )
+
+
+async def serve(app: web.Application, host: str, port: int) -> web.AppRunner:
+    """Starts an application; `await runner.cleanup()` ends it. Raises OSError: port in use."""
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=2)
+    await runner.setup()
+    await web.TCPSite(runner, host, port, reuse_address=True).start()
+    return runner
+
+
+async def serve_health(health: Health, host: str, port: int) -> web.AppRunner:
+    """The three routes alone, for a service with no HTTP of its own."""
+    app = web.Application()
+    add_routes(app, health)
+    return await serve(app, host, port)
+
+
+def serve_health_in_thread(health: Health, host: str, port: int) -> None:
+    """The three routes beside a service that has no event loop; ends with the process.
+
+    Raises OSError when the port is in use.
+    """
+    started: list[BaseException | None] = []
+    up = threading.Event()
+
+    async def main() -> None:
+        try:
+            await serve_health(health, host, port)
+            started.append(None)
+        except OSError as error:
+            started.append(error)
+            return
+        finally:
+            up.set()
+        await asyncio.Event().wait()
+
+    threading.Thread(target=lambda: asyncio.run(main()), name="health", daemon=True).start()
+    up.wait()
+    if started[0] is not None:
+        raise started[0]

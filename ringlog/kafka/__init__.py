@@ -1,0 +1,1 @@
+"""Kafka hosts: producing with acknowledgement, reading with dead letters."""

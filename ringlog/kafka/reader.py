@@ -1,0 +1,147 @@
+"""Reading whole partitions without a group: fold up to the end, then follow.
+
+For state that is rebuilt from the log at every start: the edge, the robot workers, the API.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.structs import OffsetAndTimestamp
+
+from ringlog.kafka.producer import EventProducer
+from ringlog.settings import Settings
+from schemas.catalogue import topic
+from schemas.envelope import Event
+from schemas.partition import partition_of
+from schemas.wire import Poison
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """One event as read. `timestamp_ms` is Kafka's."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+    event: Event
+
+
+BEGINNING = 0
+"""`since_ms` that reads everything."""
+
+
+class TopicReader:
+    """Reads all partitions of some topics from a time on.
+
+    `async for batch in reader.batches()` yields events in the order of each partition; poison goes
+    to `dead_letters`. `caught_up` is set once everything that was there at the start was yielded
+    and the consumer of the batches came back for more.
+    """
+
+    def __init__(
+        self,
+        config: Settings,
+        producer: EventProducer,
+        topics: Iterable[str],
+        *,
+        since_ms: int | None = BEGINNING,
+        partitions: Iterable[int] | None = None,
+        fetch_max_wait_ms: int = 100,
+    ) -> None:
+        """`since_ms` None starts at the end."""
+        self.caught_up = asyncio.Event()
+        self._producer = producer
+        self._since_ms = since_ms
+        wanted = None if partitions is None else set(partitions)
+        self._tps = [
+            TopicPartition(name, p)
+            for name in topics
+            for p in range(topic(name).partitions)
+            if wanted is None or p in wanted
+        ]
+        self._ends: dict[TopicPartition, int] = {}
+        self._consumer = AIOKafkaConsumer(
+            bootstrap_servers=config.kafka_bootstrap,
+            client_id=producer.service,
+            group_id=None,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            fetch_max_wait_ms=fetch_max_wait_ms,
+            metadata_max_age_ms=30_000,
+            request_timeout_ms=10_000,
+            check_crcs=False,
+        )
+
+    async def start(self) -> None:
+        """Finds the ends and seeks to the start; call before `batches`."""
+        await self._consumer.start()
+        self._consumer.assign(self._tps)
+        # The ends are asked before the first fetch: later, the question waits behind a long poll.
+        self._ends = await self._consumer.end_offsets(self._tps)
+        begins = await self._consumer.beginning_offsets(self._tps)
+        at = dict(begins)
+        if self._since_ms is None:
+            at = dict(self._ends)
+        elif self._since_ms > BEGINNING:
+            found: dict[TopicPartition, OffsetAndTimestamp | None]
+            found = await self._consumer.offsets_for_times(dict.fromkeys(self._tps, self._since_ms))
+            at = {tp: self._ends[tp] if o is None else o.offset for tp, o in found.items()}
+        for tp in self._tps:
+            self._consumer.seek(tp, at[tp])
+        self._left = {tp for tp in self._tps if at[tp] < self._ends[tp]}
+
+    async def stop(self) -> None:
+        """Disconnects."""
+        await self._consumer.stop()
+
+    async def batches(self) -> AsyncIterator[list[Received]]:
+        """Events as they come; ends never, cancel it."""
+        while True:
+            if not self._left:
+                self.caught_up.set()
+            polled = await self._consumer.getmany(timeout_ms=200, max_records=2_000)
+            batch: list[Received] = []
+            for tp, records in polled.items():
+                for record in records:
+                    event = await self._decode(tp, record)
+                    if event is not None:
+                        batch.append(
+                            Received(tp.topic, tp.partition, record.offset, record.timestamp, event)
+                        )
+            if batch:
+                yield batch
+            for tp in tuple(self._left):
+                if await self._consumer.position(tp) >= self._ends[tp]:
+                    self._left.discard(tp)
+
+    async def _decode(self, tp: TopicPartition, record: object) -> Event | None:
+        value: bytes | None = record.value  # type: ignore[attr-defined] # ConsumerRecord, untyped
+        offset: int = record.offset  # type: ignore[attr-defined]
+        at_ms: int = record.timestamp  # type: ignore[attr-defined]
+        t = topic(tp.topic)
+        if value is None and t.compacted:
+            return None  # a tombstone: compaction's, not ours
+        try:
+            event = self._producer.codec.decode(tp.topic, value)
+            check_partition(tp.topic, event, tp.partition)
+        except Poison as poison:
+            await self._producer.dead(tp.topic, tp.partition, offset, str(poison), value, at_ms)
+            return None
+        return event
+
+
+def check_partition(topic_name: str, event: Event, partition: int) -> None:
+    """Raises Poison when a call's record is not on its call's partition."""
+    t = topic(topic_name)
+    if not t.call_keyed:
+        return
+    if event.kind == "takeover":
+        return  # the barrier is written to every partition
+    if not event.call_id:
+        raise Poison("no call_id")
+    right = partition_of(event.call_id, t.partitions)
+    if right != partition:
+        raise Poison(f"call {event.call_id} belongs to partition {right}, not {partition}")

@@ -1,0 +1,42 @@
+"""Every metric's name, in one place, so that a misspelt one does not exist.
+
+Each comment says what the number means and what to do about it.
+"""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+_LATENCY_S = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.8, 1.2, 2, 3, 5, 10)
+
+# Calls by the state they reached; a growing gap between dialing and ended is a stuck edge.
+CALLS = Counter("ringlog_calls_total", "Calls that reached a state", ["state"])
+
+# Speech end to final transcript, less the configured silence; grows when the worker is overloaded.
+ASR_FINAL_LATENCY = Histogram(
+    "ringlog_asr_final_latency_seconds", "Turn end to final transcript", buckets=_LATENCY_S
+)
+
+# Final transcript to directive on Kafka; grows when a shard holds too many calls.
+DIRECTIVE_LATENCY = Histogram(
+    "ringlog_directive_latency_seconds", "Final transcript to directive", buckets=_LATENCY_S
+)
+
+# Records between a reader and the end of its topic; a number that only grows is a stuck worker.
+CONSUMER_LAG = Gauge("ringlog_consumer_lag", "Records not read yet", ["topic", "group"])
+
+# RTP packets that never came; over 1 % is heard by people.
+RTP_PACKETS_LOST = Counter("ringlog_rtp_packets_lost_total", "RTP packets that never came")
+
+# RTP packets thrown away, by why: source, duplicate, late, malformed.
+RTP_PACKETS_DROPPED = Counter("ringlog_rtp_packets_dropped_total", "RTP packets refused", ["why"])
+
+# Records that could not be read; look at the topic `dead_letters` for bytes and reason.
+DEAD_LETTERS = Counter("ringlog_dead_letters_total", "Records that could not be read", ["topic"])
+
+# Death of a speaking robot worker to its successor's first words.
+TAKEOVER = Histogram("ringlog_takeover_seconds", "Robot takeover", buckets=_LATENCY_S)
+
+# Tasks by what became of them.
+TASKS = Counter("ringlog_tasks_total", "Tasks that reached a state", ["state"])
+
+# Rows that reached ClickHouse.
+ROWS = Counter("ringlog_clickhouse_rows_total", "Rows inserted", ["table"])
