@@ -1,0 +1,144 @@
+"""Which recogniser serves which `asr_profile`: `models.yaml`, with a site's own entries on top."""
+
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+SHIPPED = Path(__file__).with_name("models.yaml")
+SHIPPED_MODELS = Path(__file__).with_name("models")
+SITE_FILE = "asr-models.yaml"
+DOWNLOADS = "models"
+
+
+class RegistryError(ValueError):
+    """A registry file that cannot be used, or a name that is not in it."""
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DetectorEntry(_Entry):
+    """Thresholds of the voice detector."""
+
+    on: Annotated[float, Field(gt=0, lt=1)]
+    off: Annotated[float, Field(gt=0, lt=1)]
+    pre_roll_ms: Annotated[int, Field(ge=0, le=800)]
+
+
+class Archive(_Entry):
+    """A published tar archive of a model's files."""
+
+    url: str
+    size_bytes: Annotated[int, Field(gt=0)]
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+class ModelEntry(_Entry):
+    """One recogniser of sherpa-onnx."""
+
+    title: str = ""
+    type: Annotated[str, Field(pattern="^[a-z0-9_]+$")]
+    language: str = ""
+    licence: str = ""
+    folder: str | None = None
+    files: dict[str, str]
+    options: dict[str, str | int | float | bool] = Field(default_factory=dict)
+    sample_rate_hz: int = 16_000
+    flush_ms: Annotated[int, Field(ge=0, le=5_000)]
+    time_scale: float = 1.0
+    time_shift_ms: float = 0.0
+    archive: Archive | None = None
+
+
+class ProfileEntry(_Entry):
+    """What a call's `asr_profile` means."""
+
+    model: str
+    detector: str
+    options: dict[str, str | int | float | bool] = Field(
+        default_factory=dict, description="Added to the model's own, such as hotwords_file"
+    )
+
+
+class Registry(_Entry):
+    """All recognisers. `resolve` and `folder_of` raise RegistryError."""
+
+    default: str
+    detectors: dict[str, DetectorEntry]
+    models: dict[str, ModelEntry]
+    profiles: dict[str, ProfileEntry]
+    downloads: Path = Field(Path(".ringlog") / DOWNLOADS, description="Where archives unpack to")
+
+    @model_validator(mode="after")
+    def _names_exist(self) -> "Registry":
+        if self.default not in self.profiles:
+            raise ValueError(f"default {self.default!r} is no profile")
+        for name, profile in self.profiles.items():
+            if profile.model not in self.models:
+                raise ValueError(f"profile {name!r} names the unknown model {profile.model!r}")
+            if profile.detector not in self.detectors:
+                raise ValueError(
+                    f"profile {name!r} names the unknown detector {profile.detector!r}"
+                )
+        return self
+
+    @cached_property
+    def known(self) -> str:
+        """Names of all models, for messages."""
+        return ", ".join(sorted(self.models))
+
+    def resolve(self, profile: str) -> str:
+        """The profile itself if there is one of that name, else the default's name."""
+        return profile if profile in self.profiles else self.default
+
+    def model(self, name: str) -> ModelEntry:
+        """The entry of a model."""
+        if name not in self.models:
+            raise RegistryError(f"no model {name!r}; known: {self.known}")
+        return self.models[name]
+
+    def folder_of(self, name: str) -> Path:
+        """Folder that holds, or will hold, a model's files."""
+        entry = self.model(name)
+        return self.downloads / name if entry.folder is None else SHIPPED_MODELS / entry.folder
+
+    def missing(self, name: str) -> list[Path]:
+        """Files of a model that are not there."""
+        folder = self.folder_of(name)
+        paths = [folder / file for file in self.model(name).files.values()]
+        return [path for path in paths if not path.is_file()]
+
+
+def load(home: Path | None = None) -> Registry:
+    """The shipped registry, with `<home>/asr-models.yaml` on top where there is one.
+
+    Raises RegistryError naming the file and the field.
+    """
+    data = _read(SHIPPED)
+    site = home / SITE_FILE if home is not None else None
+    if site is not None and site.is_file():
+        for key, value in _read(site).items():
+            both = isinstance(value, dict) and isinstance(data.get(key), dict)
+            data[key] = {**data[key], **value} if both else value
+    if home is not None:
+        data["downloads"] = home / DOWNLOADS
+    try:
+        return Registry.model_validate(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise RegistryError(f"{site or SHIPPED}: {where}: {first['msg']}") from None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RegistryError(f"{path}: {error}") from None
+    if not isinstance(data, dict):
+        raise RegistryError(f"{path}: not a mapping")
+    return data

@@ -1,0 +1,225 @@
+"""Turns to text: the turn bank's events drive one recogniser stream a turn, decoded in batches.
+
+A stream is fed and decoded only at points that the leg's sound fixes (`rules.POINT`, and the
+turn's close), so texts, partials and times do not depend on how the sound arrives.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from asr_worker.bank import Closed, Detector, Opened, Point, Thresholds, TurnBank, TurnEvent
+from asr_worker.recogniser import Recogniser, Stream
+from asr_worker.rules import FRAME, IDLE_GRID, SAMPLES_PER_MS
+from ringlog.audio.g711 import Int16
+
+RecogniserOf = Callable[[str], Recogniser]
+
+
+@dataclass(frozen=True, slots=True)
+class Partial:
+    """What an open turn has given up to `at`. Positions are leg time, samples."""
+
+    slot: int
+    start: int
+    at: int
+    mark: int
+    text: str
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class Final:
+    """A closed turn, possibly without text. Token times are leg time, milliseconds.
+
+    `sound_from` is the first sample that was decoded, `end` where speech ended, `mark` the sample
+    up to which the leg is closed.
+    """
+
+    slot: int
+    start: int
+    end: int
+    mark: int
+    sound_from: int
+    silence_ms: int
+    text: str
+    tokens: tuple[tuple[str, int], ...]
+    confidence: float | None
+    model: str
+
+
+@dataclass(slots=True)
+class Step:
+    """What one step gave. `ended` are slots that are free again."""
+
+    partials: list[Partial] = field(default_factory=list)
+    finals: list[Final] = field(default_factory=list)
+    ended: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Silence:
+    """A hole in a leg's sound that is to be filled with zeros."""
+
+    start: int
+    count: int
+
+
+@dataclass(slots=True)
+class _Turn:
+    stream: Stream
+    recogniser: Recogniser
+    start: int
+    sound_from: int
+    fed: int
+    mark: int
+    text: str = ""
+
+
+class Transcriber:
+    """Legs in, partials and finals out. Pure but for the models that it calls."""
+
+    def __init__(self, detector: Detector, recogniser_of: RecogniserOf) -> None:
+        self.bank = TurnBank(detector)
+        self._recogniser_of = recogniser_of
+        self._queues: dict[int, deque[Int16 | _Silence]] = {}
+        self._turns: dict[int, _Turn] = {}
+        self._ending: set[int] = set()
+
+    def add(self, begin: int, first: int, thresholds: Thresholds) -> int:
+        """Take in a leg (see `TurnBank.add`); returns its slot."""
+        slot = self.bank.add(begin, first, thresholds)
+        self._queues[slot] = deque()
+        return slot
+
+    def push(self, slot: int, samples: Int16) -> None:
+        """Append sound, any amount."""
+        if len(samples):
+            self._queues[slot].append(samples)
+
+    def push_silence(self, slot: int, start: int, count: int) -> None:
+        """Append a hole of any length that begins at leg sample `start`."""
+        self._queues[slot].append(_Silence(start, count))
+
+    def finish(self, slot: int) -> None:
+        """The leg ends where its sound ends: close its turn and free the slot in a later step."""
+        self._ending.add(slot)
+
+    def drop(self, slot: int) -> None:
+        """Forget a leg at once, with its open turn."""
+        self._turns.pop(slot, None)
+        self._ending.discard(slot)
+        del self._queues[slot]
+        self.bank.remove(slot)
+
+    @property
+    def busy(self) -> bool:
+        """Whether another step has something to do."""
+        return bool(self._ending or any(self._queues.values()) or np.any(self.bank.backlog()))
+
+    def step(self) -> Step:
+        """Judge and decode at most three quarters of a second of each leg.
+
+        A leg stops at the close of a turn, so that its final can be published before the rest.
+        """
+        for slot, queue in self._queues.items():
+            if queue:
+                self._fill(slot, queue)
+        events = self.bank.judge()
+        for slot in sorted(self._ending):
+            if not self._queues[slot] and self.bank.have[slot] - self.bank.pos[slot] < FRAME:
+                if (closed := self.bank.close(slot)) is not None:
+                    events.append(closed)
+        step = Step()
+        for wave in _waves(events):
+            self._wave(wave, step)
+        for slot in sorted(self._ending):
+            idle = not self.bank.open[slot] and not self._queues[slot]
+            if idle and self.bank.have[slot] - self.bank.pos[slot] < FRAME:
+                self.drop(slot)
+                step.ended.append(slot)
+        return step
+
+    def _fill(self, slot: int, queue: deque[Int16 | _Silence]) -> None:
+        bank = self.bank
+        while queue and (room := bank.room(slot)) > 0:
+            item = queue[0]
+            if isinstance(item, _Silence):
+                jumped = bank.skip_silence(slot, item.start, item.count)
+                have = int(bank.have[slot])
+                # Up to an idle mark at most: from there the rest may be jumped over.
+                count = min(item.count - jumped, room, IDLE_GRID - have % IDLE_GRID)
+                bank.push(slot, np.zeros(count, np.int16))
+                left = item.count - jumped - count
+                if left:
+                    queue[0] = _Silence(item.start, left)
+                else:
+                    queue.popleft()
+                if left and int(bank.have[slot]) % IDLE_GRID == 0:
+                    return  # judge up to the mark first
+            elif len(item) <= room:
+                bank.push(slot, item)
+                queue.popleft()
+            else:
+                bank.push(slot, item[:room])
+                queue[0] = item[room:]
+
+    def _wave(self, events: list[TurnEvent], step: Step) -> None:
+        """Feed and decode the turns of events of different legs together."""
+        batches: dict[int, tuple[Recogniser, list[Stream]]] = {}
+        done: list[tuple[TurnEvent, _Turn]] = []
+        for event in events:
+            if isinstance(event, Opened):
+                recogniser = self._recogniser_of(event.profile)
+                self._turns[event.slot] = _Turn(
+                    recogniser.stream(), recogniser, event.start, event.sound_from,
+                    event.sound_from, event.mark,
+                )  # fmt: skip
+                continue
+            turn = self._turns[event.slot]
+            to = event.mark if isinstance(event, Closed) else event.at
+            turn.stream.feed(self.bank.cut(event.slot, turn.fed, to))
+            turn.fed = to
+            if isinstance(event, Closed):
+                turn.stream.feed(turn.recogniser.padding(event.mark - event.end))
+            batches.setdefault(id(turn.recogniser), (turn.recogniser, []))[1].append(turn.stream)
+            done.append((event, turn))
+        for recogniser, streams in batches.values():
+            recogniser.decode(streams)
+        for event, turn in done:
+            if isinstance(event, Point):
+                self._partial(event, turn, step)
+            elif isinstance(event, Closed):
+                del self._turns[event.slot]
+                step.finals.append(self._final(event, turn))
+
+    def _partial(self, event: Point, turn: _Turn, step: Step) -> None:
+        text = turn.recogniser.text(turn.stream)
+        if text and text != turn.text:
+            turn.text = text
+            name = turn.recogniser.name
+            step.partials.append(Partial(event.slot, turn.start, event.at, turn.mark, text, name))
+
+    def _final(self, event: Closed, turn: _Turn) -> Final:
+        heard = turn.recogniser.result(turn.stream)
+        offset_ms = turn.sound_from / SAMPLES_PER_MS
+        tokens = tuple((text, round(offset_ms + at_ms)) for text, at_ms in heard.tokens)
+        return Final(
+            event.slot, event.start, event.end, event.mark, turn.sound_from, event.silence_ms,
+            heard.text, tokens, heard.confidence, turn.recogniser.name,
+        )  # fmt: skip
+
+
+def _waves(events: list[TurnEvent]) -> list[list[TurnEvent]]:
+    """Events in waves: the n-th of every leg, in the legs' own order."""
+    waves: list[list[TurnEvent]] = []
+    seen: dict[int, int] = {}
+    for event in events:
+        at = seen.get(event.slot, 0)
+        seen[event.slot] = at + 1
+        if at == len(waves):
+            waves.append([])
+        waves[at].append(event)
+    return waves
