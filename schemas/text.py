@@ -53,11 +53,20 @@ def to_line(topic_name: str, event: Event | dict[str, Any]) -> str:
     return json.dumps(to_json(topic_name, event), ensure_ascii=False, separators=(",", ":"))
 
 
+def to_tail(topic_name: str, partition: int, offset: int, event: Event) -> dict[str, Any]:
+    """An event as JSON data with where it lies, as `tail` and the live WebSocket show it."""
+    where = {"topic": topic_name, "partition": partition, "offset": offset}
+    return where | to_json(topic_name, event)
+
+
 def from_json(topic_name: str, data: Any) -> Event:
-    """The event of JSON data; raises ValueError (pydantic's ValidationError is one)."""
+    """The event of JSON data; raises ValueError (pydantic's ValidationError is one).
+
+    What `to_tail` adds is passed over, so that tailed lines can be produced again.
+    """
     if not isinstance(data, dict):
         raise ValueError("an event is a JSON object")
-    data = dict(data)
+    data = {k: v for k, v in data.items() if k not in ("topic", "partition", "offset")}
     times, blobs = _special(topic_name)
     for name in times:
         if data.get(name) is not None:

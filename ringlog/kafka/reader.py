@@ -50,8 +50,10 @@ class TopicReader:
         since_ms: int | None = BEGINNING,
         partitions: Iterable[int] | None = None,
         fetch_max_wait_ms: int = 100,
+        dead_letters: bool = True,
     ) -> None:
-        """`since_ms` None starts at the end."""
+        """`since_ms` None starts at the end; without `dead_letters` poison is passed over."""
+        self._dead_letters = dead_letters
         self.caught_up = asyncio.Event()
         self._producer = producer
         self._since_ms = since_ms
@@ -128,6 +130,8 @@ class TopicReader:
             event = self._producer.codec.decode(tp.topic, value)
             check_partition(tp.topic, event, tp.partition)
         except Poison as poison:
+            if not self._dead_letters:
+                return None
             await self._producer.dead(tp.topic, tp.partition, offset, str(poison), value, at_ms)
             return None
         return event

@@ -1,0 +1,66 @@
+"""`ringlog config`: what is in force, and whether it can work."""
+
+import json
+import os
+
+import click
+from pydantic import SecretStr, ValidationError
+
+from ringlog.cli.errors import CheckFailed
+from ringlog.settings import Settings
+
+
+@click.group()
+def config() -> None:
+    """Show or check the settings (`RINGLOG_*`, or the file `ringlog.env`)."""
+
+
+def _load() -> Settings:
+    try:
+        return Settings()
+    except ValidationError as error:
+        lines = [
+            f"RINGLOG_{'_'.join(str(p) for p in e['loc']).upper()}: {e['msg']}"
+            for e in error.errors(include_url=False)
+        ]
+        raise CheckFailed("\n".join(lines)) from None
+
+
+@config.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table.")
+def show(as_json: bool) -> None:
+    """Print every setting; secrets are masked."""
+    current = _load()
+    rows = {}
+    for name, field in Settings.model_fields.items():
+        value = getattr(current, name)
+        if isinstance(value, SecretStr):
+            value = "********" if value.get_secret_value() else ""
+        changed = f"RINGLOG_{name.upper()}" in os.environ or value != field.default
+        rows[name] = (value, "set" if changed else "default", field.description or "")
+    if as_json:
+        click.echo(json.dumps({k: v[0] for k, v in rows.items()}, default=str))
+        return
+    for name, (value, origin, description) in rows.items():
+        click.echo(f"{'RINGLOG_' + name.upper():34}{value!s:28}{origin:9}{description}")
+
+
+@config.command()
+def check() -> None:
+    """Check that the settings fit together; exit code 1 when they do not."""
+    current = _load()
+    ports: dict[int, str] = {}
+    for name in Settings.model_fields:
+        if name.endswith("_port"):
+            port = current.port(getattr(current, name))
+            if not 0 < port < 65_536:
+                raise CheckFailed(f"{name} + port_shift is {port}: no port")
+            if port in ports:
+                raise CheckFailed(f"{name} and {ports[port]} are both {port}")
+            ports[port] = name
+    if current.rtp_port_min % 2 or current.rtp_port_min > current.rtp_port_max:
+        raise CheckFailed("rtp_port_min must be even and not above rtp_port_max")
+    clash = next((p for p in current.rtp_ports if p in ports), None)
+    if clash is not None:
+        raise CheckFailed(f"{ports[clash]} {clash} lies among the RTP ports")
+    click.echo("settings are good")

@@ -1,0 +1,43 @@
+"""`ringlog rebuild`: drop derived state and make it again from the log."""
+
+import click
+import urllib3
+
+from ringlog.cli.errors import CheckFailed, NotRunning, need_clickhouse, need_kafka, need_registry
+from ringlog.settings import settings
+
+
+@click.group()
+def rebuild() -> None:
+    """Drop derived state and make it again from the log."""
+
+
+@rebuild.command()
+@click.confirmation_option(prompt="Drop and refill all ClickHouse tables of Ringlog?")
+def history() -> None:
+    """Refill ClickHouse from the log. Stop the service `history` first, or let it wait."""
+    from streams.history.rebuild import rebuild as rebuild_history
+
+    config = settings()
+    need_kafka(config)
+    need_registry(config)
+    need_clickhouse(config)
+    rebuild_history(config, progress=lambda line: click.echo(line, err=True))
+
+
+@rebuild.command()
+def status() -> None:
+    """Fold call and task status from the whole log again, in the running API."""
+    config = settings()
+    try:
+        answer = urllib3.PoolManager().request(
+            "POST",
+            f"http://127.0.0.1:{config.metrics_port_of('api')}/rebuild",
+            timeout=300,
+            retries=False,
+        )
+    except urllib3.exceptions.HTTPError:
+        raise NotRunning("the API does not answer; start it with `ringlog up -d`") from None
+    if answer.status != 200:
+        raise CheckFailed(answer.data.decode("utf-8", "replace"))
+    click.echo(answer.data.decode())

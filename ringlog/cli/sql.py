@@ -1,0 +1,43 @@
+"""`ringlog sql`: a query to ClickHouse, over its HTTP interface."""
+
+import click
+import urllib3
+
+from ringlog.cli.errors import CheckFailed, NotRunning
+from ringlog.settings import settings
+
+
+@click.command()
+@click.argument("query")
+@click.option("--format", "-f", "fmt", default="PrettyCompact", help="Any ClickHouse format.")
+def sql(query: str, fmt: str) -> None:
+    """Run QUERY in the database `ringlog` and print its result.
+
+    \b
+    ringlog sql "select call_id, disposition from calls order by started_at desc limit 5"
+    ringlog sql "select * from transcripts" --format JSONEachRow
+    """
+    config = settings()
+    try:
+        answer = urllib3.PoolManager().request(
+            "POST",
+            config.clickhouse_http + "/",
+            fields={"database": config.clickhouse_database, "default_format": fmt},
+            body=query.encode(),
+            encode_multipart=False,
+            headers={
+                "X-ClickHouse-User": config.clickhouse_user,
+                "X-ClickHouse-Key": config.clickhouse_password.get_secret_value(),
+            },
+            retries=False,
+            preload_content=False,
+        )
+    except urllib3.exceptions.HTTPError:
+        raise NotRunning(
+            f"ClickHouse does not answer at {config.clickhouse_http}; "
+            "start the stack with `ringlog up -d`"
+        ) from None
+    if answer.status != 200:
+        raise CheckFailed(answer.read().decode("utf-8", "replace").strip())
+    for piece in answer.stream(65_536):
+        click.echo(piece, nl=False)

@@ -1,0 +1,1 @@
+"""REST, OpenAPI and the live WebSocket, over state folded from the log."""

@@ -1,0 +1,99 @@
+"""`python -m streams.api`: the API process."""
+
+import contextlib
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+
+from ringlog.health import add_routes, serve
+from ringlog.kafka.producer import EventProducer
+from ringlog.lifecycle import Lifecycle, run
+from streams.api.auth import api_key, middleware
+from streams.api.calls import CallRoutes
+from streams.api.hub import Hub
+from streams.api.live import LiveRoutes
+from streams.api.media import MediaRoutes
+from streams.api.older import Archive
+from streams.api.openapi import document
+from streams.api.problems import Problem, problem_middleware
+from streams.api.tasks import TaskRoutes
+
+MAX_BODY_BYTES = 65_536
+
+
+async def main(life: Lifecycle) -> None:
+    """Serves until told to stop; ready once the last 24 hours are folded."""
+    config = life.settings
+    async with EventProducer(config, "api") as producer:
+        hub = Hub(config, producer)
+        internal = web.Application()
+        add_routes(internal, life.health)
+        internal.router.add_post("/rebuild", _rebuild(hub))
+        metrics = await serve(internal, config.bind_host, config.metrics_port_of("api"))
+        public = _application(life, hub, producer)
+        runner = None
+        try:
+            life.health.set_waiting("folding the last 24 hours")
+            life.spawn(hub.follow(), "hub")
+            life.spawn(_when_caught_up(life, hub), "ready")
+            runner = await serve(public, config.bind_host, config.port(config.api_port))
+            await life.until_stopped()
+        finally:
+            for r in (runner, metrics):
+                if r is not None:
+                    with contextlib.suppress(Exception):
+                        await r.cleanup()
+
+
+async def _when_caught_up(life: Lifecycle, hub: Hub) -> None:
+    await hub.caught_up.wait()
+    life.health.set_ready()
+
+
+def _application(life: Lifecycle, hub: Hub, producer: EventProducer) -> web.Application:
+    config = life.settings
+    key, configured = api_key(config)
+    archive = Archive(config)
+    live = LiveRoutes(config, producer)
+    app = web.Application(
+        client_max_size=MAX_BODY_BYTES,
+        middlewares=[problem_middleware, _until_ready(life), middleware(key, configured)],
+    )
+    app.add_routes(TaskRoutes(config, hub, producer, archive).routes())
+    app.add_routes(CallRoutes(config, hub, producer, archive).routes())
+    app.add_routes(MediaRoutes(config).routes())
+    app.add_routes(live.routes())
+    described = document()
+
+    async def openapi(_: web.Request) -> web.Response:
+        return web.json_response(described)
+
+    app.router.add_get("/openapi.json", openapi)
+    app.on_shutdown.append(live.close)
+    return app
+
+
+def _until_ready(life: Lifecycle) -> "web.middleware":  # type: ignore[valid-type] # aiohttp types it as a function
+    """Before the fold is done an idempotency key could be taken for a new one: 503."""
+
+    @web.middleware
+    async def check(
+        request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        if not life.health.ready and request.path != "/openapi.json":
+            raise Problem(503, "Not ready", life.health.waiting_for)
+        return await handler(request)
+
+    return check
+
+
+def _rebuild(hub: Hub) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def rebuild(_: web.Request) -> web.Response:
+        board = await hub.refold()
+        return web.json_response({"calls": len(board.calls), "tasks": len(board.tasks)})
+
+    return rebuild
+
+
+if __name__ == "__main__":
+    run("api", main, own_http=True)

@@ -1,0 +1,125 @@
+"""`/api/calls` and `/api/customers`: what carriers report, and where calls and customers stand."""
+
+import asyncio
+import contextlib
+
+from aiohttp import web
+
+from ringlog.kafka.producer import EventProducer
+from ringlog.metrics import CALLS
+from ringlog.settings import Settings
+from schemas import ids
+from schemas.events import CallEvent
+from schemas.text import to_json
+from streams.api.disposition import disposition_of
+from streams.api.hub import Hub
+from streams.api.models import CallStatusRequest
+from streams.api.older import Archive, ArchiveAway
+from streams.api.problems import Problem, body_of
+from streams.api.state import CALL_STATES, CallStatus
+
+LOOKUP_S = 0.5
+"""How long a report waits for the fold to know its call, so that the envelope can be filled."""
+
+PAGE = 100
+"""Calls on one page."""
+
+
+class CallRoutes:
+    """The call and customer routes of one API process."""
+
+    def __init__(
+        self, config: Settings, hub: Hub, producer: EventProducer, archive: Archive
+    ) -> None:
+        self._tenant = config.tenant_id
+        self._hub, self._producer, self._archive = hub, producer, archive
+
+    def routes(self) -> list[web.RouteDef]:
+        """For `add_routes`."""
+        return [
+            web.post("/api/calls/status", self.report),
+            web.get("/api/calls/status", self.status),
+            web.get("/api/customers/{customer_id}/profile", self.profile),
+        ]
+
+    async def report(self, request: web.Request) -> web.Response:
+        """202 once the report is on the log; the same report again has the same id."""
+        body = await body_of(request, CallStatusRequest)
+        call = await self._known(body.call_id)
+        if body.kind in ("answered", "ended"):
+            event_id = ids.call_once_id(body.call_id, body.kind)
+        else:
+            event_id = ids.call_status_id(
+                body.source, body.call_id, body.kind, body.occurred_at, body.digits or ""
+            )
+        answered = call is not None and call.answered_at is not None
+        event = CallEvent(
+            event_id=event_id,
+            kind=body.kind,
+            occurred_at=body.occurred_at,
+            producer="api",
+            tenant_id=self._tenant,
+            source=body.source,
+            call_id=body.call_id,
+            task_id=call.task_id if call else None,
+            customer_id=call.customer_id if call else None,
+            campaign_id=call.campaign_id if call else None,
+            pool=call.pool if call else None,
+            robot_id=call.robot_id if call else None,
+            cause_q850=body.cause_q850,
+            cause_sip=body.cause_sip,
+            digits=body.digits,
+            disposition=(
+                disposition_of(answered, body.cause_q850, body.cause_sip)
+                if body.kind == "ended"
+                else None
+            ),
+        )
+        await self._producer.send("calls.events", event)
+        CALLS.labels(body.kind).inc()
+        return web.json_response({"event_id": event_id}, status=202)
+
+    async def _known(self, call_id: str) -> CallStatus | None:
+        async with self._hub.watching(call_id) as changed:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOKUP_S):
+                    while call_id not in self._hub.board.calls:
+                        changed.clear()
+                        await changed.wait()
+        return self._hub.board.calls.get(call_id)
+
+    async def status(self, request: web.Request) -> web.Response:
+        """One call with `call_id`; otherwise a page of calls, the newest first."""
+        query = request.query
+        if call_id := query.get("call_id"):
+            call = self._hub.board.calls.get(call_id)
+            if call is not None:
+                return web.json_response(call.model_dump(exclude={"pool"}))
+            try:
+                row = await self._archive.call(call_id)
+            except ArchiveAway as error:
+                raise Problem(503, "History does not answer", str(error)) from None
+            if row is None:
+                raise Problem(404, "No such call", call_id)
+            return web.json_response(row)
+        state = query.get("state")
+        if state is not None and state not in CALL_STATES:
+            raise Problem(422, "Invalid request", f"state: one of {', '.join(CALL_STATES)}")
+        try:
+            limit = min(max(int(query.get("limit", PAGE)), 1), 1_000)
+        except ValueError:
+            raise Problem(422, "Invalid request", "limit: a number") from None
+        page: list[dict[str, object]] = []
+        for call in self._hub.board.newest_calls(state, query.get("next")):
+            if len(page) == limit:
+                break
+            page.append(call.model_dump(exclude={"pool"}))
+        after = page[-1]["call_id"] if len(page) == limit else None
+        return web.json_response({"items": page, "next": after})
+
+    async def profile(self, request: web.Request) -> web.Response:
+        """200 with the customer's newest profile, 404."""
+        found = self._hub.profiles.get(request.match_info["customer_id"])
+        if found is None:
+            raise Problem(404, "No such customer", request.match_info["customer_id"])
+        return web.json_response(to_json("customers.profiles", found))

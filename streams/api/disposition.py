@@ -1,0 +1,25 @@
+"""What a carrier's cause says of a call (ITU-T Q.850, SIP response codes)."""
+
+_BUSY = frozenset({17})
+_NO_ANSWER = frozenset({18, 19, 20})
+_REJECTED = frozenset({21})
+_NORMAL = frozenset({16, 31})
+_SIP_BUSY = frozenset({486, 600})
+_SIP_NO_ANSWER = frozenset({408, 480, 487})
+_SIP_REJECTED = frozenset({403, 603, 607, 608})
+
+
+def disposition_of(answered: bool, cause_q850: int | None, cause_sip: int | None) -> str:
+    """The disposition of a call that its carrier ended.
+
+    An answered call that ends before the robot ended it was left by the customer.
+    """
+    if answered:
+        return "abandoned" if cause_q850 in _NORMAL or cause_q850 is None else "failed"
+    if cause_q850 in _BUSY or cause_sip in _SIP_BUSY:
+        return "busy"
+    if cause_q850 in _NO_ANSWER or cause_sip in _SIP_NO_ANSWER:
+        return "no_answer"
+    if cause_q850 in _REJECTED or cause_sip in _SIP_REJECTED:
+        return "rejected"
+    return "no_answer" if cause_q850 in _NORMAL else "failed"

@@ -1,0 +1,122 @@
+"""The API's view of the log: a board of states that follows, and waiting for a change of it."""
+
+import asyncio
+import contextlib
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable
+
+from ringlog.clock import now_ms
+from ringlog.kafka.producer import EventProducer
+from ringlog.kafka.reader import BEGINNING, TopicReader
+from ringlog.settings import Settings
+from schemas.events import CallEvent, Profile, TaskEvent, TaskRequested
+from streams.api.state import Board, TaskStatus
+
+FOLD_MS = 24 * 3_600_000
+"""How far back calls and tasks are folded at start; what is older is asked of ClickHouse."""
+
+STATUS_TOPICS = ("calls.events", "tasks.requested", "tasks.events")
+
+
+class Hub:
+    """Folds statuses and profiles, and tells waiters about changes of a task or call."""
+
+    def __init__(self, config: Settings, producer: EventProducer) -> None:
+        self.board = Board()
+        self.profiles: dict[str, Profile] = {}
+        self.caught_up = asyncio.Event()
+        self._config = config
+        self._producer = producer
+        self._waiting: dict[str, set[asyncio.Event]] = defaultdict(set)
+
+    async def follow(self) -> None:
+        """Reads for ever; run as a task."""
+        async with contextlib.AsyncExitStack() as stack:
+            readers = [
+                TopicReader(
+                    self._config, self._producer, STATUS_TOPICS, since_ms=now_ms() - FOLD_MS
+                ),
+                TopicReader(
+                    self._config, self._producer, ("customers.profiles",), since_ms=BEGINNING
+                ),
+            ]
+            for reader in readers:
+                await reader.start()
+                stack.push_async_callback(reader.stop)
+            work = [asyncio.create_task(self._drain(reader)) for reader in readers]
+            try:
+                await asyncio.gather(*(reader.caught_up.wait() for reader in readers))
+                self.caught_up.set()
+                await asyncio.gather(*work)
+            finally:
+                for task in work:
+                    task.cancel()
+
+    async def _drain(self, reader: TopicReader) -> None:
+        async for batch in reader.batches():
+            for received in batch:
+                self._fold(received.event)
+
+    def _fold(self, event: object) -> None:
+        if isinstance(event, Profile):
+            known = self.profiles.get(event.customer_id or "")
+            if event.customer_id and (known is None or event.version >= known.version):
+                self.profiles[event.customer_id] = event
+        elif isinstance(event, CallEvent | TaskRequested | TaskEvent) and self.board.apply(event):
+            key = event.call_id if isinstance(event, CallEvent) else event.task_id
+            for waiter in self._waiting.get(key or "", ()):
+                waiter.set()
+
+    async def refold(self) -> Board:
+        """Folds the whole log into a fresh board and puts it in place of the old one."""
+        board = Board()
+        reader = TopicReader(self._config, self._producer, STATUS_TOPICS, since_ms=BEGINNING)
+        await reader.start()
+        try:
+            work = asyncio.create_task(_fill(reader, board))
+            await asyncio.wait(
+                {work, asyncio.create_task(reader.caught_up.wait())},
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            work.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await work
+        finally:
+            await reader.stop()
+        old, self.board = self.board, board
+        # What `follow` folded into the old board since then is folded again: ids make it harmless.
+        for call_id, call in old.calls.items():
+            if call_id not in board.calls:
+                board.calls[call_id] = call
+        return board
+
+    @contextlib.asynccontextmanager
+    async def watching(self, key: str) -> AsyncIterator[asyncio.Event]:
+        """An event that is set whenever the task or call of that id changes."""
+        changed = asyncio.Event()
+        self._waiting[key].add(changed)
+        try:
+            yield changed
+        finally:
+            self._waiting[key].discard(changed)
+            if not self._waiting[key]:
+                del self._waiting[key]
+
+    async def wait_for_task(
+        self, task_id: str, enough: Callable[[TaskStatus], bool], timeout_s: float
+    ) -> TaskStatus | None:
+        """The task's status once it is enough, or what it is when time is up."""
+        async with self.watching(task_id) as changed:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(timeout_s):
+                    while (s := self.board.tasks.get(task_id)) is None or not enough(s):
+                        changed.clear()
+                        await changed.wait()
+        return self.board.tasks.get(task_id)
+
+
+async def _fill(reader: TopicReader, board: Board) -> None:
+    async for batch in reader.batches():
+        for received in batch:
+            if isinstance(received.event, CallEvent | TaskRequested | TaskEvent):
+                board.apply(received.event)

@@ -1,0 +1,69 @@
+"""Requests of the REST API, as pydantic models; OpenAPI is made from them."""
+
+import hashlib
+import json
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+
+from schemas.text import ms_of
+
+Id = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[^\s|\x00-\x1f]+$")]
+Phone = Annotated[str, StringConstraints(pattern=r"^\+?[0-9][0-9 -]{1,20}[0-9]$")]
+Level = Annotated[int, Field(ge=1, le=10)]
+Time = Annotated[int, BeforeValidator(ms_of)]
+"""ISO 8601 text or milliseconds since 1970 UTC."""
+
+
+class _Request(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class AssignRequest(_Request):
+    """`POST /api/tasks/assign`: a call to be made."""
+
+    customer_id: Id
+    phone: Phone
+    campaign_id: Id
+    pool: Id
+    priority: Literal["high", "medium", "low"] = "medium"
+    skills: dict[Id, Level] = Field(default_factory=dict, max_length=32)
+    tags: list[Id] = Field(default_factory=list, max_length=64)
+    playbook: Id
+    not_before: Time | None = None
+    deadline: Time | None = None
+    wait_ms: int = Field(0, ge=0, le=30_000, description="Longest wait for an assignment, ms")
+
+    def sha256(self) -> str:
+        """Digest of what is asked; how long the caller waits is not part of it."""
+        data = self.model_dump(exclude={"wait_ms"})
+        text = json.dumps(data, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+class CallStatusRequest(_Request):
+    """`POST /api/calls/status`: what a carrier or a telephone system saw of a call."""
+
+    call_id: Id
+    kind: Literal[
+        "dialing", "ringing", "early_media", "answered", "amd", "bridged", "transferred", "dtmf",
+        "ended",
+    ]  # fmt: skip
+    occurred_at: Time
+    source: Id
+    cause_q850: int | None = Field(None, ge=0, le=127)
+    cause_sip: int | None = Field(None, ge=100, le=699)
+    digits: Annotated[str, StringConstraints(pattern=r"^[0-9A-D*#]{0,64}$")] | None = None
+
+
+class MediaSessionRequest(_Request):
+    """`POST /api/media/sessions`: a call that another telephone system placed itself."""
+
+    call_id: Id
+    customer_id: Id
+    campaign_id: Id
+    codec: Literal["pcmu", "pcma", "l16"] = "pcmu"
+    playbook: Id
+    asr_profile: Id = "demo"
+    remote: Annotated[str, StringConstraints(pattern=r"^[0-9.]+:[0-9]{1,5}$")] | None = None
+    pool: Id | None = None

@@ -1,0 +1,124 @@
+"""The OpenAPI 3.1 description, made from the request models."""
+
+from typing import Any
+
+from pydantic import BaseModel
+
+from streams.api.models import AssignRequest, CallStatusRequest, MediaSessionRequest
+from streams.api.state import CallStatus, TaskStatus
+
+_REF = "#/components/schemas/{model}"
+
+
+def _json(model: type[BaseModel]) -> dict[str, Any]:
+    return {"application/json": {"schema": {"$ref": _REF.format(model=model.__name__)}}}
+
+
+def _object(**properties: str) -> dict[str, Any]:
+    types = {name: {"type": kind} for name, kind in properties.items()}
+    return {"application/json": {"schema": {"type": "object", "properties": types}}}
+
+
+def _answers(**by_status: dict[str, Any] | str) -> dict[str, Any]:
+    out: dict[str, Any] = {}
+    for status, what in by_status.items():
+        code = status.lstrip("s")
+        if isinstance(what, str):
+            content = {
+                "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}
+            }
+            out[code] = {"description": what} | ({"content": content} if int(code) >= 400 else {})
+        else:
+            out[code] = {"description": "Success", "content": what}
+    return out
+
+
+def _parameter(name: str, where: str, text: str, required: bool = False) -> dict[str, Any]:
+    return {
+        "name": name, "in": where, "required": required, "description": text,
+        "schema": {"type": "string"},
+    }  # fmt: skip
+
+
+def document() -> dict[str, Any]:
+    """The whole document as JSON data."""
+    models = (AssignRequest, CallStatusRequest, MediaSessionRequest, CallStatus, TaskStatus)
+    schemas: dict[str, Any] = {
+        "Problem": {
+            "type": "object",
+            "description": "RFC 9457",
+            "properties": {"title": {"type": "string"}, "status": {"type": "integer"},
+                           "detail": {"type": "string"}},
+        }
+    }  # fmt: skip
+    for model in models:
+        schema = model.model_json_schema(ref_template=_REF)
+        schemas |= schema.pop("$defs", {})
+        schemas[model.__name__] = schema
+    task_id = _parameter("task_id", "path", "The task", required=True)
+    session = _object(call_id="string", rtp_host="string", rtp_port="integer", ssrc="integer",
+                      ws_url="string", token="string")  # fmt: skip
+    assigned = _object(task_id="string", call_id="string", robot_id="string", status="string",
+                       profile_version="integer")  # fmt: skip
+    paths = {
+        "/api/tasks/assign": {"post": {
+            "summary": "Ask for a call; a repeated Idempotency-Key is the same task",
+            "parameters": [_parameter("Idempotency-Key", "header", "What makes a repeat a repeat")],
+            "requestBody": {"required": True, "content": _json(AssignRequest)},
+            "responses": _answers(s200=assigned, s202="Queued; Location tells where to look",
+                                  s409="The key came before with another body",
+                                  s422="Invalid, or refused: nobody can serve it"),
+        }},
+        "/api/tasks/{task_id}": {"get": {
+            "summary": "What became of a task", "parameters": [task_id],
+            "responses": _answers(s200=_json(TaskStatus), s404="No such task"),
+        }},
+        "/api/tasks/{task_id}/cancel": {"post": {
+            "summary": "Take a task back", "parameters": [task_id],
+            "responses": _answers(s202=_object(task_id="string", event_id="string"),
+                                  s404="No such task"),
+        }},
+        "/api/calls/status": {
+            "post": {
+                "summary": "Report what a carrier saw of a call",
+                "requestBody": {"required": True, "content": _json(CallStatusRequest)},
+                "responses": _answers(s202=_object(event_id="string"), s422="Invalid"),
+            },
+            "get": {
+                "summary": "One call, or a page of calls, the newest first",
+                "parameters": [
+                    _parameter("call_id", "query", "This call alone"),
+                    _parameter("state", "query", "Only calls of this state"),
+                    _parameter("limit", "query", "Calls on a page"),
+                    _parameter("next", "query", "`next` of the page before"),
+                ],
+                "responses": _answers(s200=_json(CallStatus), s404="No such call"),
+            },
+        },
+        "/api/customers/{customer_id}/profile": {"get": {
+            "summary": "A customer's newest profile",
+            "parameters": [_parameter("customer_id", "path", "The customer", required=True)],
+            "responses": _answers(s200=_object(customer_id="string", version="integer"),
+                                  s404="No such customer"),
+        }},
+        "/api/media/sessions": {"post": {
+            "summary": "Bring a call that another telephone system placed itself",
+            "requestBody": {"required": True, "content": _json(MediaSessionRequest)},
+            "responses": _answers(s201=session, s409="The call exists", s422="Invalid"),
+        }},
+        "/api/media/sessions/{call_id}": {"delete": {
+            "summary": "End the media of such a call",
+            "parameters": [_parameter("call_id", "path", "The call", required=True)],
+            "responses": _answers(s204="Ended", s404="No such call"),
+        }},
+    }  # fmt: skip
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Ringlog", "version": "1"},
+        "security": [{"key": []}],
+        "components": {
+            "schemas": schemas,
+            "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
+        },
+        "paths": paths,
+    }

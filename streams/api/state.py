@@ -1,0 +1,167 @@
+"""Call and task status, folded from the log. Pure: no clock, no I/O."""
+
+from collections import OrderedDict
+from collections.abc import Iterator
+
+from pydantic import BaseModel, ConfigDict
+
+from schemas.events import CallEvent, TaskEvent, TaskRequested
+
+CALL_STATES = (
+    "dialing", "ringing", "early_media", "answered", "bridged", "transferred", "ended",
+)  # fmt: skip
+"""States in the order in which a call can only move forward."""
+
+_RANK = {state: n for n, state in enumerate(CALL_STATES)}
+
+
+class CallStatus(BaseModel):
+    """Where a call stands. Times are milliseconds since 1970 UTC.
+
+    `version` counts the events that changed it.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    call_id: str
+    state: str = "dialing"
+    task_id: str | None = None
+    customer_id: str | None = None
+    campaign_id: str | None = None
+    pool: str | None = None
+    robot_id: str | None = None
+    started_at: int | None = None
+    answered_at: int | None = None
+    ended_at: int | None = None
+    cause_q850: int | None = None
+    disposition: str | None = None
+    version: int = 0
+
+
+def evolve_call(status: CallStatus | None, event: CallEvent) -> CallStatus:
+    """One event folded in; a late one is counted but never moves a call back."""
+    old = status or CallStatus(call_id=event.call_id or "", started_at=event.occurred_at)
+    if old.state == "ended":
+        return old
+    changes: dict[str, object] = {
+        name: getattr(event, name)
+        for name in ("task_id", "customer_id", "campaign_id", "pool", "robot_id")
+        if getattr(old, name) is None and getattr(event, name) is not None
+    }
+    rank = _RANK.get(event.kind)
+    if rank is not None and (status is None or rank > _RANK[old.state]):
+        changes["state"] = event.kind
+        if event.kind == "answered":
+            changes["answered_at"] = event.occurred_at
+        if event.kind == "ended":
+            changes |= {
+                "ended_at": event.occurred_at,
+                "cause_q850": event.cause_q850,
+                "disposition": event.disposition,
+            }
+    if status is not None and not changes:
+        return old
+    return old.model_copy(update={**changes, "version": old.version + 1})
+
+
+class TaskStatus(BaseModel):
+    """Where a task stands. Times are milliseconds since 1970 UTC."""
+
+    model_config = ConfigDict(frozen=True)
+
+    task_id: str
+    status: str = "queued"
+    reason: str | None = None
+    call_id: str | None = None
+    robot_id: str | None = None
+    attempt: int = 0
+    profile_version: int | None = None
+    customer_id: str | None = None
+    campaign_id: str | None = None
+    pool: str | None = None
+    requested_at: int | None = None
+    updated_at: int | None = None
+    body_sha256: str | None = None
+
+    @property
+    def settled(self) -> bool:
+        """Whether a caller that waits for an answer has one."""
+        return self.status in ("assigned", "refused", "failed", "expired", "cancelled")
+
+
+def evolve_task(status: TaskStatus | None, event: TaskRequested | TaskEvent) -> TaskStatus:
+    """One event folded in; requests and decisions may come in any order of the two topics."""
+    old = status or TaskStatus(task_id=event.task_id or "")
+    changes: dict[str, object] = {
+        name: getattr(event, name)
+        for name in ("customer_id", "campaign_id", "pool")
+        if getattr(old, name) is None and getattr(event, name) is not None
+    }
+    if isinstance(event, TaskRequested):
+        if event.kind == "requested" and old.body_sha256 is None:
+            changes |= {"body_sha256": event.body_sha256, "requested_at": event.occurred_at}
+        return old.model_copy(update=changes)
+    changes |= {
+        "status": event.kind,
+        "reason": event.reason,
+        "attempt": max(old.attempt, event.attempt),
+        "updated_at": event.occurred_at,
+    }
+    for name in ("call_id", "robot_id", "profile_version"):
+        if getattr(event, name) is not None:
+            changes[name] = getattr(event, name)
+    return old.model_copy(update=changes)
+
+
+class Board:
+    """All calls and tasks of the folded span; the first record of an id counts.
+
+    Keeps at most `limit` calls and as many tasks, the newest; older ones are in ClickHouse.
+    """
+
+    def __init__(self, limit: int = 500_000) -> None:
+        self.calls: OrderedDict[str, CallStatus] = OrderedDict()
+        self.tasks: OrderedDict[str, TaskStatus] = OrderedDict()
+        self._seen: dict[str, set[str]] = {}
+        self._limit = limit
+
+    def apply(self, event: CallEvent | TaskRequested | TaskEvent) -> bool:
+        """Folds an event in; False when it says nothing (no id, or seen before)."""
+        if isinstance(event, CallEvent):
+            key = event.call_id
+            if not key or not self._first(key, event.event_id):
+                return False
+            self.calls[key] = evolve_call(self.calls.get(key), event)
+            self._trim(self.calls)
+        else:
+            key = event.task_id
+            if not key or not self._first(key, event.event_id):
+                return False
+            self.tasks[key] = evolve_task(self.tasks.get(key), event)
+            self._trim(self.tasks)
+        return True
+
+    def newest_calls(
+        self, state: str | None = None, before: str | None = None
+    ) -> Iterator[CallStatus]:
+        """Calls, the newest first, optionally of one state, from behind call `before`."""
+        skipping = before is not None and before in self.calls
+        for key in reversed(self.calls):
+            if skipping:
+                skipping = key != before
+                continue
+            call = self.calls[key]
+            if state is None or call.state == state:
+                yield call
+
+    def _first(self, key: str, event_id: str) -> bool:
+        seen = self._seen.setdefault(key, set())
+        if event_id in seen:
+            return False
+        seen.add(event_id)
+        return True
+
+    def _trim(self, index: "OrderedDict[str, CallStatus] | OrderedDict[str, TaskStatus]") -> None:
+        while len(index) > self._limit:
+            key, _ = index.popitem(last=False)
+            self._seen.pop(key, None)

@@ -1,0 +1,154 @@
+"""`/api/tasks`: ask for a call, see what became of it, take it back."""
+
+import uuid
+
+from aiohttp import web
+
+from ringlog.clock import now_ms
+from ringlog.kafka.producer import EventProducer
+from ringlog.settings import Settings
+from schemas import ids
+from schemas.events import TaskRequested
+from streams.api.hub import Hub
+from streams.api.models import AssignRequest
+from streams.api.older import Archive, ArchiveAway
+from streams.api.problems import Problem, body_of
+from streams.api.state import TaskStatus
+
+ROUTE = "/api/tasks/assign"
+
+
+class TaskRoutes:
+    """The task routes of one API process."""
+
+    def __init__(
+        self, config: Settings, hub: Hub, producer: EventProducer, archive: Archive
+    ) -> None:
+        self._tenant = config.tenant_id
+        self._hub, self._producer, self._archive = hub, producer, archive
+
+    def routes(self) -> list[web.RouteDef]:
+        """For `add_routes`."""
+        return [
+            web.post(ROUTE, self.assign),
+            web.get("/api/tasks/{task_id}", self.show),
+            web.post("/api/tasks/{task_id}/cancel", self.cancel),
+        ]
+
+    async def assign(self, request: web.Request) -> web.Response:
+        """200 assigned, 202 queued, 409 key reused with another body, 422 refused."""
+        body = await body_of(request, AssignRequest)
+        if body.deadline is not None and body.deadline <= now_ms():
+            raise Problem(422, "Invalid request", "deadline: it has passed")
+        key = request.headers.get("Idempotency-Key") or f"made-{uuid.uuid4()}"
+        if not 0 < len(key) <= 200 or not key.isprintable():
+            raise Problem(422, "Invalid request", "Idempotency-Key: 1 to 200 printable characters")
+        task_id = ids.task_id(self._tenant, ROUTE, key)
+        digest = body.sha256()
+        known = await self._known_digest(task_id)
+        if known is None:
+            await self._producer.send(
+                "tasks.requested", self._requested(body, task_id, key, digest)
+            )
+        elif known != digest:
+            raise Problem(
+                409, "Idempotency-Key reused", "this key came before with another body",
+                task_id=task_id,
+            )  # fmt: skip
+        status = await self._hub.wait_for_task(task_id, lambda s: s.settled, body.wait_ms / 1000)
+        return self._answer(task_id, status)
+
+    def _requested(self, body: AssignRequest, task: str, key: str, digest: str) -> TaskRequested:
+        fields = body.model_dump(exclude={"wait_ms", "customer_id", "campaign_id", "pool"})
+        return TaskRequested(
+            event_id=ids.event_id(task, "requested"),
+            kind="requested",
+            occurred_at=now_ms(),
+            producer="api",
+            tenant_id=self._tenant,
+            task_id=task,
+            customer_id=body.customer_id,
+            campaign_id=body.campaign_id,
+            pool=body.pool,
+            body_sha256=digest,
+            idempotency_key=key,
+            **fields,
+        )
+
+    async def _known_digest(self, task_id: str) -> str | None:
+        status = self._hub.board.tasks.get(task_id)
+        if status is not None and status.body_sha256 is not None:
+            return status.body_sha256
+        try:
+            row = await self._archive.request(task_id)
+        except ArchiveAway:
+            # Harmless: a repeat has the same event id, and the first record of an id counts.
+            return None
+        return None if row is None else str(row["body_sha256"])
+
+    def _answer(self, task_id: str, status: TaskStatus | None) -> web.Response:
+        where = {"Location": f"/api/tasks/{task_id}"}
+        if status is None or not status.settled:
+            name = status.status if status else "queued"
+            body = {"task_id": task_id, "status": name}
+            if status is not None and status.call_id:
+                body |= {"call_id": status.call_id, "robot_id": status.robot_id or ""}
+            done = status is not None and status.status in ("dialing", "completed")
+            return web.json_response(body, status=200 if done else 202, headers=where)
+        if status.status == "refused":
+            raise Problem(
+                422, "Refused", status.reason or "", task_id=task_id, status_text="refused"
+            )
+        body_out = {
+            "task_id": task_id,
+            "call_id": status.call_id,
+            "robot_id": status.robot_id,
+            "status": status.status,
+            "profile_version": status.profile_version,
+        }
+        if status.reason:
+            body_out["reason"] = status.reason
+        return web.json_response(body_out, headers=where)
+
+    async def _find(self, task_id: str) -> dict[str, object]:
+        status = self._hub.board.tasks.get(task_id)
+        if status is not None:
+            return status.model_dump(exclude={"body_sha256"})
+        try:
+            row = await self._archive.task(task_id)
+        except ArchiveAway as error:
+            raise Problem(503, "History does not answer", str(error)) from None
+        if row is None:
+            raise Problem(404, "No such task", task_id)
+        return row
+
+    async def show(self, request: web.Request) -> web.Response:
+        """200 with the task's status, 404."""
+        return web.json_response(await self._find(request.match_info["task_id"]))
+
+    async def cancel(self, request: web.Request) -> web.Response:
+        """202: the wish is on the log; whether it came in time, the task's status tells."""
+        task_id = request.match_info["task_id"]
+        found = await self._find(task_id)
+        event = TaskRequested(
+            event_id=ids.event_id(task_id, "cancel"),
+            kind="cancel",
+            occurred_at=now_ms(),
+            producer="api",
+            tenant_id=self._tenant,
+            task_id=task_id,
+            customer_id=_text(found.get("customer_id")),
+            campaign_id=_text(found.get("campaign_id")),
+            pool=_text(found.get("pool")),
+            body_sha256="",
+        )
+        await self._producer.send("tasks.requested", event)
+        return web.json_response(
+            {"task_id": task_id, "event_id": event.event_id},
+            status=202,
+            headers={"Location": f"/api/tasks/{task_id}"},
+        )
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
