@@ -1,0 +1,223 @@
+"""What the far end hears: prompts, keys and marks in order, one 20 ms frame a tick.
+
+Nothing is queued beyond the frame that a tick hands out, so a flush is heard with the next frame.
+A prompt that may be interrupted by speech pauses at a voice onset and resumes by itself after
+`PAUSE_US`, unless it is stopped before. Pure: the ticks and their times come from outside.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Final, Literal, NamedTuple
+
+from ingest.media import FRAME_MS
+
+BargeIn = Literal["never", "speech", "words"]
+
+PAUSE_US: Final = 600_000
+"""How long a voice onset holds a prompt up."""
+
+MAX_PAUSES: Final = 3
+"""Pauses of one prompt: a noisy line must not stretch it for ever."""
+
+MAX_QUEUED: Final = 64
+"""Entries that wait; a robot that says more without an answer is broken."""
+
+KEY_TICKS: Final = 8
+KEY_END_TICKS: Final = 3
+KEY_GAP_TICKS: Final = 3
+"""A key press: 160 ms of tone, three end packets (RFC 4733 section 2.5.1.4), 60 ms of pause."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prompt:
+    """A prompt in a session's codec: 20 ms frames, and the level of each (`onset.level_db`)."""
+
+    frames: tuple[bytes, ...]
+    levels: tuple[float, ...]
+
+    @property
+    def ms(self) -> int:
+        """Length of the prompt, ms."""
+        return len(self.frames) * FRAME_MS
+
+
+@dataclass(frozen=True, slots=True)
+class Say:
+    """One prompt to play, as a directive asked."""
+
+    directive_id: str
+    prompt_id: str | None
+    prompt: Prompt
+    barge_in: BargeIn = "never"
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Reported when everything before it was played or flushed."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Digits to send."""
+
+    digits: str
+
+
+class Started(NamedTuple):
+    """The first frame of a prompt goes out with this tick."""
+
+    say: Say
+
+
+class Ended(NamedTuple):
+    """A prompt is over after `heard_ms` of it; `complete` when that was all."""
+
+    say: Say
+    heard_ms: int
+    complete: bool
+
+
+class Marked(NamedTuple):
+    """A mark was reached."""
+
+    name: str
+
+
+Event = Started | Ended | Marked
+
+
+class Key(NamedTuple):
+    """One tick of a key press; `n` counts its ticks, `end` repeats the end."""
+
+    digit: str
+    n: int
+    end: bool
+
+
+class Tick(NamedTuple):
+    """What one tick sends: a frame, or a key, or nothing; `talkspurt` marks a first frame."""
+
+    frame: bytes | None
+    level: float
+    key: Key | None
+    talkspurt: bool
+    events: tuple[Event, ...]
+
+
+IDLE: Final = Tick(None, 0.0, None, False, ())
+
+
+class QueueFull(Exception):
+    """More waits to be played than a conversation can mean."""
+
+
+class Playout:
+    """The queue of one call."""
+
+    def __init__(self) -> None:
+        self._queue: deque[Say | Mark | Keys] = deque()
+        self._position = 0  # frames of the head that went out, or ticks of its keys
+        self._paused_until_us: int | None = None
+        self._pauses = 0
+        self._talking = False
+
+    @property
+    def idle(self) -> bool:
+        """True when a tick would do nothing."""
+        return not self._queue
+
+    @property
+    def interruptible(self) -> bool:
+        """True while a voice onset would pause what plays."""
+        head = self._queue[0] if self._queue else None
+        return (
+            isinstance(head, Say)
+            and head.barge_in == "speech"
+            and self._position > 0
+            and self._paused_until_us is None
+            and self._pauses < MAX_PAUSES
+        )
+
+    @property
+    def paused(self) -> bool:
+        """True while a prompt is held up by a voice onset."""
+        return self._paused_until_us is not None
+
+    def add(self, entry: Say | Mark | Keys) -> None:
+        """Plays an entry after what waits already; raises QueueFull."""
+        if len(self._queue) >= MAX_QUEUED:
+            raise QueueFull(f"{MAX_QUEUED} entries wait already")
+        self._queue.append(entry)
+
+    def onset(self, now_us: int) -> bool:
+        """Somebody began to speak; True when that pauses the prompt."""
+        if not self.interruptible:
+            return False
+        self._paused_until_us = now_us + PAUSE_US
+        self._pauses += 1
+        return True
+
+    def flush(self) -> tuple[Event, ...]:
+        """Stops at once and forgets what waits; marks count as reached."""
+        events: list[Event] = []
+        for n, entry in enumerate(self._queue):
+            if isinstance(entry, Say):
+                played = self._position if n == 0 else 0
+                complete = played == len(entry.prompt.frames)
+                events.append(Ended(entry, played * FRAME_MS, complete))
+            elif isinstance(entry, Mark):
+                events.append(Marked(entry.name))
+        self._queue.clear()
+        self._next()
+        self._talking = False
+        return tuple(events)
+
+    def tick(self, now_us: int) -> Tick:
+        """The next 20 ms."""
+        if not self._queue:
+            self._talking = False
+            return IDLE
+        if self._paused_until_us is not None:
+            if now_us < self._paused_until_us:
+                self._talking = False
+                return IDLE
+            self._paused_until_us = None
+        events: list[Event] = []
+        while self._queue:
+            head = self._queue[0]
+            if isinstance(head, Mark):
+                events.append(Marked(head.name))
+            elif isinstance(head, Keys):
+                if self._position < len(head.digits) * _KEY_TOTAL:
+                    self._talking = False
+                    return Tick(None, 0.0, self._key(head), False, tuple(events))
+            else:
+                n = self._position
+                if n == 0:
+                    events.append(Started(head))
+                if n < len(head.prompt.frames):
+                    self._position += 1
+                    first, self._talking = not self._talking, True
+                    return Tick(
+                        head.prompt.frames[n], head.prompt.levels[n], None, first, tuple(events)
+                    )
+                events.append(Ended(head, n * FRAME_MS, True))
+            self._queue.popleft()
+            self._next()
+        self._talking = False
+        return Tick(None, 0.0, None, False, tuple(events))
+
+    def _key(self, keys: Keys) -> Key | None:
+        index, n = divmod(self._position, _KEY_TOTAL)
+        self._position += 1
+        if n >= KEY_TICKS + KEY_END_TICKS:
+            return None
+        return Key(keys.digits[index], n, n >= KEY_TICKS)
+
+    def _next(self) -> None:
+        self._position, self._pauses, self._paused_until_us = 0, 0, None
+
+
+_KEY_TOTAL: Final = KEY_TICKS + KEY_END_TICKS + KEY_GAP_TICKS
