@@ -1,0 +1,197 @@
+"""What the stack is made of: every service and step, as data, in start order.
+
+A *server* stays up and is restarted when it dies; a *step* runs once to its end. Both start when
+all that they need is ready, so independent parts start side by side.
+"""
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from graphlib import TopologicalSorter
+from typing import Literal
+
+from ringlog.settings import METRICS_SERVICES, Settings
+from stack import kafka, registry
+
+
+class UnknownService(ValueError):
+    """A service was named that the stack does not have."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """How readiness is asked: an HTTP address that answers 2xx, or a broker that names itself."""
+
+    kind: Literal["http", "kafka"]
+    target: str
+
+
+@dataclass(frozen=True)
+class Service:
+    """One part of the stack. `ports` must be free before it starts: port -> what for."""
+
+    name: str
+    command: Sequence[str]
+    needs: tuple[str, ...] = ()
+    probe: Probe | None = None
+    ports: Mapping[int, str] = field(default_factory=dict)
+    env: Mapping[str, str] = field(default_factory=dict)
+    prepare: Callable[[], None] | None = None
+    stop_grace_s: float = 10.0
+
+    @property
+    def is_step(self) -> bool:
+        """Whether it runs once to its end."""
+        return self.probe is None
+
+
+def build(settings: Settings) -> list[Service]:
+    """All parts that these settings call for, in an order in which they can start.
+
+    A broker, registry or ClickHouse that the settings place elsewhere is not started here.
+    """
+    parts = [*_servers(settings), *_steps(settings), *_own(settings)]
+    elsewhere = {
+        name
+        for name, address in (
+            ("kafka", settings.kafka),
+            ("registry", settings.registry),
+            ("clickhouse", settings.clickhouse_host),
+        )
+        if address
+    }
+    return in_order([_without(part, elsewhere) for part in parts if part.name not in elsewhere])
+
+
+def in_order(parts: Sequence[Service]) -> list[Service]:
+    """Every part after what it needs; otherwise as given. Raises graphlib.CycleError."""
+    by_name = {part.name: part for part in parts}
+    graph = {part.name: part.needs for part in parts}
+    return [by_name[name] for name in TopologicalSorter(graph).static_order()]
+
+
+def select(parts: Sequence[Service], only: set[str] | None) -> list[Service]:
+    """The named parts and all that they need; all parts for None. Raises UnknownService."""
+    if only is None:
+        return list(parts)
+    by_name = {part.name: part for part in parts}
+    if unknown := only - by_name.keys():
+        known = ", ".join(by_name)
+        raise UnknownService(f"no such service: {', '.join(sorted(unknown))} (there are: {known})")
+    wanted: set[str] = set()
+    todo = list(only)
+    while todo:
+        name = todo.pop()
+        if name not in wanted:
+            wanted.add(name)
+            todo.extend(by_name[name].needs)
+    return [part for part in parts if part.name in wanted]
+
+
+def _without(part: Service, elsewhere: set[str]) -> Service:
+    if not elsewhere & set(part.needs):
+        return part
+    return Service(**{**part.__dict__, "needs": tuple(n for n in part.needs if n not in elsewhere)})
+
+
+def _servers(s: Settings) -> list[Service]:
+    native, http = s.port(s.clickhouse_native_port), s.port(s.clickhouse_http_port)
+    return [
+        Service(
+            "kafka",
+            kafka.command(s),
+            probe=Probe("kafka", s.kafka_bootstrap),
+            ports={s.port(s.kafka_port): "clients", s.port(s.kafka_controller_port): "controller"},
+            prepare=lambda: kafka.prepare(s),
+            stop_grace_s=30.0,
+        ),
+        Service(
+            "registry",
+            registry.command(s),
+            probe=Probe("http", f"{s.registry_url}/subjects"),
+            ports={
+                s.port(s.registry_port): "HTTP",
+                s.port(s.registry_management_port): "management",
+            },
+            prepare=lambda: registry.prepare(s),
+        ),
+        Service(
+            "clickhouse",
+            _python(
+                "sql.server",
+                *("--path", str(s.home.absolute() / "clickhouse"), "--host", s.bind_host),
+                *("--native-port", str(native), "--http-port", str(http)),
+            ),
+            probe=Probe("http", f"{s.clickhouse_http}/?query=SELECT%201"),
+            ports={native: "native protocol", http: "HTTP"},
+            stop_grace_s=30.0,
+        ),
+    ]
+
+
+def _steps(s: Settings) -> list[Service]:
+    host, port = s.clickhouse_native
+    address = ("--host", host, "--port", str(port), "--database", s.clickhouse_database)
+    return [
+        Service(
+            "contract",
+            _python("schemas.apply", "--kafka", s.kafka_bootstrap, "--registry", s.registry_url),
+            needs=("kafka", "registry"),
+        ),
+        Service("migrate", _python("sql.migrate", *address), needs=("clickhouse",)),
+    ]
+
+
+def _own(s: Settings) -> list[Service]:
+    def service(
+        name: str,
+        module: str,
+        *arguments: str,
+        needs: tuple[str, ...] = ("contract",),
+        ports: Mapping[int, str] | None = None,
+    ) -> Service:
+        metrics = s.metrics_port_of(name)
+        return Service(
+            name,
+            _python(module, *arguments),
+            needs=needs,
+            probe=Probe("http", f"http://127.0.0.1:{metrics}/readyz"),
+            ports={metrics: "metrics", **(ports or {})},
+        )
+
+    stored = ("contract", "migrate")
+    return [
+        service("edge", "ingest", ports={s.port(s.media_ws_port): "media WebSocket"}),
+        service("asr", "asr_worker"),
+        service("robots-a", "streams.robots", "--name", "a"),
+        service("profiles", "streams.profiles"),
+        service("dispatch", "streams.dispatch"),
+        service("history", "streams.history", needs=stored),
+        service("analytics", "streams.analytics"),
+        service("api", "streams.api", needs=stored, ports={s.port(s.api_port): "REST"}),
+    ]
+
+
+def _python(module: str, *arguments: str) -> list[str]:
+    return [sys.executable, "-m", module, *arguments]
+
+
+def endpoints(settings: Settings, parts: Sequence[Service]) -> dict[str, object]:
+    """Content of `endpoints.json`: addresses of the running stack, metrics of what runs."""
+    host, native = settings.clickhouse_native
+    rtp = settings.rtp_ports
+    running = {part.name for part in parts} | {"supervisor"}
+    return {
+        "kafka": settings.kafka_bootstrap,
+        "registry": settings.registry_url,
+        "clickhouse_native": f"{host}:{native}",
+        "clickhouse_http": settings.clickhouse_http,
+        "api": settings.api_url,
+        "media_ws": settings.media_ws_url,
+        "rtp": f"127.0.0.1:{rtp[0]}-{rtp[-1]}",
+        "metrics": {
+            name: f"http://127.0.0.1:{settings.metrics_port_of(name)}/metrics"
+            for name in METRICS_SERVICES
+            if name in running
+        },
+    }
