@@ -8,10 +8,10 @@ import click
 from ringlog.cli.errors import NOT_RUNNING
 
 _COMMANDS = {
-    "up": "ringlog.cli.stack:up",
-    "down": "ringlog.cli.stack:down",
-    "status": "ringlog.cli.stack:status",
-    "demo": "ringlog.cli.stack:demo",
+    "up": "stack.__main__:up",
+    "down": "stack.__main__:down",
+    "status": "stack.__main__:status",
+    "demo": "ringlog.cli.demo:demo",
     "topics": "ringlog.cli.records:topics",
     "tail": "ringlog.cli.records:tail",
     "produce": "ringlog.cli.records:produce",

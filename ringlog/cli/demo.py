@@ -1,0 +1,25 @@
+"""`ringlog demo`: the demo call centre."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from ringlog.settings import settings
+
+
+@click.command()
+@click.option("--calls", default=20, show_default=True, type=click.IntRange(1, 200))
+@click.option(
+    "--report",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Where to write the report (default: demo-report.json in the home folder).",
+)
+def demo(calls: int, report: Path | None) -> None:
+    """Run the demo call centre on a stack of its own and print what came of it.
+
+    Exit code 1 when the pipeline failed in any way that the report can tell.
+    """
+    from demo.run import run_demo
+
+    sys.exit(run_demo(settings(), calls=calls, report=report))
