@@ -6,6 +6,9 @@ from pydantic import Field
 
 from schemas.envelope import Event
 
+_EMPTY_JSON = "{ }"
+"""An empty JSON object. Apicurio refuses an Avro schema with the default `"{}"` as not Avro."""
+
 
 class RobotStatus(Event):
     """`robots.status`: a robot as configured. Whether a worker runs it, the leases tell."""
@@ -51,7 +54,7 @@ class Campaign(Event):
     name: str
     state: Literal["draft", "running", "paused", "ended"] = "running"
     playbook: str | None = None
-    settings: str = "{}"
+    settings: str = _EMPTY_JSON
 
 
 class TrunkStatus(Event):
@@ -72,7 +75,7 @@ class LogLine(Event):
     level: str
     logger: str
     message: str
-    fields: str = "{}"
+    fields: str = _EMPTY_JSON
 
 
 class Audit(Event):
@@ -82,7 +85,7 @@ class Audit(Event):
     actor: str
     action: str
     target: str | None = None
-    detail: str = "{}"
+    detail: str = _EMPTY_JSON
 
 
 class DeadLetter(Event):
