@@ -9,9 +9,6 @@ from schemas.envelope import Event
 _EMPTY_JSON = "{ }"
 """An empty JSON object. Apicurio refuses an Avro schema with the default `"{}"` as not Avro."""
 
-NO_JSON = "{ }"
-"""Empty JSON object. Apicurio 3.3.3 refuses a schema with the text `{}` as a string's default."""
-
 
 class RobotStatus(Event):
     """`robots.status`: a robot as configured. Whether a worker runs it, the leases tell."""
