@@ -1,0 +1,1 @@
+"""Embedded ClickHouse server: the chDB engine behind ClickHouse's native TCP protocol and HTTP."""

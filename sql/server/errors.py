@@ -1,0 +1,77 @@
+"""ClickHouse errors: numeric codes, and how they are read out of chDB's exceptions."""
+
+from __future__ import annotations
+
+import re
+
+# Codes of ClickHouse's ErrorCodes.cpp that this server raises itself.
+CHECKSUM_DOESNT_MATCH = 40
+NOT_IMPLEMENTED = 48
+LOGICAL_ERROR = 49
+UNKNOWN_TABLE = 60
+SYNTAX_ERROR = 62
+UNKNOWN_DATABASE = 81
+UNKNOWN_PACKET_FROM_CLIENT = 99
+UNEXPECTED_PACKET_FROM_CLIENT = 101
+UNKNOWN_SETTING = 115
+INCORRECT_DATA = 117
+UNSUPPORTED_METHOD = 1
+TOO_LARGE_STRING_SIZE = 131
+TOO_MANY_SIMULTANEOUS_QUERIES = 202
+SOCKET_TIMEOUT = 209
+MEMORY_LIMIT_EXCEEDED = 241
+SESSION_IS_LOCKED = 373
+QUERY_WAS_CANCELLED = 394
+CANNOT_DECOMPRESS = 271
+UNKNOWN_COMPRESSION_METHOD = 89
+ACCESS_DENIED = 497
+AUTHENTICATION_FAILED = 516
+ABORTED = 236
+UNKNOWN_EXCEPTION = 1002
+
+_CODE = re.compile(r"Code: (\d+)\. DB::(?:Errno|Net|Parsing)?Exception: (.*)", re.DOTALL)
+_CODE_PREFIX = re.compile(r"Code: \d+\. DB::(?:Errno|Net|Parsing)?Exception: ")
+_NAME = re.compile(r"\(([A-Z][A-Z0-9_]+)\)(?: \(version [^)]*\))?\s*$")
+
+
+class ServerError(Exception):
+    """An error that a client sees as a ClickHouse exception.
+
+    ``code`` is ClickHouse's error number, ``message`` the text without the ``Code: N.`` prefix.
+    """
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(code, message)
+        self.code = code
+        self.message = message
+
+    def __str__(self) -> str:
+        return f"Code: {self.code}. DB::Exception: {self.message}"
+
+
+class ProtocolError(ServerError):
+    """The byte stream cannot be followed any further: answer, then close the connection."""
+
+
+def from_engine(error: BaseException) -> ServerError:
+    """Read ClickHouse's code and text out of what chDB raised.
+
+    Nested texts (``Code: 107. DB::Exception: Code: 107. …``) keep the outermost code. Text without
+    a code becomes UNKNOWN_EXCEPTION.
+    """
+    if isinstance(error, ServerError):
+        return error
+    text = str(error)
+    found = _CODE.search(text)
+    if found is None:
+        return ServerError(UNKNOWN_EXCEPTION, text or type(error).__name__)
+    message = found.group(2)
+    while (nested := _CODE_PREFIX.match(message)) is not None:
+        message = message[nested.end() :]
+    return ServerError(int(found.group(1)), message)
+
+
+def exception_name(message: str) -> str:
+    """The symbolic name at the end of an engine message, as ``SYNTAX_ERROR``, or ``""``."""
+    found = _NAME.search(message)
+    return found.group(1) if found else ""

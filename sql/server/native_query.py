@@ -1,0 +1,252 @@
+"""One query over the native protocol: run it and send its answer."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+from sql.server.engine import Chunk, quote_string
+from sql.server.errors import (
+    LOGICAL_ERROR,
+    QUERY_WAS_CANCELLED,
+    UNEXPECTED_PACKET_FROM_CLIENT,
+    UNKNOWN_SETTING,
+    ProtocolError,
+    ServerError,
+)
+from sql.server.protocol import packets
+from sql.server.protocol.blocks import Column, first_columns, header, split
+from sql.server.protocol.wire import Buffer, parse_all, varint
+from sql.server.spool import Spool
+from sql.server.statement import Answer, Insert, Statement, parse
+
+if TYPE_CHECKING:
+    from sql.server.native import NativeConnection
+
+_PLAIN_TYPES = "SETTINGS print_pretty_type_names = 0"
+_LONG_SQL = 32_768
+_KEEP_ALIVE_S = 1.0
+_TOKEN_SETTING = "insert_deduplication_token"
+_NOT_INSERTABLE = frozenset({"MATERIALIZED", "ALIAS"})
+
+
+class NativeQuery:
+    """Runs one query for a connection. ``run()`` raises ServerError for the client to see."""
+
+    def __init__(self, connection: NativeConnection, query: packets.Query) -> None:
+        self._link = connection
+        self._query = query
+        self._session = connection.session
+        self._parameters: dict[str, str] = {}
+
+    async def run(self) -> None:
+        """Parse, check, run, answer."""
+        await self._configure()
+        sql = self._query.sql
+        statement = (
+            await asyncio.to_thread(self._read, sql) if len(sql) > _LONG_SQL else self._read(sql)
+        )
+        match statement.answer:
+            case Answer.ROWS:
+                await self._rows(statement)
+            case Answer.TABLE:
+                await self._table(statement)
+            case Answer.NONE:
+                await self._link.cancellable(
+                    self._session.execute(statement.sql, parameters=self._parameters)
+                )
+                self._link.write(packets.end_of_stream())
+            case Answer.DATA:
+                assert statement.insert is not None
+                await self._insert(statement, statement.insert)
+
+    def _read(self, sql: str) -> Statement:
+        statement = parse(sql)
+        self._link.engine.policy.check(statement)
+        return statement
+
+    async def _configure(self) -> None:
+        wanted: dict[str, str] = {}
+        for name, setting in self._query.settings.items():
+            if name.startswith("param_"):
+                self._parameters[name[6:]] = setting.value.strip("'")
+            elif name in self._link.engine.settings:
+                wanted[name] = setting.value
+            elif setting.important:
+                raise ServerError(
+                    UNKNOWN_SETTING, f"Unknown setting '{name[:200]}'. (UNKNOWN_SETTING)"
+                )
+        await self._session.configure(wanted)
+
+    # --- results
+
+    async def _rows(self, statement: Statement) -> None:
+        sql = statement.without_format
+        try:
+            rows, blocks, size = await self._link.cancellable(self._stream(sql))
+        except ServerError as error:
+            if error.code != QUERY_WAS_CANCELLED:
+                raise
+            self._link.write(packets.end_of_stream())  # as ClickHouse answers a Cancel
+            return
+        if not blocks:
+            self._send(header(await self._describe(sql)))
+        self._link.write(packets.profile_info(rows, blocks, size))
+        self._link.write(packets.end_of_stream())
+
+    async def _stream(self, sql: str) -> tuple[int, int, int]:
+        rows = blocks = size = 0
+        async with aclosing(self._session.stream(sql, self._parameters)) as chunks:
+            pending = asyncio.ensure_future(anext(chunks, None))
+            try:
+                while True:
+                    while not pending.done():
+                        await asyncio.wait((pending,), timeout=_KEEP_ALIVE_S)
+                        if not pending.done():
+                            # Clients give up on a silent server.
+                            self._link.write(packets.progress(self._link.revision, 0, 0))
+                            await self._link.drain()
+                    chunk = pending.result()
+                    if chunk is None:
+                        return rows, blocks, size
+                    if not blocks:
+                        columns = await asyncio.to_thread(first_columns, chunk.native)
+                        self._send(header(columns))
+                    self._send(_one_block(chunk))
+                    self._link.write(
+                        packets.progress(self._link.revision, chunk.rows, len(chunk.native))
+                    )
+                    await self._link.drain()
+                    rows += chunk.rows
+                    size += len(chunk.native)
+                    blocks += 1
+                    pending = asyncio.ensure_future(anext(chunks, None))
+            finally:
+                if not pending.done():
+                    pending.cancel()
+                    await asyncio.wait((pending,))
+
+    async def _describe(self, sql: str) -> list[Column]:
+        result = await self._session.execute(
+            f"DESCRIBE TABLE ({sql}\n) {_PLAIN_TYPES}", "JSONCompact", self._parameters
+        )
+        return [(row[0], row[1]) for row in json.loads(result.data)["data"]]
+
+    async def _table(self, statement: Statement) -> None:
+        result = await self._link.cancellable(
+            self._session.execute(statement.without_format, parameters=self._parameters)
+        )
+        rows = blocks = 0
+        for shape, native in split(result.data):
+            if not blocks:
+                self._send(header(shape.columns))
+            self._send(native)
+            blocks += 1
+            rows += shape.rows
+        if not blocks and statement.first != "KILL":
+            self._send(header(await self._columns_of(statement)))
+        self._link.write(packets.profile_info(rows, blocks, len(result.data)))
+        self._link.write(packets.end_of_stream())
+
+    async def _columns_of(self, statement: Statement) -> list[Column]:
+        """The columns of an empty SHOW or the like: only a written file tells them."""
+        spool = Spool(self._link.engine.budget, self._link.limits.insert_bytes)
+        try:
+            path = quote_string(spool.path)
+            await self._session.execute(
+                f"{statement.without_format} INTO OUTFILE {path} APPEND FORMAT JSONCompact",
+                parameters=self._parameters,
+            )
+            meta = json.loads(spool.read())["meta"]
+        finally:
+            spool.close()
+        return [(column["name"], column["type"]) for column in meta]
+
+    # --- INSERT
+
+    async def _insert(self, statement: Statement, insert: Insert) -> None:
+        spool = Spool(self._link.engine.budget, self._link.limits.insert_bytes)
+        try:
+            inline = statement.sql[insert.data_at :].strip()
+            if inline.strip(";"):
+                spool.write(inline.encode())
+                await self._session.insert(insert, spool)
+            else:
+                self._send(header(await self._insert_columns(insert)))
+                await self._link.drain()
+                await self._collect(insert, spool)
+        finally:
+            spool.close()
+        self._link.write(packets.end_of_stream())
+
+    async def _insert_columns(self, insert: Insert) -> list[Column]:
+        if insert.columns is not None and insert.names is None:
+            # * EXCEPT (…) and the like: let the engine work it out.
+            return await self._describe(f"SELECT {insert.columns} FROM {insert.table}")
+        result = await self._session.execute(
+            f"DESCRIBE TABLE {insert.table} {_PLAIN_TYPES}", "JSONCompact"
+        )
+        table = [(row[0], row[1], row[2]) for row in json.loads(result.data)["data"]]
+        if insert.names is None:
+            excluded = _NOT_INSERTABLE | {"EPHEMERAL"}
+            return [(name, kind) for name, kind, default in table if default not in excluded]
+        known = {name: kind for name, kind, default in table if default not in _NOT_INSERTABLE}
+        if all(name in known for name in insert.names):
+            return [(name, known[name]) for name in insert.names]
+        return await self._describe(f"SELECT {insert.columns} FROM {insert.table}")
+
+    async def _collect(self, insert: Insert, spool: Spool) -> None:
+        """Take the client's blocks and write them; the stream stays in step on a failure.
+
+        A very large INSERT is written in pieces, as ClickHouse does block by block, but never when
+        a deduplication token makes it one.
+        """
+        whole = _TOKEN_SETTING in self._query.settings or _TOKEN_SETTING in insert.settings
+        flush_at = self._link.limits.insert_bytes if whole else self._link.limits.insert_flush_bytes
+        failed: ServerError | None = None
+        while True:
+            packet = await self._link.read(varint)
+            if packet == packets.CLIENT_CANCEL:
+                raise ServerError(QUERY_WAS_CANCELLED, "Query was cancelled by the client.")
+            if packet == packets.CLIENT_PING:
+                self._link.write(packets.pong())
+                await self._link.drain()
+                continue
+            if packet != packets.CLIENT_DATA:
+                raise ProtocolError(
+                    UNEXPECTED_PACKET_FROM_CLIENT, f"Unexpected packet {packet} during INSERT"
+                )
+            shape, native = await self._link.read_block()
+            try:
+                if not shape.columns:
+                    break
+                if shape.rows and failed is None:
+                    spool.write(native)
+            except ServerError as error:
+                failed = error  # the rest is read and thrown away
+            finally:
+                native.release()
+                self._link.compact()
+            if spool.size >= flush_at and failed is None and not whole:
+                try:
+                    await self._session.insert(insert, spool, "Native")
+                    spool.clear()
+                except ServerError as error:
+                    failed = error
+        if failed is not None:
+            raise failed
+        if spool.size:
+            await self._session.insert(insert, spool, "Native")
+
+    def _send(self, native: bytes) -> None:
+        self._link.write(packets.data(native, self._link.compressed))
+
+
+def _one_block(chunk: Chunk) -> bytes:
+    buffer = Buffer(chunk.native[:20])
+    parse_all(varint(buffer))
+    if parse_all(varint(buffer)) != chunk.rows:
+        raise ServerError(LOGICAL_ERROR, "The engine's chunk is not one block. (LOGICAL_ERROR)")
+    return chunk.native

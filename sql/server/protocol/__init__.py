@@ -1,0 +1,1 @@
+"""ClickHouse's native TCP protocol as parsers and encoders that do no input or output."""
