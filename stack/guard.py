@@ -14,7 +14,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import FrameType
 
@@ -48,14 +48,20 @@ def take_lock(settings: Settings) -> int:
     return descriptor
 
 
-def run(settings: Settings, only: Iterable[str] | None, console: bool) -> int:
+def run(
+    settings: Settings,
+    only: Iterable[str] | None,
+    console: bool,
+    program: Sequence[str] = ("-m", "stack.supervisor"),
+) -> int:
     """Run a supervisor to its end and leave nothing behind; returns its exit status.
 
-    Raises AlreadyRunning. Signals that ask for an end are passed on.
+    Raises AlreadyRunning. Signals that ask for an end are passed on. `program` is what Python runs
+    as the supervisor (a test brings its own parts).
     """
     descriptor = take_lock(settings)
     become_subreaper()
-    command = [sys.executable, "-m", "stack.supervisor", "--guard-pid", str(os.getpid())]
+    command = [sys.executable, *program, "--guard-pid", str(os.getpid())]
     command += ["--only", ",".join(sorted(only))] if only is not None else []
     command += ["--console"] if console else []
     variables = environment.of_services(settings)

@@ -9,7 +9,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from aiohttp import web
@@ -23,6 +23,7 @@ from stack.runner import Runner, ServiceStatus, StartFailed
 from stack.services import Service
 
 EXIT_START_FAILED = 1
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class PortsTaken(RuntimeError):
@@ -153,21 +154,23 @@ def _write_json(path: Path, content: object) -> None:
     partial.replace(path)
 
 
-async def _main(settings: Settings, only: set[str] | None, console: bool) -> int:
-    parts = services.select(services.build(settings), only)
+async def supervise(settings: Settings, parts: Sequence[Service], console: bool) -> int:
+    """Run the parts until a signal asks for the end; returns the exit status."""
     supervisor = Supervisor(settings, parts, console)
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    for number in STOP_SIGNALS:
         loop.add_signal_handler(number, supervisor.request_stop)
     try:
         await supervisor.run()
-    except (PortsTaken, StartFailed, services.UnknownService) as error:
+    except (PortsTaken, StartFailed) as error:
         print(error, file=sys.stderr, flush=True)
         return EXIT_START_FAILED
     return 0
 
 
-def main(arguments: list[str]) -> int:
+def main(
+    arguments: list[str], build: Callable[[Settings], Sequence[Service]] = services.build
+) -> int:
     """Exit status of the process; settings come from the environment."""
     parser = argparse.ArgumentParser(prog="python -m stack.supervisor")
     parser.add_argument("--guard-pid", type=int, required=True)
@@ -176,8 +179,10 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     terminate_with(options.guard_pid)
     become_subreaper()
+    settings = Settings()
     only = set(options.only.split(",")) if options.only else None
-    return asyncio.run(_main(Settings(), only, options.console))
+    parts = services.select(build(settings), only)
+    return asyncio.run(supervise(settings, parts, options.console))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,80 @@
+# Ringlog. `make help` lists what there is.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+CALLS ?= 20
+CODE := schemas ringlog ingest asr_worker streams sql stack demo bench
+CHECKED := $(CODE) tests
+STAMP = $(VENV)/.installed-$(firstword $(shell cat requirements-build.lock requirements.lock pyproject.toml | sha256sum))
+
+.PHONY: help check-tools install demo up down status test test-all lint unit integration bench clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: check-tools $(STAMP) ## Install everything: Python packages into .venv, JVM parts into the cache
+	@$(BIN)/python -m stack install
+
+check-tools:
+	@missing=0; \
+	need() { echo "missing: $$1"; echo "   mend: $$2"; missing=1; }; \
+	command -v git >/dev/null || need "git" "apt-get install git (or your system's package)"; \
+	[ "$$(uname -s)" = Linux ] || need "Linux" "use a Linux machine, a virtual machine or WSL 2"; \
+	if [ ! -x $(BIN)/python ]; then \
+		if ! command -v $(PYTHON) >/dev/null; then \
+			need "$(PYTHON)" "apt-get install python3.11, or make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; \
+		elif ! $(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))'; then \
+			need "Python 3.11 ($(PYTHON) is another version)" "make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; \
+		elif ! $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null; then \
+			need "Python's venv module" "apt-get install python3.11-venv"; \
+		fi; \
+	fi; \
+	exit $$missing
+
+$(STAMP): | check-tools
+	@[ -x $(BIN)/python ] || { echo "making $(VENV)"; $(PYTHON) -m venv $(VENV); }
+	@echo "installing Python packages (once; some minutes)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-build.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --no-build-isolation -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@rm -f $(VENV)/.installed-*; touch $@
+
+demo: install ## Make CALLS=20 simulated calls through the whole product and check every result
+	@$(BIN)/ringlog demo --calls $(CALLS)
+
+up: install ## Start the stack and return when it is ready
+	@$(BIN)/ringlog up -d
+
+down: ## Stop the stack
+	@$(BIN)/ringlog down
+
+status: ## Show the services of the running stack
+	@$(BIN)/ringlog status
+
+test: install lint ## Lint, unit tests and integration tests, with coverage
+	@$(BIN)/coverage erase
+	@$(BIN)/pytest tests/unit -q --cov --cov-report=
+	@$(BIN)/pytest tests/integration -q -m "not heavy" --cov --cov-append --cov-report=term:skip-covered
+
+test-all: install lint ## Everything: also the heavy tests and the kills
+	@$(BIN)/coverage erase
+	@$(BIN)/pytest tests -q --cov --cov-report=term:skip-covered
+
+lint: install ## Style and types: ruff, mypy --strict
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/mypy --strict $(CHECKED)
+
+unit: install ## Unit tests only (seconds, no services)
+	@$(BIN)/pytest tests/unit -q
+
+bench: install ## Benchmarks against peers and limits
+	@$(BIN)/python -m bench
+
+clean: ## Remove what runs and tests have made (the JVM cache stays)
+	@rm -rf .ringlog .mypy_cache .ruff_cache .hypothesis .coverage .coverage.*
