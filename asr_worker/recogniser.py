@@ -62,7 +62,7 @@ class Recogniser:
         factory = getattr(sherpa_onnx.OnlineRecognizer, f"from_{entry.type}", None)
         if factory is None:
             raise RegistryError(f"model {name!r}: sherpa-onnx has no online type {entry.type!r}")
-        given = {key: str(folder / file) for key, file in entry.files.items()}
+        given: dict[str, Any] = {key: str(folder / file) for key, file in entry.files.items()}
         given |= entry.options | options
         given.setdefault("num_threads", 1)
         given.setdefault("sample_rate", entry.sample_rate_hz)

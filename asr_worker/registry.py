@@ -22,10 +22,10 @@ class _Entry(BaseModel):
 
 
 class DetectorEntry(_Entry):
-    """Thresholds of the voice detector."""
+    """Thresholds of the voice detector: probabilities at which speech begins and ends."""
 
-    on: Annotated[float, Field(gt=0, lt=1)]
-    off: Annotated[float, Field(gt=0, lt=1)]
+    speech_from: Annotated[float, Field(gt=0, lt=1)]
+    silence_below: Annotated[float, Field(gt=0, lt=1)]
     pre_roll_ms: Annotated[int, Field(ge=0, le=800)]
 
 

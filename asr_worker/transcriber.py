@@ -5,12 +5,12 @@ turn's close), so texts, partials and times do not depend on how the sound arriv
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from asr_worker.bank import Closed, Detector, Opened, Point, Thresholds, TurnBank, TurnEvent
+from asr_worker.bank import Closed, Detector, Opened, Point, Thresholds, TurnBank
 from asr_worker.recogniser import Recogniser, Stream
 from asr_worker.rules import FRAME, IDLE_GRID, SAMPLES_PER_MS
 from ringlog.audio.g711 import Int16
@@ -128,19 +128,22 @@ class Transcriber:
             if queue:
                 self._fill(slot, queue)
         events = self.bank.judge()
-        for slot in sorted(self._ending):
-            if not self._queues[slot] and self.bank.have[slot] - self.bank.pos[slot] < FRAME:
-                if (closed := self.bank.close(slot)) is not None:
-                    events.append(closed)
-        step = Step()
-        for wave in _waves(events):
+        ended = [slot for slot in sorted(self._ending) if self._judged(slot)]
+        events += [closed for slot in ended if (closed := self.bank.close(slot)) is not None]
+        step = Step(ended=ended)
+        for event in events:
+            if isinstance(event, Opened):
+                self._open(event)
+        for wave in _waves(event for event in events if not isinstance(event, Opened)):
             self._wave(wave, step)
-        for slot in sorted(self._ending):
-            idle = not self.bank.open[slot] and not self._queues[slot]
-            if idle and self.bank.have[slot] - self.bank.pos[slot] < FRAME:
-                self.drop(slot)
-                step.ended.append(slot)
+        for slot in ended:
+            self.drop(slot)
         return step
+
+    def _judged(self, slot: int) -> bool:
+        """Whether all sound of a leg has been judged but for less than a frame."""
+        bank = self.bank
+        return not self._queues[slot] and int(bank.have[slot] - bank.pos[slot]) < FRAME
 
     def _fill(self, slot: int, queue: deque[Int16 | _Silence]) -> None:
         bank = self.bank
@@ -166,18 +169,18 @@ class Transcriber:
                 bank.push(slot, item[:room])
                 queue[0] = item[room:]
 
-    def _wave(self, events: list[TurnEvent], step: Step) -> None:
+    def _open(self, event: Opened) -> None:
+        recogniser = self._recogniser_of(event.profile)
+        self._turns[event.slot] = _Turn(
+            recogniser.stream(), recogniser, event.start, event.sound_from, event.sound_from,
+            event.mark,
+        )  # fmt: skip
+
+    def _wave(self, events: list[Point | Closed], step: Step) -> None:
         """Feed and decode the turns of events of different legs together."""
         batches: dict[int, tuple[Recogniser, list[Stream]]] = {}
-        done: list[tuple[TurnEvent, _Turn]] = []
+        done: list[tuple[Point | Closed, _Turn]] = []
         for event in events:
-            if isinstance(event, Opened):
-                recogniser = self._recogniser_of(event.profile)
-                self._turns[event.slot] = _Turn(
-                    recogniser.stream(), recogniser, event.start, event.sound_from,
-                    event.sound_from, event.mark,
-                )  # fmt: skip
-                continue
             turn = self._turns[event.slot]
             to = event.mark if isinstance(event, Closed) else event.at
             turn.stream.feed(self.bank.cut(event.slot, turn.fed, to))
@@ -191,7 +194,7 @@ class Transcriber:
         for event, turn in done:
             if isinstance(event, Point):
                 self._partial(event, turn, step)
-            elif isinstance(event, Closed):
+            else:
                 del self._turns[event.slot]
                 step.finals.append(self._final(event, turn))
 
@@ -212,9 +215,9 @@ class Transcriber:
         )  # fmt: skip
 
 
-def _waves(events: list[TurnEvent]) -> list[list[TurnEvent]]:
+def _waves(events: Iterable[Point | Closed]) -> list[list[Point | Closed]]:
     """Events in waves: the n-th of every leg, in the legs' own order."""
-    waves: list[list[TurnEvent]] = []
+    waves: list[list[Point | Closed]] = []
     seen: dict[int, int] = {}
     for event in events:
         at = seen.get(event.slot, 0)
