@@ -1,0 +1,1 @@
+"""History: every record of the log as a row of ClickHouse, repeat-safe."""
