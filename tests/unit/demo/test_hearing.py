@@ -1,0 +1,66 @@
+"""The simulated caller recognises prompts by their sound alone."""
+
+import numpy as np
+import pytest
+
+from demo.hearing import FRAME, Ear, Heard, Int16
+from ringlog.audio import g711
+from ringlog.audio.espeak import speak
+
+TEXTS = {
+    "greeting": "您好，请问您现在方便接电话吗",
+    "offer": "我们最近有优惠活动，新用户首单立减二十元，请问您需要了解一下吗",
+    "offer.member": "我们的会员可以享受八折优惠，请问您需要了解一下吗",
+    "polite_end": "好的，不打扰您了，祝您生活愉快，再见",
+    "registered": "好的，已经为您登记，稍后给您发送短信，请注意查收",
+    "transfer": "请稍等，正在为您转接",
+    "unclear": "对不起，我没有听清楚，请您再说一遍",
+}
+
+
+@pytest.fixture(scope="module")
+def prompts() -> dict[str, Int16]:
+    return {name: speak(text, fix_readings=True) for name, text in TEXTS.items()}
+
+
+def line(*parts: Int16) -> Int16:
+    """What comes over the wire: PCMU, whole frames."""
+    x = np.concatenate(parts)
+    return g711.decode_pcmu(g711.encode_pcmu(np.pad(x, (0, -len(x) % FRAME))))
+
+
+def quiet(ms: int) -> Int16:
+    return np.zeros(8 * ms, np.int16)
+
+
+def listen(ear: Ear, x: Int16) -> list[Heard]:
+    return [h for i in range(0, len(x), FRAME) for h in ear.feed(x[i : i + FRAME])]
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_every_prompt_is_recognised_and_heard_to_its_end(
+    name: str, prompts: dict[str, Int16]
+) -> None:
+    heard = listen(Ear(prompts), line(quiet(300), prompts[name], quiet(1200)))
+    assert [(h.kind, h.prompt) for h in heard if h.kind == "ended"] == [("ended", name)]
+    assert heard[-1].complete
+
+
+def test_a_prompt_that_is_cut_off_ends_incomplete(prompts: dict[str, Int16]) -> None:
+    heard = listen(Ear(prompts), line(quiet(100), prompts["offer"][: 8 * 2_000], quiet(1500)))
+    assert [h.kind for h in heard] == ["began", "ended"]
+    assert heard[1].prompt == "offer"
+    assert not heard[1].complete
+
+
+def test_prompts_in_a_row_are_told_apart(prompts: dict[str, Int16]) -> None:
+    names = ["greeting", "offer.member", "polite_end", "registered"]
+    sound = [part for n in names for part in (prompts[n], quiet(900))]
+    ended = [h.prompt for h in listen(Ear(prompts), line(*sound)) if h.kind == "ended"]
+    assert ended == names
+
+
+def test_noise_is_no_prompt(prompts: dict[str, Int16]) -> None:
+    noise = np.random.default_rng(1).normal(0, 2_000, 8 * 3_000).astype(np.int16)
+    heard = listen(Ear(prompts), line(noise, quiet(1500)))
+    assert [(h.kind, h.prompt) for h in heard] == [("ended", None)]
