@@ -5,15 +5,20 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+from collections.abc import Awaitable
+
+from aiohttp import web
 
 from sql.server.config import ServerConfig
 from sql.server.engine import Engine
+from sql.server.http import HttpInterface, add_health_routes
 from sql.server.metrics import Metrics
 from sql.server.native import NativeConnection
 
 log = logging.getLogger(__name__)
 
 _BACKLOG = 128
+_MAX_URL_BYTES = 1 << 20
 
 
 class PortInUseError(RuntimeError):
@@ -28,23 +33,76 @@ class Server:
         self.engine = Engine(config)
         self.metrics = Metrics()
         self.native_port = config.native_port
-        self._native: asyncio.Server | None = None
+        self.metrics_port: int | None = None
+        self.http_port = config.http_port
+        self._http = HttpInterface(self.engine, self.metrics)
+        self._runners: list[web.AppRunner] = []
+        self._listeners: list[asyncio.Server] = []
         self._connections: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
         """Open the engine and listen. Raises PathInUseError or PortInUseError."""
         await self.engine.start()
         try:
-            self._native = await asyncio.start_server(
-                self._accept, self.config.host, self.config.native_port, backlog=_BACKLOG
-            )
-        except OSError as error:
-            raise port_error(error, self.config.host, self.config.native_port) from error
-        self.native_port = self._native.sockets[0].getsockname()[1]
+            await self._listen()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def _listen(self) -> None:
+        config = self.config
+        native = await _listening(
+            asyncio.start_server(self._accept, config.host, config.native_port, backlog=_BACKLOG),
+            config.host,
+            config.native_port,
+        )
+        self._listeners.append(native)
+        self.native_port = native.sockets[0].getsockname()[1]
+        self.http_port = await self._listen_http(self._http.application(), config.http_port)
+        if config.metrics_port is not None:
+            app = web.Application()
+            add_health_routes(app, self.engine, self.metrics)
+            self.metrics_port = await self._listen_http(app, config.metrics_port)
+
+    async def _listen_http(self, app: web.Application, port: int) -> int:
+        runner = web.AppRunner(
+            app,
+            handle_signals=False,
+            handler_cancellation=True,
+            auto_decompress=False,
+            access_log=None,
+            max_line_size=_MAX_URL_BYTES,
+            keepalive_timeout=60.0,
+            lingering_time=2.0,
+            shutdown_timeout=self.config.limits.shutdown_s,
+        )
+        await runner.setup()
+        self._runners.append(runner)
+        server = runner.server
+        assert server is not None
+        limit = self.config.limits.http_connections
+
+        def protocol() -> asyncio.BaseProtocol:
+            if len(server.connections) >= limit:
+                log.warning("too many HTTP connections: one refused")
+                return _Refused()
+            return server()
+
+        listener = await _listening(
+            asyncio.get_running_loop().create_server(
+                protocol, self.config.host, port, backlog=_BACKLOG
+            ),
+            self.config.host,
+            port,
+        )
+        self._listeners.append(listener)
+        bound: int = listener.sockets[0].getsockname()[1]
+        return bound
 
     def ports(self) -> dict[str, int]:
         """The ports that are listened on, by name."""
-        return {"native": self.native_port}
+        known = {"native": self.native_port, "http": self.http_port}
+        return known if self.metrics_port is None else known | {"metrics": self.metrics_port}
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if len(self._connections) >= self.config.limits.connections:
@@ -66,8 +124,8 @@ class Server:
 
         Returns whether all of it ended in time; if not, leave the process by force.
         """
-        if self._native is not None:
-            self._native.close()
+        for listener in self._listeners:
+            listener.close()
         connections = set(self._connections)
         for task in connections:
             task.cancel()
@@ -78,8 +136,25 @@ class Server:
         if left:
             log.warning("%d connections did not end in time", len(left))
             return False
+        for runner in self._runners:
+            await runner.cleanup()
+        await self._http.close()
         await self.engine.close()
         return True
+
+
+class _Refused(asyncio.Protocol):
+    """A connection too many: closed as soon as it is there."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        transport.close()
+
+
+async def _listening(starting: Awaitable[asyncio.Server], host: str, port: int) -> asyncio.Server:
+    try:
+        return await starting
+    except OSError as error:
+        raise port_error(error, host, port) from error
 
 
 def port_error(error: OSError, host: str, port: int) -> PortInUseError:

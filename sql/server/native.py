@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import hmac
 import logging
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from sql.server.auth import check_password
 from sql.server.engine import Engine, EngineSession
 from sql.server.errors import (
     ABORTED,
-    AUTHENTICATION_FAILED,
     NOT_IMPLEMENTED,
     QUERY_WAS_CANCELLED,
     SOCKET_TIMEOUT,
@@ -104,7 +103,7 @@ class NativeConnection:
         config = self.engine.config
         hello = await self.read(packets.hello, self.limits.handshake_s)
         self.revision = min(hello.revision, packets.REVISION)
-        check_password(self.engine, hello.user, hello.password)
+        check_password(config, hello.user, hello.password)
         database = hello.database
         await self.session.open(database or config.database)
         self.write(
@@ -270,19 +269,6 @@ class NativeConnection:
             await self.session.close()
         finally:
             self._executor.shutdown(wait=False)
-
-
-def check_password(engine: Engine, user: str, password: str) -> None:
-    """Raise ServerError (AUTHENTICATION_FAILED) unless both are the configured ones."""
-    config = engine.config
-    good_user = hmac.compare_digest(user.encode(), config.user.encode())
-    good_password = hmac.compare_digest(password.encode(), config.password.encode())
-    if not (good_user and good_password):
-        raise ProtocolError(
-            AUTHENTICATION_FAILED,
-            f"{user[:64]}: Authentication failed: password is incorrect, or there is no user with "
-            "such name. (AUTHENTICATION_FAILED)",
-        )
 
 
 def _block(buffer: Buffer, limits: BlockLimits) -> Parse[BlockShape]:

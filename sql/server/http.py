@@ -1,0 +1,358 @@
+"""ClickHouse's HTTP interface: queries, inserts, /ping, metrics and health."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import re
+import uuid
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from sql.server import http_coding, http_output, http_request
+from sql.server.auth import check_password
+from sql.server.engine import Engine, EngineSession, Result
+from sql.server.errors import (
+    READONLY,
+    SOCKET_TIMEOUT,
+    SYNTAX_ERROR,
+    TOO_MANY_SIMULTANEOUS_QUERIES,
+    UNKNOWN_EXCEPTION,
+    ServerError,
+)
+from sql.server.http_request import HttpQuery
+from sql.server.http_sessions import HttpSessions
+from sql.server.metrics import Metrics
+from sql.server.spool import Spool
+from sql.server.statement import VALUES, Answer, Insert, Statement, parse
+
+log = logging.getLogger(__name__)
+
+_HEAD_BYTES = 1 << 16
+_HOLD_BYTES = 1 << 20
+_HOLD_ALL_BYTES = 1 << 26
+_BODY_READ_BYTES = 1 << 18
+_QUEUE_S = 30.0
+_LONG_SQL = 32_768
+_READING = frozenset({Answer.ROWS, Answer.TABLE})
+_BEFORE_DATA = re.compile(rb"[ \t\f]*\r?\n?")
+
+
+class Body:
+    """A request's body, decoded, that can be read in parts."""
+
+    def __init__(self, request: web.Request, query: HttpQuery, frame_bytes: int, wait_s: float):
+        encoding = request.headers.get("Content-Encoding", "")
+        self._request = request
+        self._decoder = http_coding.decoder(encoding, query.decompress, frame_bytes)
+        self._wait_s = wait_s
+
+    async def parts(self) -> AsyncIterator[bytes]:
+        """Yield decoded pieces. Raises ServerError for a broken or a stalled body."""
+        while True:
+            try:
+                async with asyncio.timeout(self._wait_s):
+                    raw = await self._request.content.read(_BODY_READ_BYTES)
+            except TimeoutError:
+                raise ServerError(SOCKET_TIMEOUT, "Timeout exceeded while reading") from None
+            if not raw:
+                break
+            for piece in self._decoder.feed(raw):
+                if piece:
+                    yield piece
+        self._decoder.end()
+
+
+@dataclass(slots=True)
+class Work:
+    """A checked statement and, for an INSERT, the spool with its data."""
+
+    statement: Statement
+    spool: Spool | None = None
+
+
+class HttpInterface:
+    """The aiohttp application of one engine."""
+
+    def __init__(self, engine: Engine, metrics: Metrics) -> None:
+        self._engine = engine
+        self._metrics = metrics
+        self._limits = engine.config.limits
+        self._sessions = HttpSessions(engine)
+        self._slots = asyncio.Semaphore(self._limits.http_queries)
+
+    def application(self) -> web.Application:
+        """The routes."""
+        app = web.Application()
+        app.router.add_get("/ping", _ok)
+        app.router.add_get("/replicas_status", _ok)
+        add_health_routes(app, self._engine, self._metrics)
+        app.router.add_route("*", "/", self._query)
+        app.router.add_route("*", "/{path:.*}", _not_found)
+        return app
+
+    async def close(self) -> None:
+        """Close the sessions."""
+        await self._sessions.close()
+
+    async def _query(self, request: web.Request) -> web.StreamResponse:
+        query_id = request.query.get("query_id", "")[:200] or str(uuid.uuid4())
+        try:
+            with self._metrics.query("http"):
+                return await self._answer(request, query_id)
+        except ServerError as error:
+            self._metrics.errors.labels("http", str(error.code)).inc()
+            return self._failure(error, query_id)
+        except (ConnectionError, asyncio.CancelledError):
+            raise
+        except Exception:
+            log.exception("HTTP request failed")
+            return self._failure(
+                ServerError(UNKNOWN_EXCEPTION, "Internal error of the server"), query_id
+            )
+
+    async def _answer(self, request: web.Request, query_id: str) -> web.StreamResponse:
+        if request.method not in ("GET", "HEAD", "POST"):
+            raise ServerError(SYNTAX_ERROR, f"Method {request.method[:20]} is not supported")
+        query = http_request.read(request.query, request.headers, self._engine.config.user)
+        check_password(self._engine.config, query.user, query.password)
+        body = Body(request, query, self._limits.frame_bytes, self._limits.receive_s)
+        try:
+            async with asyncio.timeout(_QUEUE_S):
+                await self._slots.acquire()
+        except TimeoutError:
+            raise ServerError(
+                TOO_MANY_SIMULTANEOUS_QUERIES,
+                "Too many simultaneous queries. (TOO_MANY_SIMULTANEOUS_QUERIES)",
+            ) from None
+        try:
+            work = await self._read(query, body)
+            if work is None:
+                return web.Response(body=b"Ok.\n", content_type="text/html")
+            try:
+                if request.method != "POST" and not _may_get(work.statement):
+                    raise ServerError(
+                        READONLY, "Cannot execute query in readonly mode: use POST. (READONLY)"
+                    )
+                async with self._sessions.use(
+                    query.session_id, query.session_s, query.database
+                ) as session:
+                    await session.configure(query.settings)
+                    return await self._run(request, query, query_id, session, work)
+            finally:
+                if work.spool is not None:
+                    work.spool.close()
+        finally:
+            self._slots.release()
+
+    # --- reading
+
+    async def _read(self, query: HttpQuery, body: Body) -> Work | None:
+        """Find the statement and its data in URL and body; None if there is no statement.
+
+        An INSERT's statement may end anywhere in the body, with data of any format behind it.
+        """
+        parts = body.parts()
+        head = query.query.encode("utf-8", "surrogateescape")
+        if head.strip():
+            statement = await self._parse(head)
+            if statement.insert is not None and statement.insert.format != VALUES:
+                return await self._with_data(statement, head, parts)
+            head += b"\n"
+        tried = False
+        async for part in parts:
+            head += part
+            if len(head) > self._limits.query_bytes:
+                raise ServerError(SYNTAX_ERROR, "Max query size exceeded (SYNTAX_ERROR)")
+            if len(head) >= _HEAD_BYTES and not tried:
+                tried = True
+                insert = _try_insert(head)
+                if insert is not None:
+                    self._engine.policy.check(insert)
+                    return await self._with_data(insert, head, parts)
+        if not head.strip():
+            return None
+        statement = await self._parse(head)
+        if statement.insert is None:
+            return Work(statement)
+        return await self._with_data(statement, head, parts)
+
+    async def _parse(self, head: bytes) -> Statement:
+        def work() -> Statement:
+            statement = parse(head.decode("utf-8", "surrogateescape"))
+            self._engine.policy.check(statement)
+            return statement
+
+        return await asyncio.to_thread(work) if len(head) > _LONG_SQL else work()
+
+    async def _with_data(
+        self, statement: Statement, head: bytes, parts: AsyncIterator[bytes]
+    ) -> Work:
+        assert statement.insert is not None
+        spool = Spool(self._engine.budget, self._limits.insert_bytes)
+        try:
+            sql = statement.sql[: statement.insert.data_at]
+            start = len(sql.encode("utf-8", "surrogateescape"))
+            blank = _BEFORE_DATA.match(head, start)
+            spool.write(head[blank.end() if blank is not None else start :])
+            async for part in parts:
+                spool.write(part)
+        except BaseException:
+            spool.close()
+            raise
+        return Work(statement, spool)
+
+    # --- answering
+
+    async def _run(
+        self,
+        request: web.Request,
+        query: HttpQuery,
+        query_id: str,
+        session: EngineSession,
+        work: Work,
+    ) -> web.StreamResponse:
+        statement = work.statement
+        if statement.insert is not None and work.spool is not None:
+            result = await self._insert(session, statement.insert, work.spool)
+        elif statement.answer in _READING and statement.first != "KILL":
+            return await self._stream(request, query, query_id, session, statement)
+        else:
+            result = await session.execute(
+                statement.sql, query.default_format, parameters=query.parameters
+            )
+        headers = self._headers(query_id, query.default_format, result)
+        return web.Response(body=result.data, headers=headers)
+
+    async def _insert(self, session: EngineSession, insert: Insert, spool: Spool) -> Result:
+        """Write the data; once it has arrived whole, a client's leaving no longer stops it."""
+        if not spool.size:
+            return Result(b"")
+        writing = asyncio.ensure_future(session.insert(insert, spool))
+        try:
+            return await asyncio.shield(writing)
+        except asyncio.CancelledError:
+            await asyncio.wait((writing,))
+            raise
+
+    async def _stream(
+        self,
+        request: web.Request,
+        query: HttpQuery,
+        query_id: str,
+        session: EngineSession,
+        statement: Statement,
+    ) -> web.StreamResponse:
+        form = statement.format or query.default_format
+        encoder = http_coding.encoder(query.accept, query.compress)
+        hold = _HOLD_ALL_BYTES if query.wait_end else _HOLD_BYTES
+        async with http_output.streamed(session, statement, form, query.parameters) as output:
+            # As long as nothing was sent, a failure can still be told by the status.
+            held: list[bytes] = []
+            size = 0
+            while size < hold and (data := await output.read()):
+                held.append(data)
+                size += len(data)
+            whole = size < hold
+            result = await output.result() if whole else Result(b"")
+            headers = self._headers(query_id, form, result)
+            if encoder.name:
+                headers["Content-Encoding"] = encoder.name
+            first = encoder.pack(b"".join(held))
+            held.clear()
+            if whole:
+                return web.Response(body=first + encoder.finish(), headers=headers)
+            response = web.StreamResponse(headers=headers)
+            await response.prepare(request)
+            await response.write(first)
+            while data := await output.read():
+                await response.write(encoder.pack(data))
+            try:
+                await output.result()
+            except ServerError as error:
+                # Too late for a status: say it in the body, as ClickHouse does, and break off.
+                self._metrics.errors.labels("http", str(error.code)).inc()
+                await response.write(encoder.pack(f"\n{error}\n".encode()) + encoder.finish())
+                if request.transport is not None:
+                    request.transport.close()
+                return response
+            await response.write(encoder.finish())
+            await response.write_eof()
+            return response
+
+    def _headers(self, query_id: str, form: str, result: Result) -> dict[str, str]:
+        summary = {
+            "read_rows": str(result.read_rows),
+            "read_bytes": str(result.read_bytes),
+            "written_rows": str(result.written_rows),
+        }
+        return {
+            "Content-Type": http_request.content_type(form),
+            "X-ClickHouse-Server-Display-Name": "ringlog",
+            "X-ClickHouse-Query-Id": _header_safe(query_id),
+            "X-ClickHouse-Format": form,
+            "X-ClickHouse-Timezone": self._engine.time_zone,
+            "X-ClickHouse-Summary": json.dumps(summary),
+        }
+
+    def _failure(self, error: ServerError, query_id: str) -> web.Response:
+        return web.Response(
+            status=http_request.status_of(error.code),
+            body=f"{error}\n".encode("utf-8", "replace"),
+            headers={
+                "Content-Type": "text/plain; charset=UTF-8",
+                "X-ClickHouse-Server-Display-Name": "ringlog",
+                "X-ClickHouse-Query-Id": _header_safe(query_id),
+                "X-ClickHouse-Exception-Code": str(error.code),
+            },
+        )
+
+
+def add_health_routes(app: web.Application, engine: Engine, metrics: Metrics) -> None:
+    """/metrics, /healthz (the process lives) and /readyz (the engine answers)."""
+
+    async def show_metrics(_: web.Request) -> web.Response:
+        metrics.spool_bytes.set(engine.budget.used_bytes)
+        return web.Response(body=metrics.text(), headers={"Content-Type": "text/plain"})
+
+    async def ready(_: web.Request) -> web.Response:
+        good = await engine.ping()
+        return web.Response(status=200 if good else 503, text="ok\n" if good else "not ready\n")
+
+    app.router.add_get("/metrics", show_metrics)
+    app.router.add_get("/healthz", _ok)
+    app.router.add_get("/readyz", ready)
+
+
+async def _ok(_: web.Request) -> web.Response:
+    return web.Response(body=b"Ok.\n", content_type="text/html")
+
+
+async def _not_found(request: web.Request) -> web.Response:
+    return web.Response(
+        status=404, text="There is no handle for this path. Send queries to / and see /ping.\n"
+    )
+
+
+def _try_insert(head: bytes) -> Statement | None:
+    """The INSERT in front of a body that goes on, or None if it cannot be told yet."""
+    try:
+        statement = parse(head.decode("utf-8", "surrogateescape"))
+    except ServerError:
+        return None
+    good = statement.insert is not None and statement.insert.format != VALUES
+    return statement if good else None
+
+
+def _may_get(statement: Statement) -> bool:
+    return (statement.answer in _READING and statement.first != "KILL") or statement.first in (
+        "SET",
+        "USE",
+    )
+
+
+def _header_safe(value: str) -> str:
+    return "".join(char for char in value if char.isprintable() and char.isascii())
