@@ -58,8 +58,9 @@ class Caller:
         return said
 
     def _key(self, prompt: str) -> str | None:
-        """The entry for a prompt: by its full id, or by the node before the first dot."""
-        for key in (prompt, prompt.partition(".")[0]):
+        """The entry for a prompt `name.wording/sound`: the most exact one that there is."""
+        exact = prompt.partition("/")[0]
+        for key in (exact, exact.partition(".")[0]):
             if key in self.person.on:
                 return key
         return None

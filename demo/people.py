@@ -37,8 +37,8 @@ class Expected(_Strict):
 class Person(_Strict):
     """A simulated person: voice, customer record, and what is said upon which prompt.
 
-    `on` maps a prompt (`node`, or a full prompt id) to the lines said when it is heard the first,
-    the second, … time; a prompt that is not listed is listened to in silence.
+    `on` maps a prompt (`offer`, or one wording of it, `offer.member`) to the lines said when it is
+    heard the first, the second, … time; one that is not listed is listened to in silence.
     """
 
     name: str

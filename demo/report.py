@@ -43,9 +43,9 @@ class Report(BaseModel):
 
 
 def heard_prompts(log: list[dict[str, Any]], call_id: str) -> list[str]:
-    """Prompts that the caller recognised, in order."""
+    """Prompts that the caller recognised, `name.wording`, in order."""
     return [
-        e["prompt"]
+        e["prompt"].partition("/")[0]
         for e in log
         if e["call_id"] == call_id
         and e["event"] == "heard"
@@ -92,13 +92,15 @@ def judge_people(seen: Observer, log: list[dict[str, Any]], people: dict[str, Pe
                 f"{person.name} ({call_id}): disposition {got}, not {person.expects.disposition}"
             )
         kinds = {d.kind for d in seen.directives if d.call_id == call_id}
-        for kind in person.expects.directives:
-            if kind not in kinds:
-                failures.append(f"{person.name} ({call_id}): no directive {kind}")
-        prompts = heard_prompts(log, call_id)
-        for wanted in person.expects.prompts:
-            if wanted not in prompts:
-                failures.append(f"{person.name} ({call_id}): never heard {wanted}, but {prompts}")
+        who, prompts = f"{person.name} ({call_id})", heard_prompts(log, call_id)
+        failures += [
+            f"{who}: no directive {kind}" for kind in person.expects.directives if kind not in kinds
+        ]
+        failures += [
+            f"{who}: never heard {wanted}, but {prompts}"
+            for wanted in person.expects.prompts
+            if wanted not in prompts
+        ]
     return failures
 
 
