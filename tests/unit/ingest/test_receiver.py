@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.media import Digit, Frame, Leg
-from ingest.receiver import MAX_HELD, MAX_SSRCS, Known, Received, Receiver
+from ingest.receiver import MAX_HELD, MAX_LEGS, MAX_SSRCS, Known, Received, Receiver
 from ingest.rtp import RtpPacket, TelephoneEvent, serialise, serialise_event
 
 PEER = ("127.0.0.1", 4000)
@@ -157,13 +157,26 @@ def test_a_new_ssrc_starts_a_leg_whose_times_never_repeat() -> None:
     assert new[0].leg.start_ms == 120 and line.rx.stats.lost == 0
 
 
-def test_an_old_ssrc_that_comes_back_keeps_its_leg() -> None:
+def test_an_old_ssrc_that_comes_back_is_a_new_leg() -> None:
     line = Line(receiver())
     line.send(packet(0, seq0=10))
     line.send(packet(0, seq0=500, ssrc=8))
+    line.send(packet(0, seq0=10))  # a straggler
     line.send(packet(2, seq0=10))
-    assert line.frames[0].leg is line.frames[2].leg
-    assert line.frames[2].ts == 320
+    line.send(packet(3, seq0=10))
+    first, _, back, last = line.frames
+    assert back.leg.ssrc not in (7, 8) and back.leg is last.leg
+    assert back.ts > 2**32 and back.ts == back.leg.start_ts and last.ts == back.ts + 160
+    assert (first.seq, back.seq) == (10, 12) and line.rx.stats.late == 1
+
+
+def test_two_sources_at_once_are_bounded() -> None:
+    line = Line(receiver())
+    for n in range(500):
+        line.send(packet(n, ssrc=7))
+        line.send(packet(n, ssrc=8))
+    assert len({id(f.leg) for f in line.frames}) == MAX_LEGS
+    assert line.rx.stats.ssrc > 0
 
 
 def test_the_number_of_sources_is_bounded() -> None:

@@ -1,0 +1,136 @@
+"""Call and task status by lists of events."""
+
+import itertools
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from schemas.events import CallEvent, TaskEvent, TaskRequested
+from schemas.ids import root_id
+from streams.api.disposition import disposition_of
+from streams.api.models import AssignRequest
+from streams.api.openapi import document
+from streams.api.state import CALL_STATES, Board
+
+_n = itertools.count()
+
+
+def call(kind: str, **fields: object) -> CallEvent:
+    n = next(_n)
+    return CallEvent(
+        **{"event_id": root_id(n), "kind": kind, "occurred_at": n, "producer": "t",
+           "call_id": "c"} | fields
+    )  # type: ignore[arg-type] # fmt: skip
+
+
+def task(kind: str, **fields: object) -> TaskEvent:
+    n = next(_n)
+    return TaskEvent(
+        **{"event_id": root_id(n), "kind": kind, "occurred_at": n, "producer": "t",
+           "task_id": "t"} | fields
+    )  # type: ignore[arg-type] # fmt: skip
+
+
+def test_a_call_moves_forward_only() -> None:
+    board = Board()
+    for kind in ("dialing", "answered", "ringing", "ended", "answered"):
+        board.apply(call(kind))
+    status = board.calls["c"]
+    assert status.state == "ended"
+    assert status.version == 3
+
+
+def test_the_first_end_counts() -> None:
+    board = Board()
+    board.apply(call("dialing", robot_id="r", customer_id="k"))
+    board.apply(call("ended", disposition="busy", cause_q850=17))
+    board.apply(call("ended", disposition="completed", cause_q850=16))
+    status = board.calls["c"]
+    assert (status.disposition, status.cause_q850) == ("busy", 17)
+    assert (status.robot_id, status.customer_id) == ("r", "k")
+
+
+def test_the_first_record_of_an_id_counts() -> None:
+    board = Board()
+    event = call("dialing")
+    assert board.apply(event)
+    assert not board.apply(event.model_copy(update={"robot_id": "late"}))
+    assert board.calls["c"].robot_id is None
+
+
+@given(st.lists(st.sampled_from([*CALL_STATES, "dtmf", "playout_ended"]), min_size=1, max_size=12))
+@settings(deadline=None)
+def test_duplicates_and_replays_change_nothing(kinds: list[str]) -> None:
+    events = [call(k) for k in kinds]
+    once, again = Board(), Board()
+    for e in events:
+        once.apply(e)
+    for e in events + events:
+        again.apply(e)
+    assert once.calls == again.calls
+
+
+def test_task_decisions_and_requests_may_cross() -> None:
+    request = TaskRequested(
+        event_id=root_id("r"), kind="requested", occurred_at=1, producer="t", task_id="t",
+        body_sha256="d", customer_id="k",
+    )  # fmt: skip
+    assigned = task("assigned", call_id="c", robot_id="r", attempt=1, profile_version=4)
+    boards = Board(), Board()
+    for board, order in zip(boards, ([request, assigned], [assigned, request]), strict=True):
+        for event in order:
+            board.apply(event)
+    status = boards[0].tasks["t"]
+    assert status.status == boards[1].tasks["t"].status == "assigned"
+    assert status.body_sha256 == boards[1].tasks["t"].body_sha256 == "d"
+    assert status.settled
+
+
+def test_pages_go_from_the_newest_to_the_oldest() -> None:
+    board = Board()
+    for n in range(5):
+        board.apply(call("dialing", call_id=f"c{n}"))
+    assert [c.call_id for c in board.newest_calls()] == ["c4", "c3", "c2", "c1", "c0"]
+    assert [c.call_id for c in board.newest_calls(before="c3")] == ["c2", "c1", "c0"]
+
+
+def test_the_board_stays_small() -> None:
+    board = Board(limit=10)
+    for n in range(50):
+        board.apply(call("dialing", call_id=f"c{n}"))
+    assert list(board.calls) == [f"c{n}" for n in range(40, 50)]
+
+
+@pytest.mark.parametrize(
+    ("answered", "q850", "sip", "disposition"),
+    [
+        (False, 17, None, "busy"),
+        (False, None, 486, "busy"),
+        (False, 19, None, "no_answer"),
+        (False, None, 480, "no_answer"),
+        (False, 21, None, "rejected"),
+        (False, 34, None, "failed"),
+        (True, 16, None, "abandoned"),
+        (True, 41, None, "failed"),
+    ],
+)
+def test_causes(answered: bool, q850: int | None, sip: int | None, disposition: str) -> None:
+    assert disposition_of(answered, q850, sip) == disposition
+
+
+def test_the_digest_is_of_what_is_asked_alone() -> None:
+    body = {"customer_id": "k", "phone": "+8613800001234", "campaign_id": "c", "pool": "p",
+            "playbook": "b", "skills": {"b": 1, "a": 2}}  # fmt: skip
+    other = body | {"skills": {"a": 2, "b": 1}, "wait_ms": 50}
+    changed = body | {"priority": "high"}
+    digests = [AssignRequest.model_validate(b).sha256() for b in (body, other, changed)]
+    assert digests[0] == digests[1] != digests[2]
+
+
+def test_openapi_names_every_route() -> None:
+    paths = document()["paths"]
+    assert set(paths) >= {"/api/tasks/assign", "/api/calls/status", "/api/media/sessions"}
+    refs = {r for r in str(document()).split("'") if r.startswith("#/components/schemas/")}
+    schemas = document()["components"]["schemas"]
+    assert all(r.rsplit("/", 1)[1] in schemas for r in refs)

@@ -1,0 +1,102 @@
+"""Settings, logs, recording, command line: the shared shell without services."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from ringlog.audio import g711
+from ringlog.audio.recording import MediaLeg, mix
+from ringlog.cli.config import config
+from ringlog.cli.main import cli
+from ringlog.log import mask_phones
+from ringlog.settings import Settings
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("called +86 138 0000 1234", "called ***********34"),
+        ("called 13800001234.", "called *********34."),
+        ("offset 1234", "offset 1234"),
+        ("call 1c6ab012-0000-5000-8000-000000000001", "call 1c6ab012-0000-5000-8000-000000000001"),
+    ],
+)
+def test_phone_numbers_are_masked(text: str, masked: str) -> None:
+    assert mask_phones(text) == masked
+
+
+def test_log_lines_are_json_and_masked() -> None:
+    code = (
+        "from ringlog import log; import logging; log.configure('edge');"
+        "log.logger('a').info('dialing', phone='+8613800001234', call_id='c');"
+        "logging.getLogger('b').warning('plain %s', 'text')"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
+    first, second = (json.loads(line) for line in out.stdout.splitlines())
+    assert first["phone"] == "***********34"
+    assert (first["service"], first["event"], first["level"]) == ("edge", "dialing", "info")
+    assert (second["service"], second["event"]) == ("edge", "plain text")
+
+
+def test_ports_shift_together() -> None:
+    a, b = Settings(), Settings(port_shift=500)
+    assert b.metrics_port_of("asr") - a.metrics_port_of("asr") == 500
+    assert b.kafka_bootstrap.endswith(str(a.kafka_port + 500))
+    assert b.rtp_ports[0] % 2 == 0
+
+
+def test_config_check_names_the_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RINGLOG_API_PORT", "19000")
+    result = CliRunner().invoke(config, ["check"])
+    assert result.exit_code == 1
+    assert "api_port" in result.output
+    assert "19000" in result.output
+    monkeypatch.setenv("RINGLOG_API_PORT", "none")
+    result = CliRunner().invoke(config, ["check"])
+    assert "RINGLOG_API_PORT" in result.output
+
+
+def test_config_show_masks_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RINGLOG_API_KEY", "hunter2")
+    result = CliRunner().invoke(config, ["show"])
+    assert result.exit_code == 0
+    assert "hunter2" not in result.output
+
+
+def test_help_lists_all_commands_and_wrong_usage_is_2() -> None:
+    result = CliRunner().invoke(cli, ["--help"])
+    assert result.exit_code == 0
+    for name in ("up", "tail", "call", "recording", "rebuild", "models"):
+        assert f"\n  {name} " in result.output
+    assert CliRunner().invoke(cli, ["tail", "no.such.topic"]).exit_code == 2
+
+
+def test_a_stack_that_does_not_run_is_exit_code_3(monkeypatch: pytest.MonkeyPatch) -> None:
+    from ringlog import settings as module
+
+    monkeypatch.setattr(module, "settings", lambda: Settings(kafka="127.0.0.1:9"))
+    monkeypatch.setattr("ringlog.cli.records.settings", lambda: Settings(kafka="127.0.0.1:9"))
+    result = CliRunner().invoke(cli, ["topics"])
+    assert result.exit_code == 3
+    assert "ringlog up" in result.output
+
+
+def test_recording_puts_legs_on_the_calls_clock() -> None:
+    tone = np.full(800, 8_031, np.int16)
+    customer = MediaLeg("customer", 8_000, [(200, "pcmu", g711.encode_pcmu(tone))])
+    robot = MediaLeg("robot", 8_000, [(0, "pcma", g711.encode_pcma(tone))])
+    out = mix([customer, robot])
+    assert out.shape == (2_400, 2)
+    assert not out[:1_600, 0].any()
+    assert abs(int(out[1_700, 0]) - 8_031) < 200
+    assert abs(int(out[10, 1]) - 8_031) < 200
+    assert not out[800:, 1].any()
+
+
+def test_a_chunk_at_an_absurd_time_does_not_fill_memory() -> None:
+    legs = [MediaLeg("customer", 8_000, [(10**12, "pcmu", b"\x00" * 160)])]
+    assert mix(legs).shape == (0, 2)
