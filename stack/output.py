@@ -16,28 +16,36 @@ _FILE_BYTES = 32 << 20
 _FILES_KEPT = 3
 _TAIL_LINES = 15
 _LONGEST_LINE_BYTES = 1 << 20
+_TIME = re.compile(r"^\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d[.,]?\d*Z?\s+")
 _LEVEL = re.compile(r"^\W{0,2}(TRACE|DEBUG|INFO|WARN(?:ING)?|ERROR|FATAL|SEVERE)\b\W?\s*")
 _LEVEL_NAMES = {"warn": "warning", "fatal": "critical", "severe": "error", "trace": "debug"}
 _COMMON = frozenset({"timestamp", "level", "service", "event", "logger"})
 
 
 def as_record(service: str, line: str, now: datetime) -> dict[str, Any]:
-    """A log record: ours are JSON objects already, any other line is wrapped and masked."""
+    """A log record: ours are JSON objects already, any other line is wrapped and masked.
+
+    Its level is found where a line begins with one, after a time of its own perhaps.
+    """
+    common: dict[str, Any] = {
+        "timestamp": now.isoformat(timespec="milliseconds"),
+        "level": "info",
+        "service": service,
+        "event": "",
+    }
     if line.startswith("{"):
         try:
             record = json.loads(line)
         except ValueError:
             record = None
         if isinstance(record, dict):
-            return {"service": service, **record}
-    found = _LEVEL.match(line)
-    level = found[1].lower() if found else "info"
-    return {
-        "timestamp": now.isoformat(timespec="milliseconds"),
-        "level": _LEVEL_NAMES.get(level, level),
-        "service": service,
-        "event": mask_phones(line[found.end() :] if found else line),
-    }
+            return {**common, **record}
+    line = _TIME.sub("", line)
+    if found := _LEVEL.match(line):
+        level = found[1].lower()
+        common["level"] = _LEVEL_NAMES.get(level, level)
+        line = line[found.end() :]
+    return {**common, "event": mask_phones(line)}
 
 
 def for_console(record: dict[str, Any]) -> str:

@@ -1,5 +1,7 @@
 """Readiness: asked of the service itself, never guessed from an open port."""
 
+import logging
+
 import aiohttp
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError
@@ -7,6 +9,8 @@ from aiokafka.errors import KafkaError
 from stack.services import Probe
 
 _ANSWER_S = 3.0
+
+logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # a no is an answer, not an error
 
 
 async def is_ready(probe: Probe) -> bool:

@@ -96,6 +96,9 @@ def _without(part: Service, elsewhere: set[str]) -> Service:
 
 def _servers(s: Settings) -> list[Service]:
     native, http = s.port(s.clickhouse_native_port), s.port(s.clickhouse_http_port)
+    metrics = s.metrics_port_of("clickhouse")
+    secret = s.clickhouse_password.get_secret_value()
+    password = ("--password-env", "RINGLOG_CLICKHOUSE_PASSWORD") if secret else ()
     return [
         Service(
             "kafka",
@@ -121,9 +124,11 @@ def _servers(s: Settings) -> list[Service]:
                 "sql.server",
                 *("--path", str(s.home.absolute() / "clickhouse"), "--host", s.bind_host),
                 *("--native-port", str(native), "--http-port", str(http)),
+                *("--metrics-port", str(metrics), "--user", s.clickhouse_user),
+                *("--database", s.clickhouse_database, *password),
             ),
-            probe=Probe("http", f"{s.clickhouse_http}/?query=SELECT%201"),
-            ports={native: "native protocol", http: "HTTP"},
+            probe=Probe("http", f"http://127.0.0.1:{metrics}/readyz"),
+            ports={native: "native protocol", http: "HTTP", metrics: "metrics"},
             stop_grace_s=30.0,
         ),
     ]

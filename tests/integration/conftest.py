@@ -1,6 +1,5 @@
 """The running stack that integration tests share: broker, registry, ClickHouse, contract."""
 
-import importlib.util
 import random
 from collections.abc import Iterator
 
@@ -27,24 +26,25 @@ def free_port_shift() -> int:
     raise RuntimeError("no port shift is free")
 
 
+@pytest.fixture
+def port_shift() -> int:
+    """A free shift for a test that starts a stack of its own."""
+    return free_port_shift()
+
+
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """Settings of a stack started once for the session, with topics and schemas in place.
+    """Settings of a stack started once for the session, with topics, schemas and tables in place.
 
     The process's environment names it too, for subprocesses and `ringlog.settings.settings()`.
     """
     home = tmp_path_factory.mktemp("stack")
     config = Settings(home=home, port_shift=free_port_shift())
-    only = {"kafka", "registry", "clickhouse", "contract"}
-    if importlib.util.find_spec("schemas.apply") is None:
-        only.discard("contract")
-    if importlib.util.find_spec("sql.server.__main__") is None:
-        only.discard("clickhouse")
     environment = pytest.MonkeyPatch()
     environment.setenv("RINGLOG_HOME", str(home))
     environment.setenv("RINGLOG_PORT_SHIFT", str(config.port_shift))
     settings.cache_clear()
-    control.up(config, only=only, detach=True, tied=True)
+    control.up(config, only={"contract", "migrate"}, detach=True, tied=True)
     try:
         yield config
     finally:

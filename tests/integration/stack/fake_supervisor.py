@@ -1,0 +1,31 @@
+"""The real supervisor over fake parts: `base` <- `middle` <- `top`, each a fake service."""
+
+import os
+import sys
+from pathlib import Path
+
+from ringlog.settings import Settings
+from stack import supervisor
+from stack.services import Probe, Service
+
+_PROGRAM = str(Path(__file__).with_name("fake_service.py"))
+
+
+def build(settings: Settings) -> list[Service]:
+    """Three services on the first ports of the stack; `RINGLOG_TEST_EXITS` names one that fails."""
+    parts: list[Service] = []
+    for name, port, needs in (
+        ("base", settings.port(settings.kafka_port), ()),
+        ("middle", settings.port(settings.registry_port), ("base",)),
+        ("top", settings.port(settings.api_port), ("middle",)),
+    ):
+        command = [sys.executable, _PROGRAM, name, str(port), str(settings.home)]
+        if os.environ.get("RINGLOG_TEST_EXITS") == name:
+            command.append("exits")
+        probe = Probe("http", f"http://127.0.0.1:{port}/readyz")
+        parts.append(Service(name, command, needs, probe, {port: "test"}))
+    return parts
+
+
+if __name__ == "__main__":
+    sys.exit(supervisor.main(sys.argv[1:], build))
