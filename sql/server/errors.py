@@ -54,6 +54,13 @@ class ProtocolError(ServerError):
     """The byte stream cannot be followed any further: answer, then close the connection."""
 
 
+class CancelledByClient(ServerError):
+    """The client sent Cancel: no failure, unlike a query that somebody else killed."""
+
+    def __init__(self) -> None:
+        super().__init__(QUERY_WAS_CANCELLED, "Query was cancelled. (QUERY_WAS_CANCELLED)")
+
+
 def from_engine(error: BaseException) -> ServerError:
     """Read ClickHouse's code and text out of what chDB raised.
 

@@ -13,11 +13,11 @@ from sql.server.engine import Engine, EngineSession
 from sql.server.errors import (
     ABORTED,
     NOT_IMPLEMENTED,
-    QUERY_WAS_CANCELLED,
     SOCKET_TIMEOUT,
     UNEXPECTED_PACKET_FROM_CLIENT,
     UNKNOWN_EXCEPTION,
     UNKNOWN_PACKET_FROM_CLIENT,
+    CancelledByClient,
     ProtocolError,
     ServerError,
 )
@@ -205,7 +205,7 @@ class NativeConnection:
     async def cancellable(self, work: Awaitable[T]) -> T:
         """Await ``work`` while reading ahead: Cancel or a disconnect ends it.
 
-        Raises ServerError (QUERY_WAS_CANCELLED) or Disconnected.
+        Raises CancelledByClient or Disconnected.
         """
         task = asyncio.ensure_future(work)
         watch = asyncio.ensure_future(self._watch())
@@ -240,7 +240,7 @@ class NativeConnection:
             packet = self._buffer.data[self._buffer.pos]
             if packet == packets.CLIENT_CANCEL:
                 self._buffer.pos += 1
-                return ServerError(QUERY_WAS_CANCELLED, "Query was cancelled by the client.")
+                return CancelledByClient()
             if packet != packets.CLIENT_PING:
                 return None
             self._buffer.pos += 1

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from sql.server.engine import Chunk, quote_string
 from sql.server.errors import (
     LOGICAL_ERROR,
-    QUERY_WAS_CANCELLED,
     UNEXPECTED_PACKET_FROM_CLIENT,
     UNKNOWN_SETTING,
+    CancelledByClient,
     ProtocolError,
     ServerError,
 )
@@ -86,9 +86,7 @@ class NativeQuery:
         sql = statement.without_format
         try:
             rows, blocks, size = await self._link.cancellable(self._stream(sql))
-        except ServerError as error:
-            if error.code != QUERY_WAS_CANCELLED:
-                raise
+        except CancelledByClient:
             self._link.write(packets.end_of_stream())  # as ClickHouse answers a Cancel
             return
         if not blocks:
@@ -209,7 +207,7 @@ class NativeQuery:
         while True:
             packet = await self._link.read(varint)
             if packet == packets.CLIENT_CANCEL:
-                raise ServerError(QUERY_WAS_CANCELLED, "Query was cancelled by the client.")
+                raise CancelledByClient()
             if packet == packets.CLIENT_PING:
                 self._link.write(packets.pong())
                 await self._link.drain()

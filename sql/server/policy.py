@@ -24,6 +24,7 @@ _STATEMENTS = _names(
     REPLACE SHOW DESCRIBE DESC EXISTS EXPLAIN OPTIMIZE SET USE KILL CHECK DELETE UPDATE SYSTEM"""
 )
 _REFUSED_STATEMENTS = _names("BACKUP RESTORE GRANT REVOKE MOVE WATCH EXECUTE COPY PARALLEL")
+_WITH_ENGINE = _names("CREATE ATTACH REPLACE ALTER EXPLAIN")
 _CREATABLE = _names("TABLE VIEW DATABASE DICTIONARY FUNCTION MATERIALIZED TEMPORARY INDEX OR")
 _SYSTEM = _names("FLUSH RELOAD SYNC START STOP REFRESH WAIT DROP CLEAR CANCEL")
 _SAFE_TABLE_FUNCTIONS = _names(
@@ -79,6 +80,8 @@ class Policy:
         """Raise ServerError (ACCESS_DENIED) if the statement may not run."""
         _check_kind(statement)
         self._check_tokens(statement.tokens)
+        if statement.first in _WITH_ENGINE:
+            _check_engines(statement.tokens)
         if statement.values_at is not None:
             self._check_values(statement.sql, statement.values_at)
 
@@ -111,8 +114,6 @@ class Policy:
                 raise _denied(f"{word} reads or writes the server's files")
             if word in ("FROM", "JOIN", "INTO") and following and following.kind is Kind.STRING:
                 _check_string_source(listed, index)
-            if word == "ENGINE" and following is not None:
-                self._check_engine(listed, index + 1)
             if word == "SOURCE" and following is not None and following.text == "(":
                 _check_source(listed, index + 2)
             if word == "PARALLEL" and following is not None and following.upper == "WITH":
@@ -126,17 +127,6 @@ class Policy:
         name = token.text.lower()
         if name in self.unsafe_functions:
             raise _denied(f"Function {token.text} is not available on this server")
-
-    def _check_engine(self, listed: tuple[Token, ...], at: int) -> None:
-        if at < len(listed) and listed[at].text == "=":
-            at += 1
-        if at >= len(listed) or not listed[at].is_name:
-            return
-        name = listed[at].text
-        lower = name.lower()
-        merge_tree = lower.endswith("mergetree") and not lower.startswith("replicated")
-        if not merge_tree and lower not in _SAFE_ENGINES:
-            raise _denied(f"Engine {name} is not available on this server")
 
     def _check_values(self, sql: str, start: int) -> None:
         previous: Token | None = None
@@ -170,6 +160,27 @@ def _check_kind(statement: Statement) -> None:
                 raise _denied(f"{first} DATABASE {token.text} is not available on this server")
     if first == "ALTER" and any(token.upper in ("EXPORT", "FETCH") for token in statement.tokens):
         raise _denied("EXPORT and FETCH are not available on this server")
+
+
+def _check_engines(listed: tuple[Token, ...]) -> None:
+    """Every engine that a CREATE names; ``engine`` may also be a column of a query in it."""
+    in_query = False
+    for index, token in enumerate(listed[:-1]):
+        in_query = in_query or token.upper == "SELECT"
+        if token.upper != "ENGINE":
+            continue
+        behind = listed[index + 1]
+        if behind.text == "=" and index + 2 < len(listed):
+            behind = listed[index + 2]
+        elif in_query:
+            continue
+        if behind.is_name and not _is_safe_engine(behind.text.lower()):
+            raise _denied(f"Engine {behind.text} is not available on this server")
+
+
+def _is_safe_engine(name: str) -> bool:
+    merge_tree = name.endswith("mergetree") and not name.startswith("replicated")
+    return merge_tree or name in _SAFE_ENGINES
 
 
 def _check_setting(name: str) -> None:
