@@ -1,0 +1,56 @@
+"""`python -m asr_worker`: the service `asr`."""
+
+import signal
+import sys
+import threading
+
+import click
+
+from asr_worker.core import SERVICE, Core
+from asr_worker.detector import DetectorMissing, Silero
+from asr_worker.host import Host
+from asr_worker.recogniser import ModelMissing, Recognisers
+from asr_worker.registry import RegistryError, load
+from ringlog import log
+from ringlog.health import Health, serve_health_in_thread
+from ringlog.kafka.codec import codec_of
+from ringlog.settings import settings
+
+logger = log.logger("asr_worker")
+
+
+@click.command()
+@click.option(
+    "--instance",
+    default="asr-0",
+    show_default=True,
+    help="Name in the consumer group, unique among the workers and kept over restarts",
+)
+def main(instance: str) -> None:  # fmt: skip
+    """Transcribe `media.audio` to `asr.transcripts` until told to stop."""
+    config = settings()
+    log.configure(SERVICE, config.log_level)
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    health = Health(SERVICE)
+    serve_health_in_thread(health, config.bind_host, config.metrics_port_of(SERVICE))
+    try:
+        health.set_waiting("models")
+        registry = load(config.home)
+        recognisers = Recognisers(registry)
+        recognisers.get(config.asr_profile)
+        core = Core(registry, Silero(), recognisers.get)
+        health.set_waiting("partitions")
+        host = Host(config, core, codec_of(config), health, instance)
+        host.run(stopping.is_set)
+    except (ModelMissing, DetectorMissing, RegistryError) as error:
+        logger.error("cannot start", error=str(error))
+        sys.exit(1)
+    except Exception as error:
+        logger.exception("failed", error=f"{type(error).__name__}: {error}")
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
