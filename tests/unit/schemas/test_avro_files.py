@@ -57,3 +57,9 @@ def test_fastavro_accepts_the_schema(topic: Topic) -> None:
 
 def test_call_keyed_topics_have_equal_partitions() -> None:
     assert {t.partitions for t in TOPICS.values() if t.call_keyed} == {8}
+
+
+def test_the_events_reference_is_up_to_date() -> None:
+    from schemas.reference import PATH, document
+
+    assert PATH.read_text("utf-8") == document(), "run `python -m schemas.reference`"
