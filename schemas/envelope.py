@@ -35,16 +35,22 @@ class Event(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    event_id: EventId
-    kind: str
-    occurred_at: Millis
-    producer: str
-    causation_id: str | None = None
-    tenant_id: str = "default"
-    call_id: str | None = None
-    task_id: str | None = None
-    customer_id: str | None = None
-    campaign_id: str | None = None
-    pool: str | None = None
-    robot_id: str | None = None
-    epoch: int | None = None
+    event_id: EventId = Field(
+        description="Derived from its cause; the first record of an id counts"
+    )
+    kind: str = Field(description="What it says, within its topic")
+    occurred_at: Millis = Field(description="When it happened in the world")
+    producer: str = Field(description="Service or program that wrote it")
+    causation_id: str | None = Field(
+        None, description="The event, or the thing in the world, that caused it"
+    )
+    tenant_id: str = Field("default", description="Whose it is")
+    call_id: str | None = Field(None, description="The call")
+    task_id: str | None = Field(None, description="The task that the call serves")
+    customer_id: str | None = Field(None, description="Who is called")
+    campaign_id: str | None = Field(None, description="The campaign")
+    pool: str | None = Field(None, description="The pool of robots")
+    robot_id: str | None = Field(None, description="The robot")
+    epoch: int | None = Field(
+        None, description="The term of the worker that speaks: offset of its winning claim"
+    )

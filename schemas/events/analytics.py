@@ -14,35 +14,35 @@ class IntentWindow(Event):
     """
 
     kind: Literal["window"] = "window"
-    window_start: Millis
-    window_end: Millis
-    intent: str
-    count: int
+    window_start: Millis = Field(description="First instant in it")
+    window_end: Millis = Field(description="First instant after it")
+    intent: str = Field(description="The intent")
+    count: int = Field(description="Turns with it")
     calls: int = Field(description="Different calls among them")
-    revision: int
+    revision: int = Field(description="0 first; a higher one replaces it")
 
 
 class VariantWindow(Event):
     """`analytics.variant_windows`: how often a wording was said and how often it worked."""
 
     kind: Literal["window"] = "window"
-    window_start: Millis
-    window_end: Millis
-    node: str
-    variant: str
-    plays: int
-    successes: int
-    revision: int
+    window_start: Millis = Field(description="First instant in it")
+    window_end: Millis = Field(description="First instant after it")
+    node: str = Field(description="Node of the prompt")
+    variant: str = Field(description="Wording")
+    plays: int = Field(description="Times said")
+    successes: int = Field(description="Times it worked")
+    revision: int = Field(description="0 first; a higher one replaces it")
 
 
 class Alert(Event):
     """`analytics.alerts`: a threshold crossed."""
 
     kind: Literal["raised", "cleared"]
-    name: str
-    value: float
-    threshold: float
-    text: str = ""
+    name: str = Field(description="Which threshold")
+    value: float = Field(description="What was measured")
+    threshold: float = Field(description="What it crossed")
+    text: str = Field("", description="In words")
 
 
 class Tick(Event):

@@ -20,26 +20,28 @@ class CallEvent(Event):
     """
 
     kind: CallKind
-    source: str | None = None
-    trunk: str | None = None
-    attempt: int | None = None
-    edge_id: str | None = None
-    direction: Literal["outbound", "foreign"] | None = None
-    phone: str | None = None
-    cause_q850: int | None = None
-    cause_sip: int | None = None
-    disposition: str | None = None
-    asr_profile: str | None = None
-    playbook: str | None = None
-    playbook_version: str | None = None
+    source: str | None = Field(None, description="Who saw it: a carrier, a telephone system")
+    trunk: str | None = Field(None, description="Line that the call goes over")
+    attempt: int | None = Field(None, description="Which try of the task")
+    edge_id: str | None = Field(None, description="Edge that owns the call's media")
+    direction: Literal["outbound", "foreign"] | None = Field(
+        None, description="outbound: we dialled; foreign: brought by another telephone system"
+    )
+    phone: str | None = Field(None, description="Number dialled")
+    cause_q850: int | None = Field(None, description="Why it ended (ITU-T Q.850)")
+    cause_sip: int | None = Field(None, description="SIP response that ended it (RFC 3261)")
+    disposition: str | None = Field(None, description="What the call came to")
+    asr_profile: str | None = Field(None, description="Recogniser for this call")
+    playbook: str | None = Field(None, description="Script")
+    playbook_version: str | None = Field(None, description="Its version")
     profile: str | None = Field(None, description="The profile snapshot, JSON text")
-    profile_version: int | None = None
-    prompt_id: str | None = None
-    directive_id: str | None = None
+    profile_version: int | None = Field(None, description="Version of that profile")
+    prompt_id: str | None = Field(None, description="Prompt that is played")
+    directive_id: str | None = Field(None, description="Directive that it carries out")
     heard_ms: int | None = Field(None, description="How much of the prompt was played, ms")
     prompt_ms: int | None = Field(None, description="How long the prompt is, ms")
-    digits: str | None = None
-    transfer_to: str | None = None
+    digits: str | None = Field(None, description="Keys pressed")
+    transfer_to: str | None = Field(None, description="Where the call was handed to")
     optout_offset: int | None = Field(
         None, description="End of `compliance.optouts` that the edge had read when it dialled"
     )
@@ -54,16 +56,18 @@ class MediaChunk(Event):
     """
 
     kind: Literal["chunk", "end"]
-    leg: Literal["customer", "robot", "agent"]
-    asr_profile: str
-    turn_silence_ms: int
-    ssrc: Annotated[int, Field(ge=0, lt=2**32)]
+    leg: Literal["customer", "robot", "agent"] = Field(description="Who speaks on it")
+    asr_profile: str = Field(description="Recogniser for it")
+    turn_silence_ms: int = Field(description="Silence that ends a turn here")
+    ssrc: Annotated[int, Field(ge=0, lt=2**32)] = Field(
+        description="RTP synchronisation source (RFC 3550)"
+    )
     first_seq: int = Field(description="Extended sequence number of the first packet")
     rtp_ts: int = Field(description="Extended RTP timestamp of the first sample")
     leg_start_ts: int = Field(description="Extended RTP timestamp of the leg's first sample")
     leg_start_ms: int = Field(description="Call time at which the leg's first sample lies, ms")
-    codec: Literal["pcmu", "pcma", "l16"]
-    rate_hz: int
-    lost_packets: int = 0
+    codec: Literal["pcmu", "pcma", "l16"] = Field(description="Coding of the payload")
+    rate_hz: int = Field(description="Samples a second")
+    lost_packets: int = Field(0, description="Packets missing right before it")
     processing: str = Field("none", description="What was done to the sound before it was logged")
-    payload: Annotated[bytes, Field(max_length=65_536)]
+    payload: Annotated[bytes, Field(max_length=65_536)] = Field(description="The coded sound")

@@ -11,49 +11,49 @@ class CustomerChange(Event):
     """`customers.changes`: a change in a CRM or ERP system."""
 
     kind: Literal["upserted", "deleted"]
-    source: str
-    table: str | None = None
+    source: str = Field(description="System that it comes from")
+    table: str | None = Field(None, description="Table there")
     position: str | None = Field(None, description="LSN or message id at the source")
-    name: str | None = None
-    phone: str | None = None
-    level: str | None = None
-    tags: list[str] = Field(default_factory=list)
-    purchases: int | None = None
-    attributes: dict[str, str] = Field(default_factory=dict)
+    name: str | None = Field(None, description="The customer's name")
+    phone: str | None = Field(None, description="Number")
+    level: str | None = Field(None, description="Customer level")
+    tags: list[str] = Field(default_factory=list, description="Labels")
+    purchases: int | None = Field(None, description="Purchases so far")
+    attributes: dict[str, str] = Field(default_factory=dict, description="Anything else")
 
 
 class Profile(Event):
     """`customers.profiles`: one customer as derived from everything known, latest wins."""
 
     kind: Literal["profile"] = "profile"
-    version: int
-    level: str = "normal"
-    tags: list[str] = Field(default_factory=list)
-    name: str | None = None
-    purchase_intent: float = 0.0
-    last_intent: str | None = None
-    last_emotion: str | None = None
-    opted_out: bool = False
-    purchases: int = 0
-    promises: list[str] = Field(default_factory=list)
+    version: int = Field(description="Counts its changes")
+    level: str = Field("normal", description="Customer level")
+    tags: list[str] = Field(default_factory=list, description="Labels")
+    name: str | None = Field(None, description="The customer's name")
+    purchase_intent: float = Field(0.0, description="0 to 1, from what was said")
+    last_intent: str | None = Field(None, description="Newest intent")
+    last_emotion: str | None = Field(None, description="Newest emotion")
+    opted_out: bool = Field(False, description="Must not be called")
+    purchases: int = Field(0, description="Purchases so far")
+    promises: list[str] = Field(default_factory=list, description="What the customer promised")
     calls: int = Field(0, description="Ended calls")
-    answered_calls: int = 0
-    phone_hash: str | None = None
+    answered_calls: int = Field(0, description="Calls that were answered")
+    phone_hash: str | None = Field(None, description="Keyed hash of the number")
 
 
 class OptOut(Event):
     """`compliance.optouts`: a number that must not be called; the key is its keyed hash."""
 
     kind: Literal["opted_out", "opted_in"]
-    phone_hash: str
-    reason: str
+    phone_hash: str = Field(description="HMAC-SHA-256 of the number with the site's key")
+    reason: str = Field(description="Why")
 
 
 class Message(Event):
     """`outreach.messages`: a message by another channel, and its receipt."""
 
     kind: Literal["requested", "sent", "delivered", "failed"]
-    channel: str
-    template: str | None = None
-    text: str | None = None
-    reason: str | None = None
+    channel: str = Field(description="sms, wechat, email, …")
+    template: str | None = Field(None, description="Template")
+    text: str | None = Field(None, description="Its words")
+    reason: str | None = Field(None, description="Why it failed")

@@ -18,20 +18,22 @@ class Transcript(Event):
     """`asr.transcripts`: what one leg said in one turn. Times are call time, ms."""
 
     kind: Literal["partial", "final"]
-    leg: Literal["customer", "robot", "agent"]
-    utterance_id: str
-    text: str
-    start_ms: int
+    leg: Literal["customer", "robot", "agent"] = Field(description="Who spoke")
+    utterance_id: str = Field(description="The turn; its partials share it")
+    text: str = Field(description="What was recognised; may be empty")
+    start_ms: int = Field(description="Where speech began")
     end_ms: int = Field(description="Where speech ended; of a partial: how far it was decoded")
     mark: int = Field(description="Leg time up to which this leg is closed, samples")
-    ssrc: int
-    tokens: list[Token] = Field(default_factory=list)
-    confidence: float | None = None
+    ssrc: int = Field(description="The leg's source")
+    tokens: list[Token] = Field(
+        default_factory=list, description="Recognised tokens with their call time"
+    )
+    confidence: float | None = Field(None, description="0 to 1, where the model tells")
     gaps_ms: list[int] = Field(
         default_factory=list, description="Length of each hole of over 40 ms in the turn's sound"
     )
-    model: str
-    decode_ms: float
+    model: str = Field(description="Model that recognised it")
+    decode_ms: float = Field(description="Time spent decoding the turn")
 
 
 class Turn(Event):
@@ -42,19 +44,21 @@ class Turn(Event):
 
     kind: Literal["turn"] = "turn"
     input_kind: str = Field(description="final, dtmf, silence, answered, playout_ended, …")
-    input_event_id: str
-    utterance_id: str | None = None
-    text: str = ""
-    intent: str = ""
-    confidence: float = 0.0
-    emotion: str = "neutral"
-    slots: dict[str, str] = Field(default_factory=dict)
-    node: str
-    variant: str | None = None
+    input_event_id: str = Field(description="The event it answers")
+    utterance_id: str | None = Field(None, description="The customer's turn, if it is one")
+    text: str = Field("", description="What was heard")
+    intent: str = Field("", description="What the customer wants; empty: nothing understood")
+    confidence: float = Field(0.0, description="Of the intent, 0 to 1")
+    emotion: str = Field("neutral", description="neutral, angry, happy, …")
+    slots: dict[str, str] = Field(default_factory=dict, description="Values found")
+    node: str = Field(description="Where the dialogue stands afterwards")
+    variant: str | None = Field(None, description="Wording chosen")
     posterior: str | None = Field(None, description="Beta parameters per variant, JSON text")
-    heard_ms: int | None = None
-    outcome: str | None = None
-    directive_ids: list[str] = Field(default_factory=list)
+    heard_ms: int | None = Field(None, description="How much of the prompt had been heard")
+    outcome: str | None = Field(None, description="What the call has come to so far")
+    directive_ids: list[str] = Field(
+        default_factory=list, description="What the robot does about it"
+    )
 
 
 class Directive(Event):
@@ -65,16 +69,20 @@ class Directive(Event):
     """
 
     kind: Literal["say", "stop", "listen", "dtmf", "transfer", "hangup", "message", "takeover"]
-    directive_id: str
-    seq: int
-    node: str | None = None
-    prompt_id: str | None = None
-    prompt_sha256: str | None = None
-    text: str | None = None
-    variant: str | None = None
-    barge_in: Literal["never", "speech", "words"] | None = None
-    reason: str | None = None
-    digits: str | None = None
-    target: str | None = None
-    turn_silence_ms: int | None = None
-    worker: str | None = None
+    directive_id: str = Field(description="What playout records refer to")
+    seq: int = Field(description="Count within the call")
+    node: str | None = Field(None, description="Where the dialogue stands")
+    prompt_id: str | None = Field(None, description="Prompt to say")
+    prompt_sha256: str | None = Field(None, description="Its sound, by content")
+    text: str | None = Field(None, description="Its words")
+    variant: str | None = Field(None, description="Wording chosen")
+    barge_in: Literal["never", "speech", "words"] | None = Field(
+        None, description="How a customer may cut in"
+    )
+    reason: str | None = Field(None, description="Why; of a hangup: the disposition")
+    digits: str | None = Field(None, description="Keys to press")
+    target: str | None = Field(None, description="Where to transfer to")
+    turn_silence_ms: int | None = Field(
+        None, description="Silence that ends the customer's next turn"
+    )
+    worker: str | None = Field(None, description="takeover: who speaks now")

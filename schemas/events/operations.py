@@ -14,13 +14,15 @@ class RobotStatus(Event):
     """`robots.status`: a robot as configured. Whether a worker runs it, the leases tell."""
 
     kind: Literal["robot"] = "robot"
-    state: Literal["active", "paused", "removed"] = "active"
-    persona: str = ""
-    voice: str = ""
-    slots: int = 1
-    skills: dict[str, int] = Field(default_factory=dict)
-    playbooks: list[str] = Field(default_factory=list)
-    asr_profile: str = "demo"
+    state: Literal["active", "paused", "removed"] = Field(
+        "active", description="Whether it takes calls"
+    )
+    persona: str = Field("", description="Who it is")
+    voice: str = Field("", description="Voice of its prompts")
+    slots: int = Field(1, description="Calls at once")
+    skills: dict[str, int] = Field(default_factory=dict, description="Levels it has")
+    playbooks: list[str] = Field(default_factory=list, description="Scripts it knows")
+    asr_profile: str = Field("demo", description="Recogniser of its calls")
 
 
 class Lease(Event):
@@ -30,70 +32,72 @@ class Lease(Event):
     """
 
     kind: Literal["heartbeat", "claim", "release", "exited"]
-    shard: str
+    shard: str = Field(description="robots/<n>, or edge/<id>")
     worker: str = Field(description="Name and process instance")
-    n: int = 0
-    after: int | None = None
-    partitions: list[int] = Field(default_factory=list)
+    n: int = Field(0, description="Count of heartbeats")
+    after: int | None = Field(None, description="claim: offset of the shard's last valid record")
+    partitions: list[int] = Field(default_factory=list, description="Call partitions of the shard")
 
 
 class Playbook(Event):
     """`playbooks`: a published script; `body` is its YAML text."""
 
     kind: Literal["published", "withdrawn"]
-    playbook: str
-    version: str
-    sha256: str
-    body: str
+    playbook: str = Field(description="Name")
+    version: str = Field(description="Version")
+    sha256: str = Field(description="Digest of the body")
+    body: str = Field(description="YAML text")
 
 
 class Campaign(Event):
     """`campaigns`: a campaign's settings and state; `settings` is JSON text."""
 
     kind: Literal["campaign"] = "campaign"
-    name: str
-    state: Literal["draft", "running", "paused", "ended"] = "running"
-    playbook: str | None = None
-    settings: str = _EMPTY_JSON
+    name: str = Field(description="Name")
+    state: Literal["draft", "running", "paused", "ended"] = Field(
+        "running", description="Whether it calls"
+    )
+    playbook: str | None = Field(None, description="Script")
+    settings: str = Field(_EMPTY_JSON, description="JSON text")
 
 
 class TrunkStatus(Event):
     """`trunks.status`: health of a line and its circuit breaker."""
 
     kind: Literal["status"] = "status"
-    trunk: str
-    state: Literal["closed", "open", "half_open"] = "closed"
-    calls: int = 0
-    failures: int = 0
-    reason: str | None = None
+    trunk: str = Field(description="Name of the line")
+    state: Literal["closed", "open", "half_open"] = Field("closed", description="Circuit breaker")
+    calls: int = Field(0, description="Calls counted")
+    failures: int = Field(0, description="Failures among them")
+    reason: str | None = Field(None, description="Why")
 
 
 class LogLine(Event):
     """`logs.app`: one structured log line; `fields` is JSON text, phone numbers masked."""
 
     kind: Literal["log"] = "log"
-    level: str
-    logger: str
-    message: str
-    fields: str = _EMPTY_JSON
+    level: str = Field(description="Severity")
+    logger: str = Field(description="Where in the code")
+    message: str = Field(description="What happened")
+    fields: str = Field(_EMPTY_JSON, description="JSON text, numbers masked")
 
 
 class Audit(Event):
     """`audit`: what an operator did; `detail` is JSON text."""
 
     kind: Literal["action"] = "action"
-    actor: str
-    action: str
-    target: str | None = None
-    detail: str = _EMPTY_JSON
+    actor: str = Field(description="Who")
+    action: str = Field(description="What")
+    target: str | None = Field(None, description="To what")
+    detail: str = Field(_EMPTY_JSON, description="JSON text")
 
 
 class DeadLetter(Event):
     """`dead_letters`: a record that could not be read: its bytes, where from, and why."""
 
     kind: Literal["dead_letter"] = "dead_letter"
-    source_topic: str
-    source_partition: int
-    source_offset: int
-    reason: Annotated[str, Field(max_length=2_000)]
-    raw: bytes
+    source_topic: str = Field(description="Where it lay")
+    source_partition: int = Field(description="Its partition")
+    source_offset: int = Field(description="Its offset")
+    reason: Annotated[str, Field(max_length=2_000)] = Field(description="Why it could not be read")
+    raw: bytes = Field(description="Its bytes")

@@ -13,15 +13,15 @@ class TaskRequested(Event):
     """`tasks.requested`: a call that somebody wants made, or its cancellation."""
 
     kind: Literal["requested", "cancel"]
-    body_sha256: str
-    phone: str | None = None
-    priority: Priority = "medium"
-    skills: dict[str, int] = Field(default_factory=dict)
-    tags: list[str] = Field(default_factory=list)
-    playbook: str | None = None
-    not_before: Millis | None = None
-    deadline: Millis | None = None
-    idempotency_key: str | None = None
+    body_sha256: str = Field(description="Digest of the request's body")
+    phone: str | None = Field(None, description="Number to call")
+    priority: Priority = Field("medium", description="How urgent")
+    skills: dict[str, int] = Field(default_factory=dict, description="Levels that the robot needs")
+    tags: list[str] = Field(default_factory=list, description="Labels")
+    playbook: str | None = Field(None, description="Script")
+    not_before: Millis | None = Field(None, description="Not to be called earlier")
+    deadline: Millis | None = Field(None, description="Not to be called later")
+    idempotency_key: str | None = Field(None, description="Key of the request")
 
 
 class TaskEvent(Event):
@@ -31,18 +31,18 @@ class TaskEvent(Event):
         "queued", "assigned", "dialing", "retry_scheduled", "completed", "failed", "cancelled",
         "refused", "expired",
     ]  # fmt: skip
-    reason: str | None = None
-    attempt: int = 0
-    profile_version: int | None = None
-    permit_expires_at: Millis | None = None
-    edge_id: str | None = None
-    phone: str | None = None
-    playbook: str | None = None
-    playbook_version: str | None = None
-    asr_profile: str | None = None
+    reason: str | None = Field(None, description="Why")
+    attempt: int = Field(0, description="Which try")
+    profile_version: int | None = Field(None, description="Version of the snapshot")
+    permit_expires_at: Millis | None = Field(None, description="The edge must dial before it")
+    edge_id: str | None = Field(None, description="Edge that dials")
+    phone: str | None = Field(None, description="Number to dial")
+    playbook: str | None = Field(None, description="Script")
+    playbook_version: str | None = Field(None, description="Its version")
+    asr_profile: str | None = Field(None, description="Recogniser")
     profile: str | None = Field(None, description="The profile snapshot, JSON text")
-    retry_at: Millis | None = None
-    priority: Priority | None = None
+    retry_at: Millis | None = Field(None, description="When it is tried again")
+    priority: Priority | None = Field(None, description="How urgent")
 
 
 class ProfileInbox(Event):
@@ -52,8 +52,8 @@ class ProfileInbox(Event):
     """
 
     kind: Literal["request", "change", "turn", "ended"]
-    source_topic: str
-    body: str
+    source_topic: str = Field(description="Topic of the source event")
+    body: str = Field(description="The source event, JSON text")
 
 
 class DispatchInbox(Event):
@@ -67,9 +67,9 @@ class DispatchInbox(Event):
         "request", "cancel", "profile", "opted_out", "call", "calls_alive", "robot", "edge",
         "worker", "timer",
     ]  # fmt: skip
-    source_topic: str | None = None
-    body: str | None = None
+    source_topic: str | None = Field(None, description="Topic of the source event")
+    body: str | None = Field(None, description="The source event, JSON text")
     call_ids: list[str] = Field(default_factory=list, description="calls_alive: calls in progress")
-    edge_id: str | None = None
+    edge_id: str | None = Field(None, description="calls_alive: the edge that reports")
     timer: str | None = Field(None, description="timer: its name")
-    due_at: Millis | None = None
+    due_at: Millis | None = Field(None, description="timer: when it was due")
