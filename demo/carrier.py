@@ -235,6 +235,19 @@ class Carrier:
             call.over.set()
         return web.Response(status=204)
 
+    async def transfer(self, request: web.Request) -> web.Response:
+        """`POST /calls/{call_id}/transfer`: someone else takes the customer; 404 when it is over.
+
+        The robot's part ends here: its leg gets no more sound, and the edge is told nothing more.
+        """
+        call = self._calls.get(request.match_info["call_id"])
+        if call is None:
+            return web.json_response({"error": "no such call"}, status=404)
+        self.note(call, "transferred", target=(await request.json())["target"])
+        call.hung_up_by_edge = True
+        call.over.set()
+        return web.json_response({})
+
     async def close(self, _: web.Application) -> None:
         """Ends what is left."""
         for task in self._tasks:
@@ -267,6 +280,7 @@ def main() -> None:
         [
             web.post("/calls", carrier.place),
             web.delete("/calls/{call_id}", carrier.hang_up),
+            web.post("/calls/{call_id}/transfer", carrier.transfer),
             web.get("/readyz", ready),
         ]
     )

@@ -8,22 +8,22 @@ import click
 from ringlog.cli.errors import NOT_RUNNING
 
 _COMMANDS = {
-    "up": "stack.__main__:up",
-    "down": "stack.__main__:down",
-    "status": "stack.__main__:status",
-    "demo": "ringlog.cli.demo:demo",
-    "topics": "ringlog.cli.records:topics",
-    "tail": "ringlog.cli.records:tail",
-    "produce": "ringlog.cli.records:produce",
-    "sql": "ringlog.cli.sql:sql",
-    "call": "ringlog.cli.calls:call",
-    "recording": "ringlog.cli.calls:recording",
-    "rebuild": "ringlog.cli.rebuild:rebuild",
-    "config": "ringlog.cli.config:config",
-    "models": "asr_worker.cli:models",
-    "robots": "streams.robots.cli:robots",
-    "playbooks": "streams.robots.cli:playbooks",
-    "analytics": "streams.analytics.cli:analytics",
+    "up": ("stack.__main__:up", "Start the stack."),
+    "down": ("stack.__main__:down", "Stop the stack."),
+    "status": ("stack.__main__:status", "Show what runs."),
+    "demo": ("ringlog.cli.demo:demo", "Run the demo call centre."),
+    "topics": ("ringlog.cli.records:topics", "List topics and how much they hold."),
+    "tail": ("ringlog.cli.records:tail", "Print records of a topic as they come."),
+    "produce": ("ringlog.cli.records:produce", "Produce events from JSON lines."),
+    "sql": ("ringlog.cli.sql:sql", "Ask ClickHouse."),
+    "call": ("ringlog.cli.calls:call", "Show what happened in a call."),
+    "recording": ("ringlog.cli.calls:recording", "Write a call's sound to a WAV file."),
+    "rebuild": ("ringlog.cli.rebuild:rebuild", "Make derived state again from the log."),
+    "config": ("ringlog.cli.config:config", "Show or check the settings."),
+    "models": ("asr_worker.cli:models", "List, get or try recognition models."),
+    "robots": ("streams.robots.cli:robots", "Publish the robots' configuration."),
+    "playbooks": ("streams.robots.cli:playbooks", "Check and publish call scripts."),
+    "analytics": ("streams.analytics.cli:analytics", "Submit the analytics job to a cluster."),
 }
 
 
@@ -34,13 +34,16 @@ class _LazyGroup(click.Group):
         return list(_COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        where = _COMMANDS.get(cmd_name)
-        if where is None:
+        if cmd_name not in _COMMANDS:
             return None
-        module, _, name = where.partition(":")
+        module, _, name = _COMMANDS[cmd_name][0].partition(":")
         command = getattr(importlib.import_module(module), name)
         assert isinstance(command, click.Command)
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
 
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
