@@ -1,0 +1,44 @@
+"""`python -m streams.history [--topics A,B]`: the history sink, until it is told to stop."""
+
+import argparse
+import signal
+import sys
+import threading
+
+from ringlog import log
+from ringlog.health import Health, serve_health_in_thread
+from ringlog.settings import settings
+from streams.history.columns import TOPICS_KEPT
+from streams.history.sink import Sink
+from streams.history.writer import SERVICE
+
+
+def main() -> int:
+    """Exit code 0: stopped as told; 1: failed; 2: wrong usage."""
+    known = {t.name: t for t in TOPICS_KEPT}
+    parser = argparse.ArgumentParser(description="Write every topic to ClickHouse.")
+    parser.add_argument("--topics", help="only these, separated by commas; default: all")
+    args = parser.parse_args()
+    names = args.topics.split(",") if args.topics else list(known)
+    if wrong := [name for name in names if name not in known]:
+        parser.error(f"no such topic in ClickHouse: {', '.join(wrong)}")
+
+    config = settings()
+    log.configure(SERVICE, config.log_level)
+    logger = log.logger("ringlog.history")
+    health = Health(SERVICE)
+    stopping = threading.Event()
+    for sig in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(sig, lambda *_: stopping.set())
+    try:
+        serve_health_in_thread(health, config.bind_host, config.metrics_port_of(SERVICE))
+        Sink(config, health, stopping, [known[name] for name in names]).run()
+    except Exception as error:
+        logger.exception("failed", error=f"{type(error).__name__}: {error}")
+        return 1
+    logger.info("stopped")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

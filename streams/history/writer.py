@@ -1,0 +1,172 @@
+"""Writes batches: rows to ClickHouse, poison to `dead_letters`. Returns when all of it is there."""
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, TypeVar
+
+from kafka.errors import KafkaError
+
+from ringlog.health import Health
+from ringlog.kafka.dead_letters import dead_letter
+from ringlog.kafka.sync import produce
+from ringlog.log import logger
+from ringlog.metrics import DEAD_LETTERS, ROWS
+from schemas.catalogue import Topic
+from schemas.registry import RegistryError
+from schemas.wire import Codec, SchemaSource
+from streams.history.batch import Batch, token
+from streams.history.clickhouse import Away, ClickHouse, Refused
+from streams.history.columns import TOPICS_KEPT
+from streams.history.container import Row, container
+from streams.history.sorting import Bad, Sorter, Writer
+
+SERVICE = "history"
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 5.0
+_ACKNOWLEDGED_S = 30.0
+
+_log = logger("ringlog.history")
+_T = TypeVar("_T")
+
+
+class Stopped(Exception):
+    """The service was told to stop while it waited for something that is away."""
+
+
+class Patience:
+    """Tries again for as long as something is away, and says so in the service's health."""
+
+    def __init__(self, health: Health, stopping: threading.Event) -> None:
+        self._health = health
+        self._stopping = stopping
+
+    def call(self, what: str, work: Callable[[], _T]) -> _T:
+        """The result of `work` once it neither raises Away, RegistryError nor KafkaError; raises
+        Stopped."""
+        pause_s = _FIRST_PAUSE_S
+        was_ready = self._health.ready
+        while True:
+            try:
+                result = work()
+            except (Away, RegistryError, KafkaError) as error:
+                why = f"{what}: {error or type(error).__name__}"
+                if self._health.waiting_for != why:
+                    _log.warning("waiting", why=why)
+                self._health.set_waiting(why)
+            else:
+                if was_ready and not self._health.ready:
+                    _log.info("going on", what=what)
+                    self._health.set_ready()
+                return result
+            if self._stopping.wait(pause_s):
+                raise Stopped(what)
+            pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+
+
+Bury = Callable[[Topic, list[Bad]], None]
+"""What is done with poison."""
+
+
+class BatchWriter:
+    """Writes batches of all topics. Not for several threads at once."""
+
+    def __init__(
+        self,
+        clickhouse: ClickHouse,
+        codec: Codec,
+        source: SchemaSource,
+        patience: Patience,
+        bury: Bury,
+    ) -> None:
+        self._clickhouse = clickhouse
+        self._patience = patience
+        self._bury = bury
+        self._sorters = {t.name: Sorter(t, codec, source) for t in TOPICS_KEPT}
+
+    def write(self, batch: Batch) -> int:
+        """Puts every row where it belongs and returns how many reached ClickHouse; raises Stopped.
+
+        Writing the same batch again sends the same blocks with the same tokens.
+        """
+        written = 0
+        for name, rows in _by_topic(batch).items():
+            sorter = self._sorters[name]
+            done = self._patience.call("registry", partial(sorter.sort, rows))
+            poison = list(done.poison)
+            for writer, group in done.good:
+                refused = self._insert(sorter.topic, writer, group)
+                written += len(group) - len(refused)
+                poison += refused
+            if poison:
+                self._bury(sorter.topic, poison)
+        return written
+
+    def _insert(self, topic: Topic, writer: Writer, rows: list[Row]) -> list[Bad]:
+        """Inserts the rows; what ClickHouse cannot take is found by halving, and returned."""
+        body = container(writer.header, rows)
+        name = token(topic.name, rows)
+        try:
+            self._patience.call(
+                "clickhouse",
+                lambda: self._clickhouse.insert(topic.table, writer.columns, body, name),
+            )
+        except Refused as why:
+            if len(rows) == 1:
+                return [Bad(rows[0], str(why))]
+            middle = len(rows) // 2
+            return [
+                *self._insert(topic, writer, rows[:middle]),
+                *self._insert(topic, writer, rows[middle:]),
+            ]
+        ROWS.labels(topic.table).inc(len(rows))
+        return []
+
+
+class DeadLetters:
+    """Sends poison to `dead_letters`, acknowledged; the same record always under the same id."""
+
+    def __init__(self, connect: Callable[[], Any], codec: Codec, patience: Patience) -> None:
+        """`connect` makes a KafkaProducer; it is called again after a failure."""
+        self._connect = connect
+        self._producer: Any = None
+        self._codec = codec
+        self._patience = patience
+
+    def bury(self, topic: Topic, poison: list[Bad]) -> None:
+        """Returns when the broker has all of them; raises Stopped."""
+        self._patience.call("kafka", lambda: self._send(topic, poison))
+        DEAD_LETTERS.labels(topic.name).inc(len(poison))
+        first = poison[0]
+        _log.warning(
+            "dead letters", topic=topic.name, count=len(poison), partition=first.row.partition,
+            offset=first.row.offset, reason=first.reason,
+        )  # fmt: skip
+
+    def _send(self, topic: Topic, poison: list[Bad]) -> None:
+        letters = [
+            dead_letter(
+                SERVICE, topic.name, bad.row.partition, bad.row.offset, bad.reason, bad.row.value,
+                max(0, bad.row.timestamp_ms),
+            )
+            for bad in poison
+        ]  # fmt: skip
+        if self._producer is None:
+            self._producer = self._connect()
+        try:
+            sent = [produce(self._producer, self._codec, "dead_letters", x) for x in letters]
+            deadline = time.monotonic() + _ACKNOWLEDGED_S
+            for future in sent:
+                future.get(timeout=max(0.1, deadline - time.monotonic()))
+        except KafkaError:
+            # An idempotent producer may be of no use after an error.
+            broken, self._producer = self._producer, None
+            broken.close(timeout=0)
+            raise
+
+
+def _by_topic(batch: Batch) -> Mapping[str, list[Row]]:
+    out: dict[str, list[Row]] = {}
+    for (topic, _), rows in sorted(batch.rows.items()):
+        out.setdefault(topic, []).extend(rows)
+    return {topic: rows for topic, rows in out.items() if rows}
