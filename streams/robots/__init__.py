@@ -1,0 +1,1 @@
+"""Robot workers: playbooks, understanding, dialogue, and who speaks for a shard."""

@@ -1,0 +1,29 @@
+"""`python -m streams.robots --name a`: the robot worker `robots-a`."""
+
+import click
+
+from ringlog.lifecycle import Lifecycle, run
+from streams.robots.leadership import Timing
+from streams.robots.worker import SHARD, Worker
+
+
+@click.command()
+@click.option("--name", default="a", show_default=True, help="a or b: the service robots-NAME.")
+@click.option("--shard", default=SHARD, show_default=True, help="The shard to serve.")
+@click.option(
+    "--death-ms",
+    default=800,
+    show_default=True,
+    help="A speaker that was not heard so long is dead; 500 is good on one machine.",
+)
+def main(name: str, shard: str, death_ms: int) -> None:
+    """Speaks for the calls of a shard, or follows and takes over when the speaker dies."""
+
+    async def serve(life: Lifecycle) -> None:
+        await Worker(life, shard, Timing(death=death_ms / 1000)).run()
+
+    run(f"robots-{name}", serve)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+"""`ringlog robots` and `ringlog playbooks`."""
+
+from pathlib import Path
+
+import click
+
+from ringlog.cli.errors import CheckFailed, need_kafka, need_registry
+from ringlog.settings import settings
+from streams.robots.check import check_files
+from streams.robots.publish import (
+    ROBOTS_FILE,
+    apply_robots,
+    playbook_files,
+    publish_playbooks,
+    withdraw_playbook,
+)
+from streams.robots.yaml_source import InvalidFile
+
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@click.group()
+def robots() -> None:
+    """Publish the robots' configuration."""
+
+
+@robots.command()
+@click.argument("file", type=_FILE, default=ROBOTS_FILE)
+def apply(file: Path) -> None:
+    """Make the pools' robots what FILE says (playbooks/robots.yaml by default)."""
+    config = settings()
+    need_kafka(config)
+    need_registry(config)
+    try:
+        apply_robots(config, file, click.echo)
+    except InvalidFile as error:
+        raise CheckFailed(str(error)) from None
+
+
+@click.group()
+def playbooks() -> None:
+    """Check and publish call scripts."""
+
+
+@playbooks.command()
+@click.argument("files", type=_FILE, nargs=-1)
+def check(files: tuple[Path, ...]) -> None:
+    """Say everything that is wrong with FILES (all in playbooks/ by default)."""
+    good, faults = check_files(list(files) or playbook_files())
+    for line in good:
+        click.echo(line)
+    if faults:
+        raise CheckFailed("\n".join(faults))
+
+
+@playbooks.command()
+@click.argument("files", type=_FILE, nargs=-1)
+def publish(files: tuple[Path, ...]) -> None:
+    """Check FILES (all in playbooks/ by default), make their prompts, and publish them."""
+    config = settings()
+    need_kafka(config)
+    need_registry(config)
+    try:
+        publish_playbooks(config, list(files) or playbook_files(), click.echo)
+    except InvalidFile as error:
+        raise CheckFailed(str(error)) from None
+
+
+@playbooks.command()
+@click.argument("name")
+@click.argument("version")
+def withdraw(name: str, version: str) -> None:
+    """Take a published VERSION of NAME back; calls that run it go on."""
+    config = settings()
+    need_kafka(config)
+    need_registry(config)
+    if not withdraw_playbook(config, name, version):
+        raise CheckFailed(f"{name}@{version} is not published")
+    click.echo(f"{name}@{version} withdrawn")

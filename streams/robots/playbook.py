@@ -1,0 +1,230 @@
+"""The shape of a playbook: nodes, prompts, wordings, intents, transitions.
+
+`streams.robots.loading` reads one from YAML and checks what no shape can say (targets, reach).
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
+"""Lower-case letters, digits and underscores, beginning with a letter."""
+
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=1000)]
+BargeIn = Literal["never", "speech", "words"]
+Disposition = Literal[
+    "completed", "opted_out", "transferred", "interested", "callback", "no_answer", "busy",
+    "failed", "abandoned",
+]  # fmt: skip
+
+
+def _as_list(value: Any) -> Any:
+    return value if isinstance(value, list) or value is None else [value]
+
+
+Names = Annotated[list[Name], BeforeValidator(_as_list)]
+Words = Annotated[list[Text], BeforeValidator(_as_list)]
+
+
+class Model(BaseModel):
+    """Strict: no unknown keys, no silent conversions."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Condition(Model):
+    """What a customer's profile must be; every key that is there must hold."""
+
+    level: Words = Field(default_factory=list, description="One of these levels")
+    tags: Words = Field(default_factory=list, description="At least one of these tags")
+    last_emotion: Words = Field(default_factory=list)
+    purchases_at_least: Annotated[int, Field(ge=0)] | None = None
+    answered_calls_at_least: Annotated[int, Field(ge=0)] | None = None
+
+    @model_validator(mode="after")
+    def _not_empty(self) -> "Condition":
+        if not self.model_fields_set:
+            raise ValueError("a condition without keys; remove it or name what must hold")
+        return self
+
+
+Conditions = Annotated[list[Condition], BeforeValidator(_as_list)]
+
+
+class Wording(Model):
+    """One way to say a prompt, for the customers that fit one of `when` (none: for all)."""
+
+    name: Name
+    when: Conditions = Field(default_factory=list)
+    text: Text | None = None
+    variants: dict[Name, Text] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> "Wording":
+        if (self.text is None) == (not self.variants):
+            raise ValueError("a wording has either `text` or `variants`")
+        return self
+
+    @property
+    def texts(self) -> dict[str, str]:
+        """Text by variant: the wording's name, or `wording/variant` where it has several."""
+        if self.text is not None:
+            return {self.name: self.text}
+        return {f"{self.name}/{key}": text for key, text in self.variants.items()}
+
+
+class Prompt(Model):
+    """What the robot says in one breath, and how a customer may cut in."""
+
+    barge_in: BargeIn = "speech"
+    turn_silence_ms: Annotated[int, Field(ge=100, le=5000)] | None = None
+    text: Text | None = None
+    wordings: list[Wording] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> "Prompt":
+        if (self.text is None) == (not self.wordings):
+            raise ValueError("a prompt has either `text` or `wordings`")
+        return self
+
+    @property
+    def all_wordings(self) -> list[Wording]:
+        """Its wordings in order; a plain text is one wording named `normal`."""
+        if self.text is not None:
+            return [Wording(name="normal", text=self.text)]
+        return self.wordings
+
+    @property
+    def all_texts(self) -> list[str]:
+        """Everything it may say."""
+        return [text for wording in self.all_wordings for text in wording.texts.values()]
+
+
+class Intent(Model):
+    """What a customer may want, by words and by example utterances."""
+
+    keywords: Words = Field(default_factory=list)
+    examples: Words = Field(default_factory=list)
+    negated: Name | None = Field(
+        None, description="The intent meant when a keyword is negated: 不 + 方便 is busy"
+    )
+
+    @model_validator(mode="after")
+    def _not_empty(self) -> "Intent":
+        if not self.keywords and not self.examples:
+            raise ValueError("an intent needs `keywords` or `examples`")
+        return self
+
+
+class Transition(Model):
+    """When all of its conditions hold: where to go, and what to say on the way.
+
+    Without `to` the dialogue stays; `again` repeats the node's own prompt.
+    """
+
+    intent: Names = Field(default_factory=list)
+    emotion: Names = Field(default_factory=list)
+    slot: Name | None = None
+    dtmf: Annotated[str, StringConstraints(pattern=r"^[0-9A-D*#]{1,20}$")] | None = None
+    silence: bool = False
+    otherwise: bool = False
+    outcome: Names = Field(default_factory=list, description="What the call came to so far")
+    to: Name | None = None
+    say: Name | None = None
+    again: bool = False
+
+    @model_validator(mode="after")
+    def _complete(self) -> "Transition":
+        if not (self.intent or self.emotion or self.slot or self.dtmf or self.silence
+                or self.otherwise):  # fmt: skip
+            raise ValueError(
+                "a transition needs one of `intent`, `emotion`, `slot`, `dtmf`, `silence`, "
+                "`otherwise`"
+            )
+        if not (self.to or self.say or self.again):
+            raise ValueError("a transition needs one of `to`, `say`, `again`")
+        if self.to and self.again:
+            raise ValueError("`again` stays in the node, so it cannot go with `to`")
+        return self
+
+
+class OutboundMessage(Model):
+    """A message by another channel, sent when the node is entered."""
+
+    channel: Literal["sms", "wechat", "email"] = "sms"
+    template: Name
+    text: Text
+
+
+class Node(Model):
+    """A step of the dialogue: what is said and done on entering it, and what may follow."""
+
+    prompt: Name | None = None
+    outcome: Name | None = Field(None, description="What the call has come to, such as opted_out")
+    message: OutboundMessage | None = None
+    transfer: Text | None = Field(None, description="Where a person takes over")
+    hangup: Disposition | None = None
+    next: Name | None = Field(None, description="Go on at once, without waiting for the customer")
+    transitions: list[Transition] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _one_end(self) -> "Node":
+        ways = [self.transfer is not None, self.hangup is not None, self.next is not None,
+                bool(self.transitions)]  # fmt: skip
+        if sum(ways) != 1:
+            raise ValueError(
+                "a node ends in exactly one way: `transitions`, `next`, `transfer` or `hangup`"
+            )
+        return self
+
+    @property
+    def ends(self) -> bool:
+        """Whether the robot's part is over after it."""
+        return self.transfer is not None or self.hangup is not None
+
+
+class Fallback(Model):
+    """What happens when nothing fits: `prompt` so many times, then the node `then`."""
+
+    prompt: Name
+    max: Annotated[int, Field(ge=0, le=10)] = 2
+    then: Name
+
+
+class Fallbacks(Model):
+    """The two ways in which nothing fits."""
+
+    silence: Fallback
+    unclear: Fallback
+
+
+class Playbook(Model):
+    """A call script."""
+
+    playbook: Name
+    version: Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z._-]{1,20}$")]
+    title: Text | None = None
+    language: Text = "zh-CN"
+    voice: Text = "cmn-latn-pinyin"
+    start: Name
+    silence_ms: Annotated[int, Field(ge=500, le=60_000)] = 5_000
+    turn_silence_ms: Annotated[int, Field(ge=100, le=5_000)] = 500
+    fallback: Fallbacks
+    ignore: Names = Field(
+        default_factory=list,
+        description="Intents that leave nothing to say while the robot speaks, or unanswered",
+    )
+    emotions: dict[Name, Words] = Field(default_factory=dict, description="More words per emotion")
+    intents: dict[Name, Intent]
+    prompts: dict[Name, Prompt]
+    nodes: dict[Name, Node]
+    always: list[Transition] = Field(
+        default_factory=list, description="Transitions of every node, after its own"
+    )

@@ -1,0 +1,64 @@
+"""The worker's readers: leases with their freshness, and calls with how far they were read."""
+
+import time
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from ringlog.kafka.reader import TopicReader
+from ringlog.settings import Settings
+from schemas.envelope import Event
+
+
+class LeaseReader(TopicReader):
+    """Reads `robots.leases`; knows when the broker last answered."""
+
+    def answered_ago(self) -> float:
+        """Seconds since the broker answered a fetch, with records or without."""
+        at_ms = self._consumer.last_poll_timestamp(TopicPartition("robots.leases", 0))
+        return float("inf") if at_ms is None else max(0.0, time.time() - at_ms / 1000)
+
+
+class CallReader(TopicReader):
+    """Reads the topics of calls; `read_to` is the next offset of each partition."""
+
+    read_to: dict[TopicPartition, int]
+
+    async def start(self) -> None:
+        """As its base."""
+        self.read_to = {}
+        await super().start()
+
+    async def _decode(self, tp: TopicPartition, record: object) -> Event | None:
+        event = await super()._decode(tp, record)
+        self.read_to[tp] = record.offset + 1  # type: ignore[attr-defined] # untyped library
+        return event
+
+    def has_read(self, ends: dict[TopicPartition, int]) -> bool:
+        """Whether everything before these offsets was read."""
+        return all(self.read_to.get(tp, 0) >= end for tp, end in ends.items())
+
+
+class Ends:
+    """Asks where partitions end, on a connection that no long poll blocks."""
+
+    def __init__(self, config: Settings, client_id: str) -> None:
+        self._consumer = AIOKafkaConsumer(
+            bootstrap_servers=config.kafka_bootstrap,
+            client_id=client_id,
+            group_id=None,
+            enable_auto_commit=False,
+            request_timeout_ms=10_000,
+        )
+
+    async def start(self) -> None:
+        """Connects."""
+        await self._consumer.start()
+
+    async def stop(self) -> None:
+        """Disconnects."""
+        await self._consumer.stop()
+
+    async def of(self, tps: list[TopicPartition]) -> dict[TopicPartition, int]:
+        """The next offset to be written of each partition."""
+        ends: dict[TopicPartition, int] = await self._consumer.end_offsets(tps)
+        return ends

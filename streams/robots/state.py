@@ -1,0 +1,204 @@
+"""What is known of a call, folded from the log: its dialogue, and the facts around it.
+
+`Dialogue` is folded from the speaker's own turns and directives alone, so that whoever takes over
+stands where the other stood. The two topics have no common order; each fold touches fields of its
+own, so any interleaving gives the same state. `CallFacts` is folded from `calls.events` and from
+the customer's transcripts.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any
+
+from schemas.events import CallEvent, Directive, Transcript, Turn
+from streams.robots.playbook import BargeIn
+from streams.robots.understanding import backchannel_only
+
+REPROMPT = "reprompt"
+"""Outcome of a turn that nothing fitted; such turns in a row are counted."""
+
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A prompt that was given to the edge to play."""
+
+    directive_id: str
+    prompt_id: str
+    barge_in: BargeIn
+    occurred_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Dialogue:
+    """Where a conversation stands. `node` is "" before it began."""
+
+    node: str = ""
+    variant: str | None = None
+    slots: Mapping[str, str] = _NOTHING
+    outcome: str | None = None
+    silences: int = 0
+    unclear: int = 0
+    turns: int = 0
+    seq: int = 0
+    said: tuple[Said, ...] = ()
+    stopped: int = 0
+    """So many of `said` were cut by a `stop`."""
+    stopped_at: tuple[int, str] | None = None
+    finished: bool = False
+
+
+def evolve(state: Dialogue, event: Turn | Directive) -> Dialogue:
+    """Folds a turn (first of its id) or a directive (accepted in its partition)."""
+    if isinstance(event, Turn):
+        return _turn(state, event)
+    return _directive(state, event)
+
+
+def _turn(state: Dialogue, turn: Turn) -> Dialogue:
+    silences, unclear = state.silences, state.unclear
+    if turn.outcome == REPROMPT:
+        if turn.input_kind == "silence":
+            silences += 1
+        else:
+            unclear, silences = unclear + 1, 0
+    elif turn.directive_ids:
+        silences = unclear = 0
+    elif turn.text:
+        silences = 0
+    outcome = state.outcome if turn.outcome in (None, REPROMPT) else turn.outcome
+    return replace(
+        state,
+        node=turn.node,
+        variant=turn.variant if turn.variant is not None else state.variant,
+        slots=MappingProxyType({**state.slots, **turn.slots}) if turn.slots else state.slots,
+        outcome=outcome,
+        silences=silences,
+        unclear=unclear,
+        turns=state.turns + 1,
+    )
+
+
+def _directive(state: Dialogue, d: Directive) -> Dialogue:
+    state = replace(state, seq=max(state.seq, d.seq + 1))
+    match d.kind:
+        case "say":
+            said = Said(d.directive_id, d.prompt_id or "", d.barge_in or "speech", d.occurred_at)
+            return replace(state, said=(*state.said, said))
+        case "stop":
+            at = d.occurred_at, d.event_id
+            return replace(state, stopped=len(state.said), stopped_at=at)
+        case "hangup" | "transfer":
+            return replace(state, finished=True)
+        case _:
+            return state
+
+
+@dataclass(frozen=True, slots=True)
+class Playout:
+    """How far a prompt was played. Times are ms since 1970; `ended` is (when, event id)."""
+
+    started_at: int | None = None
+    ended: tuple[int, str] | None = None
+    heard_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CallFacts:
+    """What a call is, from its own records; None where none of them said so."""
+
+    call_id: str
+    tenant_id: str = "default"
+    task_id: str | None = None
+    customer_id: str | None = None
+    campaign_id: str | None = None
+    pool: str | None = None
+    robot_id: str | None = None
+    playbook: str | None = None
+    playbook_version: str | None = None
+    profile: Mapping[str, Any] = _NOTHING
+    answered: bool = False
+    ended: bool = False
+    playouts: Mapping[str, Playout] = field(default_factory=lambda: _NOTHING)
+    last_speech: tuple[int, str] | None = None
+    """(occurred_at, event id) of the customer's last partial with words or last final."""
+
+
+_ENVELOPE = ("task_id", "customer_id", "campaign_id", "pool", "robot_id", "playbook",
+             "playbook_version")  # fmt: skip
+
+
+def evolve_facts(facts: CallFacts, event: CallEvent) -> CallFacts:
+    """Folds one record of the call."""
+    new: dict[str, Any] = {
+        name: value
+        for name in _ENVELOPE
+        if getattr(facts, name) is None and (value := getattr(event, name)) is not None
+    }
+    if new or event.kind == "dialing":
+        new["tenant_id"] = event.tenant_id
+    if event.profile is not None and (not facts.profile or event.kind == "profile_changed"):
+        new["profile"] = _profile(event.profile, facts.profile)
+    match event.kind:
+        case "answered":
+            new["answered"] = True
+        case "ended":
+            new["ended"] = True
+        case "playout_started" | "playout_ended" if event.directive_id:
+            before = facts.playouts.get(event.directive_id, Playout())
+            after = _playout(before, event)
+            new["playouts"] = MappingProxyType({**facts.playouts, event.directive_id: after})
+    return replace(facts, **new) if new else facts
+
+
+def _playout(playout: Playout, event: CallEvent) -> Playout:
+    if event.kind == "playout_started":
+        if playout.started_at is not None:
+            return playout
+        return replace(playout, started_at=event.occurred_at)
+    if playout.ended is not None:
+        return playout
+    return replace(playout, ended=(event.occurred_at, event.event_id), heard_ms=event.heard_ms)
+
+
+def _profile(text: str, before: Mapping[str, Any]) -> Mapping[str, Any]:
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return before
+    return MappingProxyType(found) if isinstance(found, dict) else before
+
+
+def evolve_speech(facts: CallFacts, transcript: Transcript) -> CallFacts:
+    """Folds what the customer said, as far as it tells when they last spoke."""
+    if transcript.kind == "partial" and backchannel_only(transcript.text):
+        return facts
+    at = (transcript.occurred_at, transcript.event_id)
+    if facts.last_speech is not None and facts.last_speech >= at:
+        return facts
+    return replace(facts, last_speech=at)
+
+
+def playing(state: Dialogue, facts: CallFacts) -> Said | None:
+    """The prompt that is being played or waits to be; None when the robot is silent."""
+    first: Said | None = None
+    for said in reversed(state.said[state.stopped :]):
+        if facts.playouts.get(said.directive_id, _NOT_PLAYED).ended is not None:
+            break  # prompts are played in order: what came before is over too
+        first = said
+    return first
+
+
+_NOT_PLAYED = Playout()
+
+
+def last_heard(state: Dialogue, facts: CallFacts) -> int | None:
+    """How much of the last prompt was played, ms; None when nothing tells."""
+    for said in reversed(state.said):
+        playout = facts.playouts.get(said.directive_id)
+        if playout is not None and playout.heard_ms is not None:
+            return playout.heard_ms
+    return None

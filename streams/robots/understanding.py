@@ -1,0 +1,179 @@
+"""What a customer meant: intent, confidence, emotion, slots. Pure, without a network.
+
+Every intent is scored by its keywords (found anywhere, by characters or by sound) and by its
+example utterances (compared as wholes); the best score over `THRESHOLD` wins.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from streams.robots.emotions import NEUTRAL, emotion_of
+from streams.robots.phonetic import Syllables, found_in, likeness, normalise, syllables
+from streams.robots.playbook import Intent, Playbook
+from streams.robots.slots import slots_of
+
+UNCLEAR = "unclear"
+THRESHOLD = 0.55
+"""A lower score is `unclear`."""
+
+_SOUND_ALIKE = 0.75
+"""Least likeness of a whole utterance to an example of another sound."""
+
+_KEYWORD_ALIKE = 0.85
+"""The same for a keyword within an utterance: stricter, since it is found anywhere."""
+
+_BACKCHANNELS = frozenset("嗯哦啊唔呃额噢喔哎诶欸呀")
+_NEGATIONS = frozenset("不没别未无甭")
+_A_NOT_A = re.compile(r"(.)[不没](?=\1)")
+
+
+@dataclass(frozen=True, slots=True)
+class Understanding:
+    """`intent` is "" for nothing said and `unclear` for words that mean nothing known."""
+
+    intent: str
+    confidence: float
+    emotion: str = NEUTRAL
+    slots: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Phrase:
+    text: str
+    sound: Syllables
+
+
+@dataclass(frozen=True, slots=True)
+class _Score:
+    """Compared in this order: the score, then how many characters it explains."""
+
+    value: float
+    explained: int
+
+
+@dataclass(frozen=True)
+class Understander:
+    """A playbook's intents, made ready."""
+
+    intents: Mapping[str, Intent]
+    emotions: Mapping[str, list[str]]
+    _keywords: dict[str, list[_Phrase]] = field(default_factory=dict)
+    _examples: dict[str, list[_Phrase]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, book: Playbook) -> "Understander":
+        """Prepares a playbook's intents."""
+        made = cls(book.intents, book.emotions)
+        for name, intent in book.intents.items():
+            made._keywords[name] = [_phrase(k) for k in intent.keywords]
+            made._examples[name] = [_phrase(e) for e in intent.examples]
+        return made
+
+    def understand(self, text: str, at_ms: int = 0) -> Understanding:
+        """What the text means; `at_ms` is when it was said, for days such as 明天."""
+        said = _phrase(text)
+        if not said.text:
+            return Understanding("", 0.0)
+        best, intent = _Score(0.0, 0), UNCLEAR
+        for name, score in self._scores(said):
+            if (score.value, score.explained) > (best.value, best.explained):
+                best, intent = score, name
+        if best.value < THRESHOLD:
+            intent = UNCLEAR
+        return Understanding(
+            intent,
+            round(best.value, 3),
+            emotion_of(said.text, self.emotions),
+            slots_of(said.text, at_ms),
+        )
+
+    def _scores(self, said: _Phrase) -> list[tuple[str, _Score]]:
+        scores = []
+        negations = _negations(said.text)
+        for name, intent in self.intents.items():
+            for example in self._examples[name]:
+                value = _example_score(said, example, negations)
+                scores.append((name, _Score(value, round(value * len(said.text)))))
+            for keyword in self._keywords[name]:
+                value, negated = _keyword_score(said, keyword)
+                if not negated:
+                    scores.append((name, _Score(value, len(keyword.text))))
+                elif intent.negated is not None:
+                    scores.append((intent.negated, _Score(value, len(keyword.text) + 1)))
+        return scores
+
+
+def backchannel_only(text: str) -> bool:
+    """Whether there are no words, only «嗯», «哦» and the like (or nothing)."""
+    return all(c in _BACKCHANNELS for c in normalise(text))
+
+
+def _phrase(text: str) -> _Phrase:
+    plain = normalise(text)
+    return _Phrase(plain, syllables(plain))
+
+
+def _negations(text: str) -> int:
+    """How often the text negates; a question such as 能不能 does not."""
+    return sum(c in _NEGATIONS for c in _A_NOT_A.sub(r"\1", text))
+
+
+def _example_score(said: _Phrase, example: _Phrase, negations: int) -> float:
+    if said.text == example.text:
+        return 1.0
+    sound = likeness(said.sound, example.sound)
+    if sound == 1.0:
+        return 0.98
+    # 我需要 is close to 我不需要 and means the contrary.
+    if sound < _SOUND_ALIKE or negations != _negations(example.text):
+        return 0.0
+    return 0.95 * sound
+
+
+def _keyword_score(said: _Phrase, keyword: _Phrase) -> tuple[float, bool]:
+    """(score, whether what was found is negated)."""
+    length, total = len(keyword.text), len(said.text)
+    if not length or length > total + 1:
+        return 0.0, False
+    covered = 0.7 + 0.28 * min(1.0, length / total)
+    negated_score = 0.0
+    at = said.text.find(keyword.text)
+    while at >= 0:
+        question = _in_question(said.text, at, length)
+        if not question and not _negated(said.text, at):
+            return covered, False
+        if not question:
+            negated_score = covered
+        at = said.text.find(keyword.text, at + 1)
+    if negated_score:
+        return negated_score, True
+    if length < 2 or keyword.text in said.text:
+        return 0.0, False
+    sound, end = found_in(keyword.sound, said.sound)
+    if sound < _KEYWORD_ALIKE or (sound < 1.0 and length < 3):
+        return 0.0, False
+    start = max(0, end - length)
+    piece = said.text[start:end]
+    if _negations(piece) != _negations(keyword.text) and sound < 1.0:
+        return 0.0, False
+    return covered * (0.97 if sound == 1.0 else 0.92 * sound), _negated(said.text, start)
+
+
+def _negated(text: str, at: int) -> bool:
+    """Whether what begins at `at` is negated by the character before it, or by 不太, 不是."""
+    before = text[max(0, at - 2) : at]
+    if before[-1:] and before[-1] in _NEGATIONS:
+        return True
+    return len(before) == 2 and before[0] in _NEGATIONS and before[1] in "太是想很用有"
+
+
+def _in_question(text: str, at: int, length: int) -> bool:
+    """Whether the piece is only part of a question such as 要不要, 是不是, 可不可以."""
+    for match in _A_NOT_A.finditer(text):
+        start, end = match.start(), match.end() + 1
+        overlaps = at < end and at + length > start
+        contains = at <= start and at + length >= end
+        if overlaps and not contains:
+            return True
+    return False
