@@ -46,6 +46,8 @@ MAX_HELD: Final = 64
 """Packets that wait for a missing one; more means that it is not coming."""
 
 MAX_SSRCS: Final = 16
+MAX_LEGS: Final = 64
+"""Sources of one call, and changes between them; more is an attack or a loop."""
 
 SEEN_BITS: Final = 30
 SEEN_MASK: Final = 2**SEEN_BITS - 1
@@ -98,8 +100,8 @@ class _Source:
     """Clocks and window of one SSRC."""
 
     __slots__ = (
-        "bad_seq", "end_ts", "events", "held", "last_raw", "last_us", "leg", "lost_before",
-        "next_seq", "offset", "restored", "seen", "ssrc", "step", "transit",
+        "bad_seq", "end_ts", "events", "held", "last_raw", "last_us", "leg", "legs",
+        "lost_before", "next_seq", "offset", "restored", "seen", "ssrc", "step", "transit",
     )  # fmt: skip
 
     def __init__(self, ssrc: int, next_seq: int) -> None:
@@ -112,6 +114,7 @@ class _Source:
         self.lost_before = 0
         self.events: list[int] = []  # timestamps of the last key presses
         self.leg: Leg | None = None
+        self.legs = 0
         self.last_raw = 0  # extended timestamp of the last frame, as sent
         self.offset = 0  # added to it, after a jump of the sender's clock
         self.end_ts = 0  # end of the last frame on the leg's clock
@@ -142,10 +145,11 @@ class Receiver:
         self._telephone_event = telephone_event
         self._source: _Source | None = None
         self._sources: dict[int, _Source] = {}
+        self._legs = 0
         self._end_ts = 0  # largest extended timestamp handed out, over all sources
         for found in known:
             source = _Source(found.leg.ssrc, found.expected_seq)
-            source.leg, source.last_raw = found.leg, found.expected_ts
+            source.leg, source.last_raw, source.legs = found.leg, found.expected_ts, 1
             source.end_ts, source.restored = found.expected_ts, True
             self._sources[found.leg.ssrc] = source
             self._end_ts = max(self._end_ts, found.expected_ts)
@@ -230,17 +234,20 @@ class Receiver:
                 return None
             found = self._sources[ssrc] = _Source(ssrc, seq)
         else:
-            # Back after another source, or after our restart: what it sent meanwhile went
-            # elsewhere. Its numbers go on from where they should stand; a straggler from before
-            # the other source does not switch back.
+            # Back after another source, or after our restart. A straggler from before the other
+            # source does not switch back; more than that is a new leg, since the old one is over.
             delta = sequence_delta(seq, found.next_seq & 0xFFFF)
             if found.restored:
                 found.restored = False
             elif -MAX_MISORDER <= delta < 0:
                 self.stats.late += 1
                 return None
-            elif delta < 0:
-                delta += 0x10000
+            else:
+                if self._legs >= MAX_LEGS:
+                    self.stats.ssrc += 1
+                    return None
+                found.leg = None
+                delta += 0x10000 if delta < 0 else 0
             found.next_seq += delta
             found.seen, found.transit = 0, None
         if self._source is not None:
@@ -346,7 +353,12 @@ class Receiver:
         cycles = -(-(self._end_ts - timestamp) // 2**32) if self._end_ts > timestamp else 0
         start = timestamp + cycles * 2**32
         source.last_raw, source.last_us = start, arrival_us
-        source.leg = Leg("customer", source.ssrc, start, self._call_ms(arrival_us), sound.rate_hz)
+        # The name of a leg is never used twice: a source that comes back gets a derived one.
+        name = source.ssrc + source.legs * 0x9E3779B1 & 0xFFFFFFFF
+        source.legs += 1
+        self._legs += 1
+        source.offset = source.step = 0
+        source.leg = Leg("customer", name, start, self._call_ms(arrival_us), sound.rate_hz)
         return source.leg
 
     def _check_clock(self, source: _Source, leg: Leg, raw: int, arrival_us: int) -> None:

@@ -1,0 +1,267 @@
+"""One call at work: inputs in order through the pure machine (`calls`), its commands carried out.
+
+The actor holds what a call has in the world: its session, its port, its timers. It decides nothing.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, assert_never
+
+from ingest import call_types as t
+from ingest import calls as c
+from ingest.chunker import Logged
+from ingest.clock import monotonic_us
+from ingest.journal import Entry, HeardLeg
+from ingest.media import Digit, Format, Leg, stream_ids
+from ingest.media_log import Stamp
+from ingest.playout import Ended, Event, Keys, Mark, Marked, QueueFull, Say, Started
+from ingest.prompts import PromptMissing
+from ingest.receiver import Address, Known, Receiver
+from ingest.session import Clock, Session
+from ingest.trunks.driver import MediaAddress, Refused
+from ingest.udp import NoPort, RtpTransport
+from ringlog import log
+from ringlog.clock import now_ms
+from schemas.events import CallEvent, Directive
+
+if TYPE_CHECKING:
+    from ingest.edge import Edge
+
+logger = log.logger("ringlog.ingest.call")
+
+Q850_NO_CIRCUIT = 34
+
+
+class CallActor:
+    """One call of this edge, from its assignment to its end."""
+
+    def __init__(self, edge: "Edge", call: t.Call, sound: Format) -> None:
+        self.call = call
+        self.sound = sound
+        self.session: Session | None = None
+        self.rtp: RtpTransport | None = None
+        self.entry: Entry | None = None
+        self.over = asyncio.Event()
+        self._edge = edge
+        self._stamp = Stamp(call.identity, edge.config.turn_silence_ms)
+        self._inputs: asyncio.Queue[t.Input] = asyncio.Queue()
+        self._drains: dict[str, Directive] = {}
+        self._timers: list[asyncio.TimerHandle] = []
+
+    @property
+    def call_id(self) -> str:
+        """The call's id."""
+        return self.call.identity.call_id
+
+    def put(self, given: t.Input) -> None:
+        """Gives the call its next input."""
+        self._inputs.put_nowait(given)
+
+    async def run(self) -> None:
+        """Works until the call has ended, by our record or another's."""
+        try:
+            while self.call.phase < t.Phase.ENDED or not self._inputs.empty():
+                await self._step(await self._inputs.get())
+        finally:
+            await self._close_media()
+            for timer in self._timers:
+                timer.cancel()
+            self.over.set()
+
+    async def _step(self, given: t.Input) -> None:
+        commands = c.decide(self.call, given, now_ms())
+        self.call = c.evolve(self.call, given)
+        for command in commands:
+            await self._do(command)
+
+    async def _do(self, command: t.Command) -> None:
+        match command:
+            case t.Write(event, acknowledged):
+                await self._write(event, acknowledged)
+            case t.ReadOptOuts(phone):
+                opted_out, offset = await self._edge.optouts.look_up(phone)
+                await self._step(t.OptOutsRead(opted_out, offset))
+            case t.Dial(phone):
+                await self._dial(phone)
+            case t.Play(directive):
+                await self._play(directive)
+            case t.SendKeys(digits):
+                self._queue(Keys(digits))
+            case t.SetTurnSilence(ms):
+                self._stamp.turn_silence_ms = ms
+            case t.Flush():
+                if self.session is not None:
+                    self.session.flush()
+            case t.Drain(directive):
+                self._drains[directive.directive_id] = directive
+                if not self._queue(Mark(directive.directive_id)):
+                    await self._step(t.Drained(directive))
+            case t.Transfer(directive):
+                ok = await self._edge.trunk.transfer(self.call_id, directive.target or "")
+                await self._step(t.Transferred(directive, ok))
+            case t.HangUp():
+                self._edge.spawn(self._edge.trunk.hang_up(self.call_id), "hang-up")
+            case t.CloseMedia():
+                await self._close_media()
+            case _:
+                assert_never(command)
+
+    async def _write(self, event: CallEvent, acknowledged: bool) -> None:
+        if acknowledged:
+            await self._edge.producer.send("calls.events", event)
+            if event.kind == "dialing":
+                await self._step(t.DialingWritten())
+        else:
+            sent = await self._edge.producer.queue("calls.events", event)
+            sent.add_done_callback(self._edge.on_written)
+
+    def _queue(self, entry: Say | Mark | Keys) -> bool:
+        if self.session is None or self.session.closed:
+            return False
+        try:
+            self.session.play(entry)
+        except QueueFull as error:
+            logger.warning("playout refused", call_id=self.call_id, reason=str(error))
+            return False
+        return True
+
+    async def _play(self, directive: Directive) -> None:
+        missing = t.PlayoutEnded(directive.directive_id, directive.prompt_id, 0, 0, missing=True)
+        try:
+            prompt = await self._edge.prompts.get(directive.prompt_sha256 or "", self.sound)
+        except PromptMissing as error:
+            logger.error("no prompt", call_id=self.call_id, reason=str(error))
+            await self._step(missing)
+            return
+        say = Say(
+            directive.directive_id, directive.prompt_id, prompt, directive.barge_in or "never"
+        )
+        if not self._queue(say):
+            await self._step(missing)
+
+    # Media ---------------------------------------------------------------------------------------
+
+    async def open_media(self, remote: Address | None, entry: Entry | None = None) -> None:
+        """Binds a port and starts the session; with `entry`, as it was before a restart.
+
+        Raises NoPort, OSError.
+        """
+        at_us, at_ms = monotonic_us(), now_ms()
+        elapsed_ms = 0 if entry is None else max(0, at_ms - entry.opened_ms)
+        clock = Clock(at_us - elapsed_ms * 1000, self._edge.pacer.tick - elapsed_ms // 20)
+        ids = stream_ids(self._edge.stream_secret, self.call_id, "robot")
+        session = Session(self.call_id, self.sound, clock, ids, self)
+        known = [] if entry is None else [_known(one, at_ms) for one in entry.legs[-1:]]
+        receiver = Receiver(clock.call_ms, remote, known=known)
+        rtp = RtpTransport(session, receiver, self.sound)
+        wanted = None if entry is None else entry.port
+        port = await self._edge.ports.bind(rtp, self._edge.config.bind_host, wanted)
+        self.session, self.rtp = session, rtp
+        session.attach(rtp)
+        self.entry = entry or Entry(self.call_id, port, self.sound, at_ms, remote)
+        self._edge.journal.write(self.entry)
+        self._edge.sessions[self.call_id] = session
+        self.after(t.MAX_CALL_MS - elapsed_ms, t.HungUp("failed", t.Q850_RECOVERY_ON_TIMER))
+
+    def our_address(self) -> MediaAddress:
+        """Where the far end sends its sound, and the SSRC of ours."""
+        assert self.entry is not None and self.session is not None, "open_media() first"
+        return MediaAddress(self._edge.rtp_host, self.entry.port, self.session.out_ssrc)
+
+    def after(self, delay_ms: int, given: t.Input) -> None:
+        """Gives the call an input later, if it still lives."""
+        loop = asyncio.get_running_loop()
+        self._timers.append(loop.call_later(max(0, delay_ms) / 1000, self.put, given))
+
+    async def _dial(self, phone: str) -> None:
+        trunk = self._edge.trunk
+        try:
+            await self.open_media(None)
+            theirs = await trunk.dial(self.call_id, phone, self.our_address(), self.sound.codec)
+            remote = await self._edge.resolve(theirs)
+        except Refused as refused:
+            cause = t.CarrierRefused(refused.cause_q850, refused.cause_sip, refused.disposition)
+            logger.info("carrier refused", call_id=self.call_id, reason=str(refused))
+            await self._step(cause)
+            return
+        except (NoPort, OSError) as error:
+            logger.error("no media", call_id=self.call_id, reason=str(error))
+            await self._step(t.CarrierRefused(Q850_NO_CIRCUIT, None, "failed"))
+            return
+        assert self.rtp is not None and self.entry is not None
+        self.rtp.receiver.remote = self.entry.remote = remote
+        self._edge.journal.write(self.entry)
+        self.after(t.RING_TIMEOUT_MS, t.RingTimedOut())
+
+    async def _close_media(self) -> None:
+        session, self.session = self.session, None
+        if session is None:
+            return
+        self._edge.sessions.pop(self.call_id, None)
+        events = session.close(monotonic_us())
+        if self.rtp is not None:
+            self.rtp.close()  # also when a WebSocket had taken over
+        if self.entry is not None:
+            self._edge.ports.release(self.entry.port)
+        self._edge.journal.remove(self.call_id)
+        # What was played before the end is told before it: not through the queue.
+        pending = [self._inputs.get_nowait() for _ in range(self._inputs.qsize())]
+        told = (t.PlayoutStarted, t.PlayoutEnded)
+        for given in (*(g for g in pending if isinstance(g, told)), *_inputs_of(events)):
+            await self._step(given)
+        for given in pending:
+            if not isinstance(given, told):
+                self.put(given)
+
+    # Owner of the session ------------------------------------------------------------------------
+
+    def on_logged(self, session: Session, logged: list[Logged]) -> None:
+        """Chunks go to the log."""
+        self._edge.media_log.add(self._stamp, logged)
+
+    def on_playout(self, session: Session, events: Iterable[Event]) -> None:
+        """What began or ended goes to the call."""
+        for event in events:
+            if isinstance(event, Marked):
+                directive = self._drains.pop(event.name, None)
+                if directive is not None:
+                    self.put(t.Drained(directive))
+        for given in _inputs_of(events):
+            self.put(given)
+
+    def on_digit(self, session: Session, digit: Digit) -> None:
+        """A key press goes to the call."""
+        self.put(t.KeyPressed(digit.digit, f"{digit.ssrc}.{digit.ts}"))
+
+    def on_hang_up(self, session: Session, reason: str) -> None:
+        """The far end of the media connection has ended the call."""
+        self.put(t.HungUp("abandoned"))
+
+    def on_new_leg(self, session: Session, leg: Leg, first_seq: int) -> None:
+        """The far end's clocks go into the journal, for a restart."""
+        if self.entry is not None:
+            self.entry.legs.append(HeardLeg(leg, first_seq, now_ms()))
+            if self.rtp is not None and self.rtp.receiver.remote is not None:
+                self.entry.remote = self.rtp.receiver.remote
+            self._edge.journal.write(self.entry)
+
+
+def _inputs_of(events: Iterable[Event]) -> list[t.Input]:
+    out: list[t.Input] = []
+    for event in events:
+        if isinstance(event, Started):
+            say = event.say
+            out.append(t.PlayoutStarted(say.directive_id, say.prompt_id, say.prompt.ms))
+        elif isinstance(event, Ended):
+            say = event.say
+            out.append(
+                t.PlayoutEnded(say.directive_id, say.prompt_id, say.prompt.ms, event.heard_ms)
+            )
+    return out
+
+
+def _known(heard: HeardLeg, at_ms: int) -> Known:
+    """Where a leg's clocks should stand now, from where they began and the time since."""
+    elapsed_ms = max(0, at_ms - heard.at_ms)
+    samples = elapsed_ms * heard.leg.rate_hz // 1000
+    return Known(heard.leg, heard.leg.start_ts + samples, heard.first_seq + elapsed_ms // 20)

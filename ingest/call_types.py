@@ -1,0 +1,258 @@
+"""What the machine of one call (`ingest.calls`) is made of: state, inputs, commands."""
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Final, Literal
+
+from schemas.events import CallEvent, Directive
+
+Direction = Literal["outbound", "foreign"]
+
+RING_TIMEOUT_MS: Final = 60_000
+"""Longest time from asking the carrier to the answer."""
+
+MAX_CALL_MS: Final = 3_600_000
+"""Longest call. Whoever rebuilds from the log reads this far back, so it is a promise."""
+
+OUTCOMES: Final = frozenset({"completed", "opted_out", "interested", "callback", "failed"})
+"""Reasons of a `hangup` directive that say how the call came out: then that is its disposition."""
+
+Q850_NORMAL: Final = 16
+Q850_NO_ANSWER: Final = 19
+Q850_REJECTED: Final = 21
+Q850_TEMPORARY_FAILURE: Final = 41
+Q850_RECOVERY_ON_TIMER: Final = 102
+
+
+class Phase(IntEnum):
+    """How far a call has come. It never goes back."""
+
+    PERMITTED = 0  # assigned to us, nothing written yet
+    DIALING = 1  # `dialing` is being written
+    PLACED = 2  # the carrier is being asked, or was
+    RINGING = 3
+    ANSWERED = 4
+    ENDED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What stays the same through a call; the first record of the call copies all of it."""
+
+    call_id: str
+    edge_id: str
+    direction: Direction
+    tenant_id: str = "default"
+    task_id: str | None = None
+    customer_id: str | None = None
+    campaign_id: str | None = None
+    pool: str | None = None
+    robot_id: str | None = None
+    attempt: int = 0
+    phone: str | None = None
+    playbook: str | None = None
+    playbook_version: str | None = None
+    asr_profile: str = "demo"
+    profile: str | None = None
+    profile_version: int | None = None
+    permit_expires_at: int | None = None
+    cause_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """State of one call."""
+
+    identity: Identity
+    trunk: str
+    phase: Phase = Phase.PERMITTED
+    answered_at_ms: int | None = None
+    done: frozenset[str] = field(default_factory=frozenset)  # directives carried out
+    closing: bool = False  # our `ended` is on its way
+
+
+# Inputs ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Assigned:
+    """Dispatch gave the call to this edge."""
+
+
+@dataclass(frozen=True, slots=True)
+class OptOutsRead:
+    """The do-not-call list was read to its end `offset`; `opted_out` None: it could not be."""
+
+    opted_out: bool | None
+    offset: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class DialingWritten:
+    """The broker has acknowledged `dialing`."""
+
+
+@dataclass(frozen=True, slots=True)
+class CarrierRefused:
+    """The carrier would not take the call."""
+
+    cause_q850: int
+    cause_sip: int | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A record of this call, as read from `calls.events`."""
+
+    event: CallEvent
+
+
+@dataclass(frozen=True, slots=True)
+class Directed:
+    """A directive that counts."""
+
+    directive: Directive
+
+
+@dataclass(frozen=True, slots=True)
+class PlayoutStarted:
+    """The first frame of a prompt went out."""
+
+    directive_id: str
+    prompt_id: str | None
+    prompt_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class PlayoutEnded:
+    """A prompt is over, after `heard_ms` of it."""
+
+    directive_id: str
+    prompt_id: str | None
+    prompt_ms: int
+    heard_ms: int
+    missing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Drained:
+    """Everything that was said before this directive has been played or was stopped."""
+
+    directive: Directive
+
+
+@dataclass(frozen=True, slots=True)
+class Transferred:
+    """The carrier's answer to a transfer."""
+
+    directive: Directive
+    ok: bool
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPressed:
+    """A key came over the media connection; `source` names the key press."""
+
+    digit: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class HungUp:
+    """The call has to end for a reason of our own or of the media's far end."""
+
+    disposition: str
+    cause_q850: int = Q850_NORMAL
+
+
+@dataclass(frozen=True, slots=True)
+class RingTimedOut:
+    """The carrier was asked `RING_TIMEOUT_MS` ago."""
+
+
+Input = (
+    Assigned | OptOutsRead | DialingWritten | CarrierRefused | Recorded | Directed | PlayoutStarted
+    | PlayoutEnded | Drained | Transferred | KeyPressed | HungUp | RingTimedOut
+)  # fmt: skip
+
+
+# Commands ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """Write a record to `calls.events`; with `acknowledged`, wait for the broker."""
+
+    event: CallEvent
+    acknowledged: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ReadOptOuts:
+    """Read the do-not-call list to its end and look the number up: gives `OptOutsRead`."""
+
+    phone: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dial:
+    """Open media and ask the carrier for the call."""
+
+    phone: str
+
+
+@dataclass(frozen=True, slots=True)
+class Play:
+    """Play a `say` directive's prompt after what waits already."""
+
+    directive: Directive
+
+
+@dataclass(frozen=True, slots=True)
+class SendKeys:
+    """Send digits after what waits already."""
+
+    digits: str
+
+
+@dataclass(frozen=True, slots=True)
+class SetTurnSilence:
+    """Chunks carry this value from now on."""
+
+    ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Flush:
+    """Silence at once; forget what waits to be played."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """Gives `Drained` once what waits was played."""
+
+    directive: Directive
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """Ask the carrier to connect the customer elsewhere: gives `Transferred`."""
+
+    directive: Directive
+
+
+@dataclass(frozen=True, slots=True)
+class HangUp:
+    """Tell the carrier that the call is over."""
+
+
+@dataclass(frozen=True, slots=True)
+class CloseMedia:
+    """End sound in both directions; what is pending is logged."""
+
+
+Command = (
+    Write | ReadOptOuts | Dial | Play | SendKeys | SetTurnSilence | Flush | Drain | Transfer
+    | HangUp | CloseMedia
+)  # fmt: skip

@@ -1,0 +1,377 @@
+"""One call as the edge sees it: what it knows (`evolve`) and what it does next (`decide`).
+
+Pure: inputs are events and results, outputs are commands that the host carries out in order. No
+clock, no chance, no network. Feeding the same input twice does nothing the second time, and every
+record's id is derived, so that work done twice gives the same records.
+
+    permitted -> dialing -> placed -> ringing -> answered -> ended
+        |           |          |         |          |          ^
+        +-----------+----------+---------+----------+----------+
+"""
+
+from dataclasses import replace
+from typing import Literal
+
+from ingest.call_types import (
+    OUTCOMES,
+    Q850_NO_ANSWER,
+    Q850_NORMAL,
+    Q850_RECOVERY_ON_TIMER,
+    Q850_REJECTED,
+    Q850_TEMPORARY_FAILURE,
+    Assigned,
+    Call,
+    CarrierRefused,
+    CloseMedia,
+    Command,
+    Dial,
+    DialingWritten,
+    Directed,
+    Drain,
+    Drained,
+    Flush,
+    HangUp,
+    HungUp,
+    Identity,
+    Input,
+    KeyPressed,
+    OptOutsRead,
+    Phase,
+    Play,
+    PlayoutEnded,
+    PlayoutStarted,
+    ReadOptOuts,
+    Recorded,
+    RingTimedOut,
+    SendKeys,
+    SetTurnSilence,
+    Transfer,
+    Transferred,
+    Write,
+)
+from schemas.events import CallEvent, Directive, TaskEvent
+from schemas.ids import call_once_id, root_id
+
+
+def identity_of(task: TaskEvent) -> Identity | None:
+    """The call that an `assigned` record asks for; None when it lacks what dialling needs."""
+    if task.call_id is None or task.edge_id is None or not task.phone:
+        return None
+    if task.permit_expires_at is None:
+        return None
+    return Identity(
+        call_id=task.call_id,
+        edge_id=task.edge_id,
+        direction="outbound",
+        tenant_id=task.tenant_id,
+        task_id=task.task_id,
+        customer_id=task.customer_id,
+        campaign_id=task.campaign_id,
+        pool=task.pool,
+        robot_id=task.robot_id,
+        attempt=task.attempt,
+        phone=task.phone,
+        playbook=task.playbook,
+        playbook_version=task.playbook_version,
+        asr_profile=task.asr_profile or "demo",
+        profile=task.profile,
+        profile_version=task.profile_version,
+        permit_expires_at=task.permit_expires_at,
+        cause_id=task.event_id,
+    )
+
+
+def identity_from(event: CallEvent) -> Identity | None:
+    """The call that the first record of `calls.events` describes; None when it is not an edge's."""
+    if event.call_id is None or event.edge_id is None or event.direction is None:
+        return None
+    return Identity(
+        call_id=event.call_id,
+        edge_id=event.edge_id,
+        direction=event.direction,
+        tenant_id=event.tenant_id,
+        task_id=event.task_id,
+        customer_id=event.customer_id,
+        campaign_id=event.campaign_id,
+        pool=event.pool,
+        robot_id=event.robot_id,
+        attempt=event.attempt or 0,
+        phone=event.phone,
+        playbook=event.playbook,
+        playbook_version=event.playbook_version,
+        asr_profile=event.asr_profile or "demo",
+        profile=event.profile,
+        profile_version=event.profile_version,
+        cause_id=event.causation_id,
+    )
+
+
+def record(
+    call: Call,
+    kind: Literal[
+        "dialing", "answered", "playout_started", "playout_ended", "dtmf", "transferred", "ended"
+    ],
+    event_id: str,
+    now_ms: int,
+    *,
+    first: bool = False,
+    causation_id: str | None = None,
+    **fields: int | str | None,
+) -> CallEvent:
+    """A record of the call; the first one copies all that others need to know."""
+    who = call.identity
+    copied: dict[str, int | str | None] = {}
+    if first:
+        copied = {
+            "phone": who.phone,
+            "asr_profile": who.asr_profile,
+            "playbook": who.playbook,
+            "playbook_version": who.playbook_version,
+            "profile": who.profile,
+            "profile_version": who.profile_version,
+        }
+    return CallEvent.model_validate(
+        {
+            "event_id": event_id,
+            "kind": kind,
+            "occurred_at": now_ms,
+            "producer": "edge",
+            "causation_id": causation_id or who.cause_id,
+            "tenant_id": who.tenant_id,
+            "call_id": who.call_id,
+            "task_id": who.task_id,
+            "customer_id": who.customer_id,
+            "campaign_id": who.campaign_id,
+            "pool": who.pool,
+            "robot_id": who.robot_id,
+            "source": "edge",
+            "trunk": call.trunk,
+            "attempt": who.attempt,
+            "edge_id": who.edge_id,
+            "direction": who.direction,
+            **copied,
+            **fields,
+        }
+    )
+
+
+def answered_by_us(call: Call, now_ms: int) -> CallEvent:
+    """First record of a foreign call: it is answered when it is brought to us."""
+    event_id = call_once_id(call.identity.call_id, "answered")
+    return record(call, "answered", event_id, now_ms, first=True)
+
+
+def evolve(call: Call, given: Input) -> Call:
+    """The call after one input."""
+    match given:
+        case Assigned():
+            pass
+        case OptOutsRead(opted_out=False) if call.phase == Phase.PERMITTED:
+            return replace(call, phase=Phase.DIALING)
+        case OptOutsRead(opted_out=False) if call.phase == Phase.DIALING:
+            return replace(call, phase=Phase.PLACED)
+        case Recorded(event):
+            return _evolve_recorded(call, event)
+        case PlayoutEnded(directive_id=done):
+            return replace(call, done=call.done | {done})
+        case Drained(directive) if directive.kind == "hangup":
+            return replace(call, closing=True)
+        case Transferred(directive, ok):
+            return replace(call, done=call.done | {directive.directive_id}, closing=not ok)
+        case RingTimedOut() if call.phase >= Phase.ANSWERED:
+            pass
+        case OptOutsRead() | CarrierRefused() | HungUp() | RingTimedOut():
+            return replace(call, closing=True)
+    return call
+
+
+def _evolve_recorded(call: Call, event: CallEvent) -> Call:
+    match event.kind:
+        case "dialing" if call.phase < Phase.DIALING:
+            return replace(call, phase=Phase.DIALING)
+        case "ringing" | "early_media" if call.phase < Phase.RINGING:
+            return replace(call, phase=Phase.RINGING)
+        case "answered" if call.phase < Phase.ANSWERED:
+            return replace(call, phase=Phase.ANSWERED, answered_at_ms=event.occurred_at)
+        case "ended":
+            return replace(call, phase=Phase.ENDED)
+        case "playout_ended" | "transferred" if event.directive_id is not None:
+            return replace(call, done=call.done | {event.directive_id})
+    return call
+
+
+def decide(call: Call, given: Input, now_ms: int) -> list[Command]:
+    """What the host does because of one input; `call` is the state before it."""
+    if call.phase == Phase.ENDED:
+        # What was playing when the call ended is still told.
+        return _tell_ended(call, given, now_ms) if isinstance(given, PlayoutEnded) else []
+    if isinstance(given, Recorded):
+        return [CloseMedia()] if given.event.kind == "ended" else []
+    if isinstance(given, PlayoutEnded):
+        return _tell_ended(call, given, now_ms)
+    if isinstance(given, PlayoutStarted):
+        return _tell_started(call, given, now_ms)
+    if call.closing:
+        return []
+    match given:
+        case Assigned():
+            return _assigned(call, now_ms)
+        case OptOutsRead():
+            return _permitted(call, given, now_ms)
+        case DialingWritten() if call.phase == Phase.DIALING:
+            return [ReadOptOuts(call.identity.phone or "")]
+        case CarrierRefused(cause, sip, reason):
+            return _end(call, now_ms, reason, cause, sip)
+        case Directed(directive):
+            return _directed(call, directive)
+        case Drained(directive):
+            if directive.kind == "transfer":
+                return [Transfer(directive)]
+            outcome = directive.reason if directive.reason in OUTCOMES else None
+            return _end(call, now_ms, outcome or "completed", Q850_NORMAL)
+        case Transferred(directive, ok):
+            return _transferred(call, directive, ok, now_ms)
+        case KeyPressed(digit, source):
+            event_id = root_id(call.identity.call_id, "dtmf", source)
+            return [Write(record(call, "dtmf", event_id, now_ms, digits=digit))]
+        case HungUp(disposition, cause):
+            return _end(call, now_ms, disposition, cause)
+        case RingTimedOut() if call.phase < Phase.ANSWERED:
+            return _end(call, now_ms, "no_answer", Q850_NO_ANSWER)
+    return []
+
+
+def _assigned(call: Call, now_ms: int) -> list[Command]:
+    if call.phase != Phase.PERMITTED:
+        return []
+    if _permit_over(call, now_ms):
+        return _end(call, now_ms, "permit_expired", Q850_RECOVERY_ON_TIMER)
+    return [ReadOptOuts(call.identity.phone or "")]
+
+
+def _permit_over(call: Call, now_ms: int) -> bool:
+    expires = call.identity.permit_expires_at
+    return expires is None or now_ms >= expires
+
+
+def _permitted(call: Call, read: OptOutsRead, now_ms: int) -> list[Command]:
+    """Asked twice: before `dialing` is written, and once it is, at the instant of dialling."""
+    if call.phase > Phase.DIALING:
+        return []
+    if read.opted_out is None:
+        return _end(call, now_ms, "optouts_unknown", Q850_TEMPORARY_FAILURE)
+    if read.opted_out:
+        return _end(call, now_ms, "opted_out", Q850_REJECTED)
+    if _permit_over(call, now_ms):
+        return _end(call, now_ms, "permit_expired", Q850_RECOVERY_ON_TIMER)
+    if call.phase == Phase.DIALING:
+        return [Dial(call.identity.phone or "")]
+    who = call.identity
+    dialing = record(
+        call,
+        "dialing",
+        root_id(who.call_id, "dialing", who.attempt),
+        now_ms,
+        first=True,
+        optout_offset=read.offset,
+    )
+    return [Write(dialing, acknowledged=True)]
+
+
+def _directed(call: Call, directive: Directive) -> list[Command]:
+    if directive.directive_id in call.done:
+        return []
+    out: list[Command] = []
+    if directive.turn_silence_ms is not None:
+        out.append(SetTurnSilence(directive.turn_silence_ms))
+    match directive.kind:
+        case "say" if directive.prompt_sha256 is not None:
+            out.append(Play(directive))
+        case "stop":
+            out.append(Flush())
+        case "dtmf" if directive.digits:
+            out.append(SendKeys(directive.digits))
+        case "hangup" | "transfer":
+            out.append(Drain(directive))
+    return out
+
+
+def _tell_started(call: Call, given: PlayoutStarted, now_ms: int) -> list[Command]:
+    event = record(
+        call,
+        "playout_started",
+        root_id(call.identity.call_id, "playout_started", given.directive_id),
+        now_ms,
+        directive_id=given.directive_id,
+        prompt_id=given.prompt_id,
+        prompt_ms=given.prompt_ms,
+    )
+    return [Write(event)]
+
+
+def _tell_ended(call: Call, given: PlayoutEnded, now_ms: int) -> list[Command]:
+    if given.directive_id in call.done:
+        return []
+    event = record(
+        call,
+        "playout_ended",
+        root_id(call.identity.call_id, "playout_ended", given.directive_id),
+        now_ms,
+        directive_id=given.directive_id,
+        prompt_id=given.prompt_id,
+        prompt_ms=given.prompt_ms,
+        heard_ms=given.heard_ms,
+        disposition="prompt_missing" if given.missing else None,
+    )
+    return [Write(event)]
+
+
+def _transferred(call: Call, directive: Directive, ok: bool, now_ms: int) -> list[Command]:
+    if not ok:
+        return _end(call, now_ms, "transfer_failed", Q850_TEMPORARY_FAILURE)
+    event = record(
+        call,
+        "transferred",
+        root_id(call.identity.call_id, "transferred", directive.directive_id),
+        now_ms,
+        causation_id=directive.event_id,
+        directive_id=directive.directive_id,
+        transfer_to=directive.target,
+    )
+    return [Write(event)]
+
+
+def _end(
+    call: Call, now_ms: int, disposition: str, cause_q850: int, cause_sip: int | None = None
+) -> list[Command]:
+    """Media first, so that what was heard is told before the end is; the carrier last, so that our
+    reason for the end is the first one recorded."""
+    ended = record(
+        call,
+        "ended",
+        call_once_id(call.identity.call_id, "ended"),
+        now_ms,
+        first=call.phase == Phase.PERMITTED,
+        disposition=disposition,
+        cause_q850=cause_q850,
+        cause_sip=cause_sip,
+    )
+    placed = call.phase >= Phase.PLACED and call.identity.direction == "outbound"
+    return [CloseMedia(), Write(ended), *([HangUp()] if placed else [])]
+
+
+def unfinished(call: Call, directives: list[Directive]) -> list[Directive]:
+    """Directives that were not carried out before a restart.
+
+    Prompts without a `playout_ended` are played (again); `stop`, keys and settings before the last
+    finished prompt are history.
+    """
+    left: list[Directive] = []
+    for directive in directives:
+        if directive.directive_id in call.done:
+            left = [d for d in left if d.kind in ("say", "hangup", "transfer")]
+        elif directive.kind == "stop":
+            left = [d for d in left if d.kind in ("hangup", "transfer")]
+        elif directive.kind != "message":
+            left.append(directive)
+    return left

@@ -1,0 +1,448 @@
+"""The edge's host: Kafka in and out, sockets, the shared ticker. `calls` decides."""
+
+import asyncio
+import ipaddress
+import socket
+import uuid
+from collections import deque
+from collections.abc import Coroutine
+from dataclasses import replace
+from typing import Any, Final
+
+from ingest import call_types as t
+from ingest import calls as c
+from ingest.actor import CallActor
+from ingest.clock import monotonic_us
+from ingest.defaults import Defaults
+from ingest.directives import DirectiveGate
+from ingest.journal import Entry, Journal
+from ingest.keys import derived_key, media_token, site_key
+from ingest.media import PCMU, Format
+from ingest.media_log import MediaLog
+from ingest.media_ws import MediaServer
+from ingest.optouts import OptOuts
+from ingest.pacer import Pacer
+from ingest.prompts import PromptStore
+from ingest.session import Session
+from ingest.trunks.driver import MediaAddress, Refused, Trunk
+from ingest.trunks.sim import SimTrunk
+from ingest.udp import NoPort, PortPool
+from ringlog import log
+from ringlog.clock import now_ms
+from ringlog.kafka.producer import EventProducer
+from ringlog.kafka.reader import BEGINNING, Received, TopicReader
+from ringlog.lifecycle import Lifecycle
+from ringlog.metrics import CALLS
+from schemas.events import CallEvent, Directive, DispatchInbox, Lease, TaskEvent
+from schemas.ids import heartbeat_id
+
+logger = log.logger("ringlog.ingest.edge")
+
+EDGE_ID: Final = "edge"
+"""Id of the edge of a one-machine stack."""
+
+LONGEST_PERMIT_MS: Final = 600_000
+"""How far back assignments are read at a start; none may be valid for longer."""
+
+ALIVE_S: Final = 2.0
+HEARTBEAT_S: Final = 1.0
+COUNT_TICKS: Final = 50
+
+WS_GRACE_US: Final = 15_000_000
+"""How long a foreign call without a media connection waits for the next one."""
+
+SILENT_US: Final = 300_000_000
+"""A foreign call over RTP that sends nothing for so long is over."""
+
+STOP_S: Final = 5.0
+
+
+class Edge:
+    """All calls of one edge process."""
+
+    def __init__(self, life: Lifecycle, edge_id: str = EDGE_ID, trunk: Trunk | None = None) -> None:
+        self.life = life
+        self.config = life.settings
+        self.edge_id = edge_id
+        self.instance = f"{edge_id}-{uuid.uuid4().hex[:8]}"
+        self.producer = EventProducer(self.config, "edge")
+        site = site_key(self.config)
+        self.stream_secret = derived_key(site, "rtp")
+        self._token_secret = derived_key(site, "media-token")
+        self.optouts = OptOuts(self.config, self.producer, site)
+        self.prompts = PromptStore(self.config.prompts_dir)
+        self.journal = Journal(self.config.home / edge_id / "calls")
+        self.ports = PortPool(self.config.rtp_ports)
+        self.media_log = MediaLog(self.producer)
+        self.trunk: Trunk = trunk or SimTrunk(self.config.sim_url)
+        self.defaults = Defaults()
+        self.pacer = Pacer(monotonic_us())
+        self.sessions: dict[str, Session] = {}
+        self.actors: dict[str, CallActor] = {}
+        self._gate = DirectiveGate()
+        self._seen: dict[str, set[str]] = {}  # call -> kinds recorded, to count each once
+        self._ended: deque[tuple[int, str]] = deque()  # when calls ended, to forget them
+        self._folding = True  # the log up to our start is being read
+        self._ws = MediaServer(self.sessions.get, self.token_of)
+        self._background: set[asyncio.Task[Any]] = set()
+        self._folded: dict[str, list[CallEvent]] = {}
+        self._directives: dict[str, list[Directive]] = {}
+
+    # Start and stop ------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Rebuilds from the log, resumes what lived, takes calls. Raises KafkaError, OSError."""
+        waiting = self.life.health.set_waiting
+        waiting("kafka")
+        await self.producer.start()
+        self.life.spawn(self.media_log.run(), "media-log")
+        waiting("do-not-call list")
+        await self.optouts.start()
+        self.life.spawn(self.optouts.run(), "optouts")
+        await self.optouts.caught_up()
+        waiting("playbooks and robots")
+        await self._follow(("playbooks", "robots.status"), BEGINNING, self._on_default)
+        waiting("calls and directives")
+        at_ms = now_ms()
+        await self._follow(
+            ("calls.events", "dialogue.directives"), at_ms - t.MAX_CALL_MS, self._on_record
+        )
+        self.pacer = Pacer(monotonic_us())
+        self.life.spawn(self._tick(), "ticker")
+        await self._resume()
+        await self._ws.start(self.config.bind_host, self.config.port(self.config.media_ws_port))
+        waiting("assignments")
+        await self._follow(("tasks.events",), at_ms - LONGEST_PERMIT_MS, self._on_task)
+        self.life.spawn(self._alive(), "calls-alive")
+        self.life.spawn(self._lease(), "lease")
+        self.life.health.set_ready()
+        logger.info("ready", calls=len(self.actors), optouts_known=True)
+
+    async def _follow(self, topics: tuple[str, ...], since_ms: int, take: Any) -> None:
+        """Reads topics up to their present end, then goes on beside."""
+        reader = TopicReader(self.config, self.producer, topics, since_ms=since_ms)
+        await reader.start()
+
+        async def work() -> None:
+            try:
+                async for batch in reader.batches():
+                    for received in batch:
+                        take(received)
+            finally:
+                await reader.stop()
+
+        task = self.life.spawn(work(), "+".join(topics))
+        caught_up = asyncio.create_task(reader.caught_up.wait())
+        await asyncio.wait((task, caught_up), return_when=asyncio.FIRST_COMPLETED)
+        caught_up.cancel()
+        if task.done():
+            await task  # raises why reading ended
+
+    async def stop(self) -> None:
+        """Ends all calls with their records, flushes, and disconnects."""
+        self.life.health.set_waiting("stopping")
+        await self._ws.stop()
+        actors = list(self.actors.values())
+        for actor in actors:
+            actor.put(t.HungUp("failed", t.Q850_TEMPORARY_FAILURE))
+        if actors:
+            ends = [asyncio.create_task(actor.over.wait()) for actor in actors]
+            _, late = await asyncio.wait(ends, timeout=STOP_S)
+            for task in late:
+                task.cancel()
+            if late:
+                logger.warning("calls did not end in time", calls=len(late))
+        if self._background:
+            await asyncio.wait(tuple(self._background), timeout=STOP_S)
+        if not await self.media_log.drain(STOP_S):
+            logger.error("chunks were not acknowledged in time")
+        try:
+            async with asyncio.timeout(STOP_S):
+                await self.producer.send("robots.leases", self._lease_event("release", 0))
+        except Exception as error:  # stopping goes on whatever the broker says
+            logger.warning("lease not released", error=f"{type(error).__name__}: {error}")
+
+    async def disconnect(self) -> None:
+        """After `stop` and the end of all spawned work."""
+        await self.optouts.stop()
+        await self.trunk.close()
+        await self.producer.stop()
+
+    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        """Runs work whose failure is one call's matter, not the service's."""
+        task = asyncio.create_task(work, name=name)
+        self._background.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self._background.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("failed", work=task.get_name(), error=f"{type(error).__name__}: {error}")
+
+    def on_written(self, future: "asyncio.Future[object]") -> None:
+        """The broker's answer to a record: a refusal is the end of the service."""
+        if not future.cancelled() and (error := future.exception()) is not None:
+            self.life.spawn(_raise(error), "calls.events")
+
+    # From the log --------------------------------------------------------------------------------
+
+    def _on_default(self, received: Received) -> None:
+        self.defaults.evolve(received.event)
+
+    def _on_record(self, received: Received) -> None:
+        event = received.event
+        if isinstance(event, Directive):
+            self._on_directive(received.partition, event)
+        elif isinstance(event, CallEvent) and event.call_id is not None:
+            self._on_call_event(event.call_id, event)
+
+    def _on_call_event(self, call_id: str, event: CallEvent) -> None:
+        if event.edge_id != self.edge_id and call_id not in self._seen:
+            return
+        kinds = self._seen.setdefault(call_id, set())
+        if event.kind not in kinds:
+            kinds.add(event.kind)
+            if not self._folding:
+                CALLS.labels(event.kind).inc()
+            if event.kind == "ended":
+                self._ended.append((now_ms(), call_id))
+        actor = self.actors.get(call_id)
+        if actor is not None:
+            actor.put(t.Recorded(event))
+        elif self._folding:
+            self._folded.setdefault(call_id, []).append(event)
+        if event.kind == "ended":
+            self._gate.forget(call_id)
+            self._folded.pop(call_id, None)
+            self._directives.pop(call_id, None)
+
+    def _on_directive(self, partition: int, directive: Directive) -> None:
+        if not self._gate.accept(partition, directive) or directive.call_id is None:
+            return
+        actor = self.actors.get(directive.call_id)
+        if actor is not None:
+            actor.put(t.Directed(directive))
+        elif self._folding:
+            self._directives.setdefault(directive.call_id, []).append(directive)
+        else:
+            self._gate.forget(directive.call_id)  # another edge's call
+
+    def _on_task(self, received: Received) -> None:
+        task = received.event
+        if not isinstance(task, TaskEvent) or task.kind != "assigned":
+            return
+        if task.edge_id != self.edge_id or task.call_id is None:
+            return
+        if task.call_id in self._seen or task.call_id in self.actors:
+            return  # an attempt that began is never dialled again
+        identity = c.identity_of(task)
+        if identity is None:
+            logger.error("assignment lacks what dialling needs", call_id=task.call_id)
+            return
+        actor = self._add(t.Call(identity, self.trunk.name), PCMU)
+        actor.put(t.Assigned())
+        self.spawn(self._work(actor), task.call_id)
+
+    def _add(self, call: t.Call, sound: Format) -> CallActor:
+        actor = CallActor(self, call, sound)
+        self._seen.setdefault(actor.call_id, set())
+        self.actors[actor.call_id] = actor
+        return actor
+
+    async def _work(self, actor: CallActor) -> None:
+        try:
+            await actor.run()
+        except Exception as error:  # whatever it was, the call gets its end
+            logger.exception("call failed", call_id=actor.call_id, error=str(error))
+            given = t.HungUp("failed", t.Q850_TEMPORARY_FAILURE)
+            for command in c.decide(replace(actor.call, closing=False), given, now_ms()):
+                if isinstance(command, t.Write):
+                    await self.producer.send("calls.events", command.event)
+                elif isinstance(command, t.HangUp):
+                    await self.trunk.hang_up(actor.call_id)
+        finally:
+            self.actors.pop(actor.call_id, None)
+            self._gate.forget(actor.call_id)
+
+    async def _resume(self) -> None:
+        """Takes up the calls that lived when this edge died."""
+        entries = {entry.call_id: entry for entry in self.journal.entries()}
+        for call_id in entries.keys() - self._folded.keys():
+            self.journal.remove(call_id)
+        actors: list[CallActor] = []
+        for call_id, events in self._folded.items():
+            identity = c.identity_from(events[0])
+            if identity is None or identity.edge_id != self.edge_id:
+                continue
+            call = t.Call(identity, events[0].trunk or self.trunk.name)
+            for event in events:
+                call = c.evolve(call, t.Recorded(event))
+            if call.phase == t.Phase.DIALING:
+                # Whether the carrier was asked, nobody knows: not again. Its events, if they come,
+                # find the call here; if not, it ends as unanswered.
+                call = c.evolve(call, t.OptOutsRead(False, None))
+            entry = entries.get(call_id)
+            actor = self._add(call, entry.sound if entry is not None else PCMU)
+            for directive in c.unfinished(call, self._directives.get(call_id, [])):
+                actor.put(t.Directed(directive))
+            actors.append(actor)
+        # From here on records find their actors, which begin once their media is there.
+        self._folded.clear()
+        self._directives.clear()
+        self._folding = False
+        for actor in actors:
+            await self._resume_media(actor, entries.get(actor.call_id))
+            self.spawn(self._work(actor), actor.call_id)
+
+    async def _resume_media(self, actor: CallActor, entry: Entry | None) -> None:
+        phase = actor.call.phase
+        try:
+            if entry is None:
+                raise OSError("its port is not known")
+            await actor.open_media(entry.remote, entry)
+        except (NoPort, OSError) as error:
+            logger.error("call lost", call_id=actor.call_id, reason=str(error))
+            actor.put(t.HungUp("failed", t.Q850_TEMPORARY_FAILURE))
+            return
+        if phase < t.Phase.ANSWERED:
+            actor.after(t.RING_TIMEOUT_MS, t.RingTimedOut())
+        logger.info("call resumed", call_id=actor.call_id, phase=phase.name)
+
+    # Foreign calls -------------------------------------------------------------------------------
+
+    def token_of(self, call_id: str) -> str:
+        """The secret of a call's media WebSocket."""
+        return media_token(self._token_secret, call_id)
+
+    def knows(self, call_id: str) -> bool:
+        """Whether a call with this id lives, or ended lately."""
+        return call_id in self._seen or call_id in self.actors
+
+    async def open_foreign(
+        self, identity: t.Identity, sound: Format, remote: tuple[str, int] | None
+    ) -> CallActor:
+        """Takes a call that another system placed: media, then its first record.
+
+        Raises NoPort, OSError, KafkaError.
+        """
+        actor = self._add(t.Call(identity, "foreign"), sound)
+        try:
+            await actor.open_media(remote)
+        except BaseException:
+            del self.actors[actor.call_id]
+            self._seen.pop(actor.call_id, None)
+            raise
+        self.spawn(self._work(actor), actor.call_id)
+        try:
+            first = c.answered_by_us(actor.call, now_ms())
+            await self.producer.send("calls.events", first)
+        except BaseException:
+            actor.put(t.HungUp("failed", t.Q850_TEMPORARY_FAILURE))
+            raise
+        return actor
+
+    @property
+    def rtp_host(self) -> str:
+        """The address that far ends send to."""
+        host = self.config.bind_host
+        return socket.gethostbyname(socket.gethostname()) if host == "0.0.0.0" else host
+
+    async def resolve(self, theirs: MediaAddress) -> tuple[str, int]:
+        """A far end's numeric address; raises Refused for one that is none."""
+        if not 0 < theirs.port < 65536:
+            raise Refused(38, None, "failed", "media port is none")
+        try:
+            return str(ipaddress.IPv4Address(theirs.host)), theirs.port
+        except ValueError:
+            pass
+        loop = asyncio.get_running_loop()
+        try:
+            found = await loop.getaddrinfo(theirs.host, theirs.port, family=socket.AF_INET)
+        except OSError as error:
+            raise Refused(38, None, "failed", f"media host: {error}") from error
+        return str(found[0][4][0]), theirs.port
+
+    # Beside --------------------------------------------------------------------------------------
+
+    async def _tick(self) -> None:
+        """The shared 20 ms clock of all sessions."""
+        pacer = self.pacer
+        while True:
+            at_us = monotonic_us()
+            if pacer.due(at_us):
+                tick = pacer.tick - 1
+                for call_id, session in list(self.sessions.items()):
+                    try:
+                        session.tick(tick, at_us)
+                    except Exception as error:  # one call's trouble is not the others'
+                        logger.exception("tick failed", call_id=call_id, error=str(error))
+                        if (actor := self.actors.get(call_id)) is not None:
+                            actor.put(t.HungUp("failed", t.Q850_TEMPORARY_FAILURE))
+                        self.sessions.pop(call_id, None)
+                if tick % COUNT_TICKS == 0:
+                    self._look_after(at_us)
+            await asyncio.sleep(pacer.wait_us(monotonic_us()) / 1e6)
+
+    def _look_after(self, at_us: int) -> None:
+        """Once a second: counts, ends foreign calls that were left, forgets what is long over."""
+        forget_before = now_ms() - 2 * LONGEST_PERMIT_MS
+        while self._ended and self._ended[0][0] < forget_before:
+            self._seen.pop(self._ended.popleft()[1], None)
+        for actor in list(self.actors.values()):
+            session = actor.session
+            if actor.rtp is not None and session is not None:
+                actor.rtp.count()
+                if actor.call.identity.direction == "foreign":
+                    heard_us = session.last_heard_us or session.clock.opened_us
+                    lost = session.transport is None and at_us - heard_us > WS_GRACE_US
+                    if lost or at_us - heard_us > SILENT_US:
+                        actor.put(t.HungUp("failed", t.Q850_TEMPORARY_FAILURE))
+
+    async def _alive(self) -> None:
+        """Tells dispatch every 2 s which calls are in progress, one record a pool."""
+        n = 0
+        while True:
+            pools: dict[str, list[str]] = {}
+            for call_id, actor in self.actors.items():
+                pool = actor.call.identity.pool
+                if pool is not None and actor.call.phase < t.Phase.ENDED:
+                    pools.setdefault(pool, []).append(call_id)
+            for pool, call_ids in pools.items():
+                event = DispatchInbox(
+                    event_id=heartbeat_id(f"{self.instance}|{pool}", 0, n),
+                    kind="calls_alive",
+                    occurred_at=now_ms(),
+                    producer="edge",
+                    tenant_id=self.config.tenant_id,
+                    pool=pool,
+                    edge_id=self.edge_id,
+                    call_ids=call_ids,
+                )
+                await self.producer.send("dispatch.inbox", event)
+            n += 1
+            await asyncio.sleep(ALIVE_S)
+
+    def _lease_event(self, kind: Any, n: int) -> Lease:
+        return Lease(
+            event_id=heartbeat_id(f"{self.instance}|{kind}", 0, n),
+            kind=kind,
+            occurred_at=now_ms(),
+            producer="edge",
+            tenant_id=self.config.tenant_id,
+            shard=f"edge/{self.edge_id}",
+            worker=self.instance,
+            epoch=0,
+            n=n,
+        )
+
+    async def _lease(self) -> None:
+        """Says every second who serves this edge's ports."""
+        n = 0
+        while True:
+            await self.producer.send("robots.leases", self._lease_event("heartbeat", n))
+            n += 1
+            await asyncio.sleep(HEARTBEAT_S)
+
+
+async def _raise(error: BaseException) -> None:
+    raise error

@@ -1,0 +1,135 @@
+"""Chunks on their way to `media.audio`: one pump for all calls, in order, with a bound.
+
+Nothing waits for the broker on the way in; what the broker does not take within `MAX_WAITING`
+chunks is dropped, oldest first, and counted. The bound is 60 s of 1,000 legs at 10 chunks a second.
+"""
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from prometheus_client import Counter
+
+from ingest.call_types import Identity
+from ingest.chunker import Logged
+from ingest.media import Chunk, CodecName
+from ringlog import log
+from ringlog.clock import now_ms
+from ringlog.kafka.producer import EventProducer
+from schemas.events import MediaChunk
+from schemas.ids import media_chunk_id, root_id
+
+logger = log.logger("ringlog.ingest.media")
+
+MAX_WAITING: Final = 600_000
+
+CHUNKS_DROPPED = Counter(
+    "ringlog_media_chunks_dropped_total", "Chunks given up because the broker took none"
+)
+
+
+@dataclass(slots=True)
+class Stamp:
+    """What every chunk of a call carries. `turn_silence_ms` changes with the prompts."""
+
+    identity: Identity
+    turn_silence_ms: int
+
+
+def media_event(stamp: Stamp, logged: Logged, at_ms: int) -> MediaChunk:
+    """The record of a chunk or of a leg's end.
+
+    Unvalidated (`model_construct`): 20,000 a second come from our own chunker.
+    """
+    who, leg = stamp.identity, logged.leg
+    kind: Literal["chunk", "end"]
+    codec: CodecName
+    if isinstance(logged, Chunk):
+        kind, event_id = "chunk", media_chunk_id(who.call_id, leg.name, logged.ts)
+        seq, codec, lost, payload = logged.first_seq, logged.codec, logged.lost, logged.payload
+    else:
+        kind, event_id = "end", root_id(who.call_id, leg.name, logged.ts, "end")
+        seq, codec, lost, payload = logged.seq, "pcmu", 0, b""
+    return MediaChunk.model_construct(
+        event_id=event_id,
+        kind=kind,
+        occurred_at=at_ms,
+        producer="edge",
+        causation_id=None,
+        tenant_id=who.tenant_id,
+        call_id=who.call_id,
+        task_id=who.task_id,
+        customer_id=who.customer_id,
+        campaign_id=who.campaign_id,
+        pool=who.pool,
+        robot_id=who.robot_id,
+        epoch=None,
+        leg=leg.name,
+        asr_profile=who.asr_profile,
+        turn_silence_ms=stamp.turn_silence_ms,
+        ssrc=leg.ssrc,
+        first_seq=seq,
+        rtp_ts=logged.ts,
+        leg_start_ts=leg.start_ts,
+        leg_start_ms=leg.start_ms,
+        codec=codec,
+        rate_hz=leg.rate_hz,
+        lost_packets=lost,
+        processing="none",
+        payload=payload,
+    )
+
+
+class MediaLog:
+    """The pump. `add` never blocks; `run` sends for ever; `drain` waits until all is sent."""
+
+    def __init__(self, producer: EventProducer) -> None:
+        self._producer = producer
+        self._waiting: deque[MediaChunk] = deque()
+        self._wake = asyncio.Event()
+        self._last: asyncio.Future[object] | None = None
+        self._failure: BaseException | None = None
+        self.dropped = 0
+
+    def add(self, stamp: Stamp, logged: list[Logged]) -> None:
+        """Queues what a session logged."""
+        at_ms = now_ms()
+        for one in logged:
+            if len(self._waiting) >= MAX_WAITING:
+                self._waiting.popleft()
+                self.dropped += 1
+                CHUNKS_DROPPED.inc()
+            self._waiting.append(media_event(stamp, one, at_ms))
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Hands chunks to the producer in order; raises KafkaError when it gives up."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._waiting:
+                sent = await self._producer.queue("media.audio", self._waiting[0])
+                self._waiting.popleft()
+                sent.add_done_callback(self._sent)
+                self._last = sent
+            if self._failure is not None:
+                raise self._failure
+
+    def _sent(self, future: "asyncio.Future[object]") -> None:
+        if not future.cancelled() and (error := future.exception()) is not None:
+            self._failure = error
+            self._wake.set()
+
+    async def drain(self, timeout_s: float) -> bool:
+        """Waits until everything was acknowledged; False when time is up first."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                while self._waiting:
+                    self._wake.set()
+                    await asyncio.sleep(0.01)
+                if self._last is not None:
+                    await self._last
+        except TimeoutError:
+            return False
+        return True

@@ -1,0 +1,288 @@
+"""One call's sound: what came in, what goes out, and both legs' chunks.
+
+Every transport (RTP over UDP, the media WebSocket) turns its wire into this one interface: frames
+and digits in; frames, keys, marks and a flush out; a hang-up either way. The session has no socket
+and no clock of its own.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from ingest.chunker import Chunker, Logged
+from ingest.media import (
+    CodecName,
+    Digit,
+    Format,
+    Frame,
+    Leg,
+    StreamIds,
+)
+from ingest.onset import Onset
+from ingest.playout import IDLE, Ended, Event, Key, Keys, Mark, Playout, Say
+from ringlog.audio.g711 import SILENCE_BYTE
+
+STALE_US: Final = 150_000
+"""Sound that waits this long for its chunk to fill is logged as it is: the far end went silent."""
+
+KEEPALIVE_TICKS: Final = 50
+"""A silent frame a second while we say nothing: some gateways end a call that sends nothing."""
+
+OPENING_TICKS: Final = 5
+"""Silent frames at the start: they tell the far end where we are."""
+
+ECHO_TICKS: Final = 15
+"""Our level of the last 300 ms is held against the far end's, so that echo is no voice."""
+
+
+@dataclass(slots=True)
+class Clock:
+    """Call time: 0 when media opened, at tick `tick0` of the shared grid and `opened_us`."""
+
+    opened_us: int
+    tick0: int
+
+    def call_ms(self, now_us: int) -> int:
+        """Call time of a moment of the loop's clock, ms."""
+        return max(0, now_us - self.opened_us) // 1000
+
+
+class Transport(Protocol):
+    """How a session reaches the far end."""
+
+    def send_frame(self, frame: bytes, seq: int, ts: int, talkspurt: bool) -> bool:
+        """Sends 20 ms of sound; False when there is nowhere to send it yet."""
+        ...
+
+    def send_key(self, key: Key, seq: int, ts: int) -> int:
+        """Sends one tick of a key press that began at `ts`; returns how many packets that took."""
+        ...
+
+    def clear(self) -> None:
+        """Makes the far end forget what it has buffered, where it buffers."""
+        ...
+
+    def mark(self, name: str) -> None:
+        """Tells the far end that it has everything up to here, where it wants to know."""
+        ...
+
+    def poll(self, now_us: int) -> Iterable[Frame | Digit]:
+        """What has become due without anything arriving."""
+        ...
+
+    def flush(self) -> Iterable[Frame | Digit]:
+        """All that still waits to be put in order."""
+        ...
+
+    def close(self) -> None:
+        """Ends the connection."""
+        ...
+
+
+class Owner(Protocol):
+    """Who is told what happens in a session."""
+
+    def on_logged(self, session: "Session", logged: list[Logged]) -> None:
+        """Chunks to log."""
+        ...
+
+    def on_playout(self, session: "Session", events: Iterable[Event]) -> None:
+        """Prompts began or ended, marks were reached."""
+        ...
+
+    def on_digit(self, session: "Session", digit: Digit) -> None:
+        """A key was pressed."""
+        ...
+
+    def on_hang_up(self, session: "Session", reason: str) -> None:
+        """The far end of the media connection ended the call."""
+        ...
+
+    def on_new_leg(self, session: "Session", leg: Leg, first_seq: int) -> None:
+        """The far end's sound began, or began anew."""
+        ...
+
+
+class Session:
+    """The sound of one call, whatever it travels over."""
+
+    def __init__(
+        self, call_id: str, sound: Format, clock: Clock, ids: StreamIds, owner: Owner
+    ) -> None:
+        self.call_id = call_id
+        self.sound = sound
+        self.clock = clock
+        self.playout = Playout()
+        self.last_heard_us: int | None = None
+        self.frames_in = 0
+        self.frames_out = 0
+        self.closed = False
+        self.last_key = -1  # names the last key that came without a clock of its own
+        self.ws_leg: Leg | None = None
+        self.ws_next = (0, 0)  # sequence and timestamp after the last WebSocket frame
+        self._owner = owner
+        self._transport: Transport | None = None
+        self._ids = ids
+        self._seq: int | None = None
+        self._robot = Leg("robot", ids.ssrc, ids.first_ts, 0, sound.rate_hz)
+        self._heard = Chunker()
+        self._said = Chunker()
+        self._said_us = 0
+        self._onset = Onset()
+        self._levels: deque[float] = deque(maxlen=ECHO_TICKS)
+        self._key_ts = 0
+        self._silence = bytes([SILENCE_BYTE[sound.codec]]) * sound.frame_bytes
+
+    @property
+    def out_ssrc(self) -> int:
+        """SSRC of what we send."""
+        return self._ids.ssrc
+
+    @property
+    def transport(self) -> Transport | None:
+        """The connection in use."""
+        return self._transport
+
+    def attach(self, transport: Transport) -> None:
+        """From now on sound goes over this connection; an earlier one is closed."""
+        earlier, self._transport = self._transport, transport
+        if earlier is not None and earlier is not transport:
+            earlier.close()
+
+    def detach(self, transport: Transport) -> None:
+        """The connection is lost."""
+        if self._transport is transport:
+            self._transport = None
+
+    # In ------------------------------------------------------------------------------------------
+
+    def heard(self, items: Iterable[Frame | Digit], now_us: int) -> None:
+        """Takes what a transport has put in order."""
+        if self.closed:
+            return
+        for item in items:
+            if isinstance(item, Digit):
+                self._owner.on_digit(self, item)
+                continue
+            self.frames_in += 1
+            self.last_heard_us = now_us
+            if item.leg is not self._heard.leg:
+                self._owner.on_new_leg(self, item.leg, item.seq)
+            self._listen(item.codec, item.payload, now_us)
+            logged = self._heard.push(item)
+            if logged:
+                self._owner.on_logged(self, logged)
+
+    def _listen(self, codec: CodecName, payload: bytes, now_us: int) -> None:
+        playing = max(self._levels, default=0.0)
+        if self._onset.push(codec, payload, playing) and self.playout.onset(now_us):
+            self._log_said()
+            if self._transport is not None:
+                self._transport.clear()
+
+    def hang_up(self, reason: str) -> None:
+        """The far end ends the call."""
+        if not self.closed:
+            self._owner.on_hang_up(self, reason)
+
+    # Out -----------------------------------------------------------------------------------------
+
+    def play(self, entry: Say | Mark | Keys) -> None:
+        """Plays after what waits; raises QueueFull."""
+        self.playout.add(entry)
+
+    def flush(self) -> None:
+        """Silence at once."""
+        events = self.playout.flush()
+        self._log_said()
+        if self._transport is not None:
+            self._transport.clear()
+        self._owner.on_playout(self, events)
+
+    def tick(self, tick: int, now_us: int) -> None:
+        """Sends the next 20 ms and looks after what is due."""
+        n = tick - self.clock.tick0
+        transport = self._transport
+        playout = self.playout
+        due = IDLE if playout.idle else playout.tick(now_us)
+        ts = self._ids.first_ts + n * self.sound.frame_samples
+        if due.events:
+            self._tell(due.events)
+        if due.frame is not None:
+            self._levels.append(due.level)
+            self._say(due.frame, ts, due.talkspurt, now_us)
+        elif transport is not None:
+            if self._levels:
+                self._levels.popleft()
+            if due.key is not None:
+                self._press(due.key, ts, transport)
+            elif n < OPENING_TICKS or n % KEEPALIVE_TICKS == 0:
+                seq = self._next_seq(n)
+                if transport.send_frame(self._silence, seq, ts, n == 0):
+                    self._seq = seq + 1
+        if transport is not None:
+            items = transport.poll(now_us)
+            if items:
+                self.heard(items, now_us)
+        heard_us = self.last_heard_us
+        if self._heard.pending and heard_us is not None and now_us - heard_us > STALE_US:
+            self._owner.on_logged(self, self._heard.flush())
+        if self._said.pending and now_us - self._said_us > STALE_US:
+            self._log_said()
+
+    def _tell(self, events: tuple[Event, ...]) -> None:
+        for event in events:
+            if isinstance(event, Ended) and self._transport is not None:
+                self._transport.mark(event.say.directive_id)
+        self._owner.on_playout(self, events)
+
+    def _say(self, frame: bytes, ts: int, talkspurt: bool, now_us: int) -> None:
+        n = (ts - self._ids.first_ts) // self.sound.frame_samples
+        seq = self._next_seq(n)
+        transport = self._transport
+        if transport is None or not transport.send_frame(frame, seq, ts, talkspurt):
+            return  # nobody hears it, so it was not said
+        self._seq = seq + 1
+        self.frames_out += 1
+        self._said_us = now_us
+        logged = self._said.push(Frame(self._robot, seq, ts, frame, self.sound.codec, 0))
+        if logged:
+            self._owner.on_logged(self, logged)
+
+    def _press(self, key: Key, ts: int, transport: Transport) -> None:
+        if key.n == 0:
+            self._key_ts = ts
+        seq = self._next_seq((ts - self._ids.first_ts) // self.sound.frame_samples)
+        self._seq = seq + transport.send_key(key, seq, self._key_ts)
+
+    def _next_seq(self, n: int) -> int:
+        """Extended sequence number of our next packet. The first after a restart of the edge is
+        past all that can have been sent before: one a tick, and the ends of keys."""
+        return self._ids.first_seq + n if self._seq is None else self._seq
+
+    def _log_said(self) -> None:
+        logged = self._said.flush()
+        if logged:
+            self._owner.on_logged(self, logged)
+
+    # End -----------------------------------------------------------------------------------------
+
+    def close(self, now_us: int) -> tuple[Event, ...]:
+        """Ends both directions: logs what is pending and the legs' ends, closes the connection.
+
+        Returns what was playing or waiting, which the owner is not told otherwise.
+        """
+        if self.closed:
+            return ()
+        if self._transport is not None:
+            self.heard(self._transport.flush(), now_us)
+        self.closed = True
+        events = self.playout.flush()
+        logged = self._heard.end() + self._said.end()
+        if logged:
+            self._owner.on_logged(self, logged)
+        if self._transport is not None:
+            self._transport.close()
+            self._transport = None
+        return events

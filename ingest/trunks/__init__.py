@@ -1,0 +1,1 @@
+"""Carriers and telephone systems: one driver a kind, all with one interface."""

@@ -1,0 +1,114 @@
+"""The simulated carrier's driver: plain HTTP.
+
+`POST /calls` {call_id, phone, rtp_host, rtp_port, ssrc, codec} -> {rtp_host, rtp_port, ssrc}, or a
+SIP status as HTTP status, with {cause_q850} where the carrier knows better than the usual mapping;
+`DELETE /calls/{call_id}` hangs up; `POST /calls/{call_id}/transfer` {target} transfers. The carrier
+tells ringing, answered, dtmf and ended by `POST /api/calls/status`.
+"""
+
+import asyncio
+from typing import Final
+from urllib.parse import quote
+
+import aiohttp
+
+from ingest.trunks.driver import MediaAddress, Refused
+from ringlog import log
+
+logger = log.logger("ringlog.ingest.sim")
+
+TIMEOUT_S: Final = 5.0
+RETRIES: Final = 1
+"""A repeated call id is the same call, so a lost answer may be asked for again."""
+
+_SIP: Final[dict[int, tuple[int, str]]] = {
+    404: (1, "failed"),
+    408: (18, "no_answer"),
+    480: (19, "no_answer"),
+    486: (17, "busy"),
+    603: (21, "rejected"),
+}
+"""Q.850 cause and disposition of a refusal (RFC 3398 section 7.2.4.1 for the causes)."""
+
+
+class SimTrunk:
+    """Driver of `demo`'s carrier, and the smallest example of one."""
+
+    name = "sim"
+
+    def __init__(self, url: str) -> None:
+        self._url = url.rstrip("/")
+        self._http: aiohttp.ClientSession | None = None
+
+    def _session(self) -> aiohttp.ClientSession:
+        if self._http is None or self._http.closed:
+            self._http = aiohttp.ClientSession(
+                timeout=aiohttp.ClientTimeout(total=TIMEOUT_S),
+                connector=aiohttp.TCPConnector(limit=0),
+            )
+        return self._http
+
+    async def dial(self, call_id: str, phone: str, ours: MediaAddress, codec: str) -> MediaAddress:
+        """Asks for a call; raises Refused."""
+        asked = {
+            "call_id": call_id,
+            "phone": phone,
+            "rtp_host": ours.host,
+            "rtp_port": ours.port,
+            "ssrc": ours.ssrc,
+            "codec": codec,
+        }
+        for attempt in range(RETRIES + 1):
+            try:
+                return await self._dial(asked)
+            except (TimeoutError, aiohttp.ClientConnectionError) as error:
+                if attempt == RETRIES:
+                    raise Refused(
+                        38, None, "failed", f"no answer: {type(error).__name__}"
+                    ) from None
+                await asyncio.sleep(0.05)
+        raise AssertionError("unreachable")
+
+    async def _dial(self, asked: dict[str, object]) -> MediaAddress:
+        async with self._session().post(f"{self._url}/calls", json=asked) as answer:
+            if answer.status >= 400:
+                cause, disposition = _SIP.get(answer.status, (38, "failed"))
+                try:
+                    cause = int((await answer.json())["cause_q850"])
+                except (aiohttp.ContentTypeError, ValueError, TypeError, KeyError):
+                    pass  # the status alone has to do
+                raise Refused(cause, answer.status, disposition, f"status {answer.status}")
+            try:
+                body = await answer.json()
+                ssrc = body.get("ssrc")
+                return MediaAddress(
+                    str(body["rtp_host"]),
+                    int(body["rtp_port"]),
+                    None if ssrc is None else int(ssrc),
+                )
+            except (aiohttp.ContentTypeError, ValueError, TypeError, KeyError, AttributeError):
+                raise Refused(38, None, "failed", "answer is not what was agreed") from None
+
+    async def hang_up(self, call_id: str) -> None:
+        """Ends a call; one that is over already is no error."""
+        try:
+            url = f"{self._url}/calls/{quote(call_id, safe='')}"
+            async with self._session().delete(url) as answer:
+                if answer.status >= 500:
+                    logger.warning("hang-up refused", call_id=call_id, status=answer.status)
+        except (TimeoutError, aiohttp.ClientError) as error:
+            logger.warning("hang-up failed", call_id=call_id, error=type(error).__name__)
+
+    async def transfer(self, call_id: str, target: str) -> bool:
+        """Connects the customer elsewhere; False when the carrier cannot."""
+        try:
+            url = f"{self._url}/calls/{quote(call_id, safe='')}/transfer"
+            async with self._session().post(url, json={"target": target}) as answer:
+                return answer.status < 300
+        except (TimeoutError, aiohttp.ClientError):
+            return False
+
+    async def close(self) -> None:
+        """Ends the HTTP session."""
+        if self._http is not None:
+            await self._http.close()

@@ -1,0 +1,149 @@
+"""RTP over UDP: one socket a call, on even ports, and the packets that we send."""
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from ingest.clock import monotonic_us
+from ingest.media import TELEPHONE_EVENT, Digit, Format, Frame, payload_type_of
+from ingest.playout import KEY_TICKS, Key
+from ingest.receiver import Address, Receiver, ReceiveStats
+from ingest.rtp import EVENT_DIGITS, TelephoneEvent, header, serialise_event
+from ingest.session import Session
+from ringlog import log
+from ringlog.metrics import RTP_PACKETS_DROPPED, RTP_PACKETS_LOST
+
+logger = log.logger("ringlog.ingest.udp")
+
+KEY_VOLUME: Final = 10  # -10 dBm0
+
+
+class NoPort(Exception):
+    """All RTP ports are in use."""
+
+
+class RtpTransport(asyncio.DatagramProtocol):
+    """A session's RTP socket. `remote` is where we send: announced, or where packets come from."""
+
+    def __init__(self, session: Session, receiver: Receiver, sound: Format) -> None:
+        self.receiver = receiver
+        self._session = session
+        self._socket: asyncio.DatagramTransport | None = None
+        self._payload_type = payload_type_of(sound)
+        self._frame_samples = sound.frame_samples
+        self._ssrc = session.out_ssrc
+        self._counted = ReceiveStats()
+
+    # asyncio -------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.DatagramTransport)
+        self._socket = transport
+
+    def datagram_received(self, data: bytes, addr: Address) -> None:
+        at = monotonic_us()
+        items = self.receiver.receive(data, addr, at)
+        if items:
+            self._session.heard(items, at)
+
+    def error_received(self, exc: Exception) -> None:
+        # An ICMP "unreachable": the far end is not there yet, or not any more. The carrier's events
+        # tell which.
+        logger.debug("x unreachable", call_id=self._session.call_id, error=str(exc))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._socket = None
+
+    # Transport -----------------------------------------------------------------------------------
+
+    def send_frame(self, frame: bytes, seq: int, ts: int, talkspurt: bool) -> bool:
+        """One packet to the remote; False while it is unknown."""
+        remote = self.receiver.remote
+        if remote is None or self._socket is None:
+            return False
+        packet = header(self._payload_type, seq, ts, self._ssrc, talkspurt) + frame
+        self._socket.sendto(packet, remote)
+        return True
+
+    def send_key(self, key: Key, seq: int, ts: int) -> int:
+        """RFC 4733 packet of one tick: the event so far, with the same timestamp throughout."""
+        remote = self.receiver.remote
+        if remote is None or self._socket is None:
+            return 0
+        duration = min(key.n + 1, KEY_TICKS) * self._frame_samples
+        code = EVENT_DIGITS.index(key.digit)
+        payload = serialise_event(TelephoneEvent(code, key.end, KEY_VOLUME, duration))
+        packet = header(TELEPHONE_EVENT, seq, ts, self._ssrc, key.n == 0) + payload
+        self._socket.sendto(packet, remote)
+        return 1
+
+    def clear(self) -> None:
+        """Nothing is buffered beyond the far end's jitter buffer."""
+
+    def mark(self, name: str) -> None:
+        """RTP has no marks."""
+
+    def poll(self, at_us: int) -> Sequence[Frame | Digit]:
+        """Gives up on packets that are overdue, and counts."""
+        return self.receiver.poll(at_us) if self.receiver.waiting else ()
+
+    def flush(self) -> Iterable[Frame | Digit]:
+        """Hands out what waits for a missing packet."""
+        return self.receiver.flush()
+
+    def count(self) -> None:
+        """Adds to the metrics what happened since the last time."""
+        now, before = self.receiver.stats, self._counted
+        if now.lost > before.lost:
+            RTP_PACKETS_LOST.inc(now.lost - before.lost)
+            before.lost = now.lost
+        for why in ("duplicate", "late", "source", "malformed", "payload_type", "ssrc"):
+            more = getattr(now, why) - getattr(before, why)
+            if more:
+                RTP_PACKETS_DROPPED.labels(why).inc(more)
+                setattr(before, why, getattr(now, why))
+
+    def close(self) -> None:
+        """Closes the socket."""
+        self.count()
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+
+class PortPool:
+    """Even ports, handed out in turn, so that a late packet of an old call meets no new one."""
+
+    def __init__(self, ports: Iterable[int]) -> None:
+        self._free: deque[int] = deque(port for port in ports if port % 2 == 0)
+        self._all = frozenset(self._free)
+
+    def __len__(self) -> int:
+        return len(self._free)
+
+    async def bind(self, transport: RtpTransport, host: str, wanted: int | None = None) -> int:
+        """Binds a port for a session, `wanted` or the next free one; raises NoPort."""
+        loop = asyncio.get_running_loop()
+        if wanted is not None:
+            if wanted in self._all:
+                try:
+                    self._free.remove(wanted)
+                except ValueError:
+                    raise NoPort(f"port {wanted} is in use") from None
+            await loop.create_datagram_endpoint(lambda: transport, local_addr=(host, wanted))
+            return wanted
+        for _ in range(len(self._free)):
+            port = self._free.popleft()
+            try:
+                await loop.create_datagram_endpoint(lambda: transport, local_addr=(host, port))
+            except OSError:
+                self._free.append(port)  # another process has it
+                continue
+            return port
+        raise NoPort("all RTP ports are in use")
+
+    def release(self, port: int) -> None:
+        """The port is free again, after all others."""
+        if port in self._all and port not in self._free:
+            self._free.append(port)
