@@ -13,8 +13,9 @@ from pathlib import Path
 import click
 
 from sql.server.app import PortInUseError, Server
-from sql.server.config import MIB, EngineSettings, ServerConfig
+from sql.server.config import MIB, EngineSettings, Limits, ServerConfig
 from sql.server.datapath import PathInUseError
+from sql.server.errors import ServerError
 
 
 @click.command()
@@ -26,6 +27,7 @@ from sql.server.datapath import PathInUseError
 @click.option("--user", default="default", show_default=True, help="The one user.")
 @click.option("--password-env", help="Name of the environment variable with the password.")
 @click.option("--database", default="ringlog", show_default=True, help="Made at the start.")
+@click.option("--max-connections", default=200, show_default=True, help="Native connections.")
 @click.option("--memory-mb", default=2048, show_default=True, help="Most memory for queries.")
 def main(
     path: Path,
@@ -36,6 +38,7 @@ def main(
     user: str,
     password_env: str | None,
     database: str,
+    max_connections: int,
     memory_mb: int,
 ) -> None:
     """Run ClickHouse (chDB) in this process behind the native protocol and HTTP.
@@ -56,11 +59,12 @@ def main(
         user=user,
         password=_password(password_env),
         database=database,
+        limits=Limits(connections=max_connections),
         engine=EngineSettings(max_server_memory_usage=memory_mb * MIB),
     )
     try:
         clean = asyncio.run(_run(config))
-    except (PathInUseError, PortInUseError, OSError) as error:
+    except (PathInUseError, PortInUseError, ServerError, OSError) as error:
         click.echo(f"Error: {error}", err=True)
         sys.stderr.flush()
         os._exit(1)  # engine threads must not hold up a start that failed

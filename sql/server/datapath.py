@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 from pathlib import Path
 from types import TracebackType
 
+_UUID = re.compile(r"UUID '([0-9a-f-]{36})'")
 _LOCK_NAME = ".server.lock"
 
 
@@ -51,6 +53,24 @@ class PathLock:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def forget_empty_default(path: Path) -> None:
+    """Remove the definition of an empty ``default`` database, so that it can be made anew.
+
+    Without tables a database leaves its definition but no directory, and the engine can then
+    neither attach the database (no UUID mapping) nor create it (the definition exists).
+    """
+    definition = path / "metadata" / "default.sql"
+    if not definition.exists() or os.path.lexists(path / "metadata" / "default"):
+        return
+    found = _UUID.search(definition.read_text(errors="replace"))
+    if found is not None:
+        tables = path / "store" / found.group(1)[:3] / found.group(1)
+        if any(tables.glob("*.sql")):
+            return
+    definition.unlink()
+    definition.with_name("default.sql.tmp").unlink(missing_ok=True)
 
 
 def describe_process(pid: str) -> str:

@@ -17,8 +17,15 @@ from typing import Any, TypeVar
 from chdb.session import Session
 
 from sql.server.config import ServerConfig
-from sql.server.datapath import PathInUseError, PathLock, holder_of
-from sql.server.errors import UNKNOWN_SETTING, ServerError, from_engine
+from sql.server.datapath import PathInUseError, PathLock, forget_empty_default, holder_of
+from sql.server.errors import (
+    LOGICAL_ERROR,
+    UNKNOWN_DATABASE_ENGINE,
+    UNKNOWN_SETTING,
+    ServerError,
+    from_engine,
+    moved,
+)
 from sql.server.policy import Policy
 from sql.server.spool import Spool, SpoolBudget
 from sql.server.statement import Insert
@@ -122,7 +129,19 @@ class EngineSession:
             out = self._session.query(tagged, output, params=dict(parameters or {}) or None)
             return Result(out.bytes() or b"", out.rows_read(), out.bytes_read(), out.rows_written())
 
-        return await self._call(run, self._tagged(sql))
+        tagged = self._tagged(sql)
+        try:
+            return await self._call(run, tagged)
+        except ServerError as error:
+            raise moved(error, len(tagged) - len(sql)) from None
+
+    async def explain_syntax_error(self, sql: str) -> None:
+        """Raise the ServerError that the engine's parser has for this very text, if any."""
+        prefix = "EXPLAIN AST "
+        try:
+            await self.execute(prefix + sql)
+        except ServerError as error:
+            raise moved(error, len(prefix)) from None
 
     async def stream(
         self, sql: str, parameters: Mapping[str, str] | None = None
@@ -137,18 +156,19 @@ class EngineSession:
             part = result.fetch()
             return None if part is None else Chunk(part.bytes(), part.rows_read())
 
-        result = await self._call(start)
-        done = False
+        done = True
         try:
+            result = await self._call(start)
+            done = False
             while True:
                 chunk = await self._call(fetch)
                 if chunk is None:
                     done = True
                     return
                 yield chunk
-        except ServerError:
+        except ServerError as error:
             done = True
-            raise
+            raise moved(error, len(tagged) - len(sql)) from None
         finally:
             if not done:
                 # cancel() waits behind a running fetch, so the query is killed first.
@@ -205,6 +225,7 @@ class Engine:
         Raises PathInUseError when another process holds the path.
         """
         self._lock = PathLock(self.config.path)
+        await asyncio.to_thread(forget_empty_default, self.config.path)
         control = EngineSession(self, self._executor, _CONTROL_TAG)
         try:
             await control.open("default")
@@ -277,11 +298,13 @@ async def _close_default_database(control: EngineSession) -> None:
     await control.execute("DETACH DATABASE default")
     try:
         await control.execute("ATTACH DATABASE default")
-    except ServerError:
+    except ServerError as error:
+        if error.code != UNKNOWN_DATABASE_ENGINE:  # it has no definition yet
+            raise
         await control.execute("CREATE DATABASE default ENGINE = Atomic")
     engines = await _column(control, "SELECT engine FROM system.databases WHERE name = 'default'")
     if engines != ["Atomic"]:
-        raise ServerError(1002, f"The default database is of engine {engines}, not Atomic")
+        raise ServerError(LOGICAL_ERROR, f"The default database is of engine {engines}, not Atomic")
 
 
 async def _row(session: EngineSession, sql: str) -> list[str]:

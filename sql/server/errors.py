@@ -21,6 +21,7 @@ TOO_MANY_SIMULTANEOUS_QUERIES = 202
 READONLY = 164
 SOCKET_TIMEOUT = 209
 MEMORY_LIMIT_EXCEEDED = 241
+UNKNOWN_DATABASE_ENGINE = 336
 SESSION_IS_LOCKED = 373
 QUERY_WAS_CANCELLED = 394
 CANNOT_DECOMPRESS = 271
@@ -32,7 +33,7 @@ UNKNOWN_EXCEPTION = 1002
 
 _CODE = re.compile(r"Code: (\d+)\. DB::(?:Errno|Net|Parsing)?Exception: (.*)", re.DOTALL)
 _CODE_PREFIX = re.compile(r"Code: \d+\. DB::(?:Errno|Net|Parsing)?Exception: ")
-_NAME = re.compile(r"\(([A-Z][A-Z0-9_]+)\)(?: \(version [^)]*\))?\s*$")
+_PLACE = re.compile(r"(failed at position |\(line 1, col )(\d+)")
 
 
 class ServerError(Exception):
@@ -79,7 +80,12 @@ def from_engine(error: BaseException) -> ServerError:
     return ServerError(int(found.group(1)), message)
 
 
-def exception_name(message: str) -> str:
-    """The symbolic name at the end of an engine message, as ``SYNTAX_ERROR``, or ``""``."""
-    found = _NAME.search(message)
-    return found.group(1) if found else ""
+def moved(error: ServerError, by: int) -> ServerError:
+    """The same error with its positions as if ``by`` characters in front had not been there."""
+    if error.code != SYNTAX_ERROR or by == 0:
+        return error
+
+    def position(found: re.Match[str]) -> str:
+        return f"{found.group(1)}{max(int(found.group(2)) - by, 1)}"
+
+    return ServerError(error.code, _PLACE.sub(position, error.message))

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 from sql.server.engine import EngineSession, Result, quote_string
+from sql.server.errors import SYNTAX_ERROR, ServerError
 from sql.server.statement import Statement
 
 _PIPE_BYTES = 1 << 20
@@ -67,6 +68,10 @@ async def streamed(
         try:
             sql = into_file(statement, f"/proc/self/fd/{write_end}", default_format)
             return await session.execute(sql, parameters=parameters)
+        except ServerError as error:
+            if error.code == SYNTAX_ERROR:
+                await session.explain_syntax_error(statement.sql)
+            raise
         finally:
             os.close(write_end)  # the reader sees the end
 
