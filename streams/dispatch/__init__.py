@@ -1,0 +1,1 @@
+"""Dispatch: which waiting task goes to which robot, decided from one ordered inbox per pool."""

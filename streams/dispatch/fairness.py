@@ -1,0 +1,29 @@
+"""Smooth weighted round robin over priorities, so that none starves.
+
+At every turn each contender gains its weight; the richest is served and pays the sum of all
+weights in the turn. Over a round of 3 + 2 + 1 turns that serves 3, 2 and 1, spread evenly.
+"""
+
+from collections.abc import Sequence
+
+WEIGHTS = (3, 2, 1)
+"""By rank: high, medium, low."""
+
+
+class Fairness:
+    """`credits` is the state, by rank."""
+
+    def __init__(self, credits: Sequence[int] = (0, 0, 0)) -> None:
+        self.credits = list(credits)
+
+    def pick(self, contenders: Sequence[int]) -> int:
+        """The rank to serve among those that have something servable; never empty."""
+        if len(contenders) == 1:
+            return contenders[0]  # gains and pays the same weight
+        total = 0
+        for rank in contenders:
+            self.credits[rank] += WEIGHTS[rank]
+            total += WEIGHTS[rank]
+        best = max(contenders, key=lambda rank: (self.credits[rank], -rank))
+        self.credits[best] -= total
+        return best

@@ -1,0 +1,223 @@
+"""What dispatch decides on, as typed values: the records of `dispatch.inbox`, parsed once."""
+
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import orjson
+from pydantic import ValidationError
+
+from schemas.envelope import Event
+from schemas.events import (
+    CallEvent,
+    DispatchInbox,
+    OptOut,
+    Playbook,
+    Profile,
+    RobotStatus,
+    TaskRequested,
+)
+from schemas.text import from_json
+from schemas.wire import Poison
+
+E = TypeVar("E", bound=Event)
+
+MAX_BODY_BYTES = 16_384
+"""Longest body of a request or a configuration; a page of snapshots must fit into one record."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A call that somebody wants made, with the newest profile."""
+
+    event_id: str
+    task: TaskRequested
+    profile: Profile
+    profile_text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """A request that is withdrawn."""
+
+    event_id: str
+    task_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileChanged:
+    """A newer profile of a customer who had a request here."""
+
+    event_id: str
+    profile: Profile
+    profile_text: str
+
+
+@dataclass(frozen=True, slots=True)
+class OptedOut:
+    """A number that must not be called, or (`allowed`) may be again."""
+
+    event_id: str
+    phone_hash: str
+    allowed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CallChanged:
+    """A record of a call's life."""
+
+    event_id: str
+    call: CallEvent
+
+
+@dataclass(frozen=True, slots=True)
+class CallsAlive:
+    """The calls that an edge has in progress."""
+
+    event_id: str
+    call_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RobotChanged:
+    """A robot as configured; `offset` is the record's on `robots.status`."""
+
+    event_id: str
+    robot: RobotStatus
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class PlaybookChanged:
+    """The version of a playbook that is published; None when it was withdrawn."""
+
+    event_id: str
+    playbook: str
+    version: str | None
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Liveness:
+    """An edge or a shard of robot workers came or went; `offset` is of the lease that showed it.
+
+    `partitions` are those that the shard's calls lie on; empty: all.
+    """
+
+    event_id: str
+    kind: str
+    name: str
+    up: bool
+    offset: int
+    partitions: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TimerFired:
+    """A time that dispatch had set has come."""
+
+    event_id: str
+    task_id: str
+    name: str
+
+
+Input = (
+    Request
+    | Cancel
+    | ProfileChanged
+    | OptedOut
+    | CallChanged
+    | CallsAlive
+    | RobotChanged
+    | PlaybookChanged
+    | Liveness
+    | TimerFired
+)
+
+
+def parse(record: DispatchInbox) -> Input:
+    """The input of an inbox record; raises Poison with the reason."""
+    try:
+        return _parse(record)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(p) for p in first["loc"])
+        raise Poison(f"body of {record.kind}: field {where}: {first['msg']}"[:500]) from None
+    except (ValueError, TypeError, KeyError) as error:
+        raise Poison(f"body of {record.kind}: {type(error).__name__}: {error}"[:500]) from None
+
+
+def _parse(record: DispatchInbox) -> Input:
+    match record.kind:
+        case "calls_alive":
+            return CallsAlive(record.event_id, tuple(record.call_ids))
+        case "timer":
+            return TimerFired(record.event_id, _named(record.task_id), _named(record.timer))
+        case "request":
+            body = _body(record)
+            task, profile = _task(body), _event("customers.profiles", body["profile"], Profile)
+            if not task.task_id or not task.customer_id:
+                raise ValueError("a request needs task_id and customer_id")
+            return Request(record.event_id, task, profile, _text(body["profile"]))
+        case "cancel":
+            task = _task(_body(record))
+            return Cancel(record.event_id, _named(task.task_id))
+        case "profile":
+            data = _body(record)
+            profile = _event("customers.profiles", data, Profile)
+            _named(profile.customer_id)
+            return ProfileChanged(record.event_id, profile, _text(data))
+        case "opted_out":
+            optout = _event("compliance.optouts", _body(record), OptOut)
+            return OptedOut(record.event_id, optout.phone_hash, optout.kind == "opted_in")
+        case "call":
+            call = _event("calls.events", _body(record), CallEvent)
+            _named(call.call_id)
+            return CallChanged(record.event_id, call)
+        case "robot":
+            return _configured(record.event_id, _body(record))
+        case "edge" | "worker":
+            body = _body(record)
+            up = {"up": True, "down": False}[body["state"]]
+            partitions = tuple(int(p) for p in body.get("partitions", ()))
+            name, offset = _named(body["name"]), int(body["offset"])
+            return Liveness(record.event_id, record.kind, name, up, offset, partitions)
+
+
+def _configured(event_id: str, body: Any) -> RobotChanged | PlaybookChanged:
+    offset = int(body["offset"])
+    if "playbook" in body:
+        book = _event("playbooks", body["playbook"], Playbook)
+        version = book.version if book.kind == "published" else None
+        return PlaybookChanged(event_id, book.playbook, version, offset)
+    robot = _event("robots.status", body["robot"], RobotStatus)
+    _named(robot.robot_id)
+    return RobotChanged(event_id, robot, offset)
+
+
+def _body(record: DispatchInbox) -> Any:
+    if record.body is None:
+        raise ValueError("no body")
+    if len(record.body.encode()) > MAX_BODY_BYTES:
+        raise ValueError(f"longer than {MAX_BODY_BYTES} bytes")
+    return orjson.loads(record.body)
+
+
+def _event(topic_name: str, data: Any, model: type[E]) -> E:
+    event = from_json(topic_name, data)
+    if not isinstance(event, model):
+        raise TypeError(f"no event of {topic_name}")
+    return event
+
+
+def _task(body: Any) -> TaskRequested:
+    return _event("tasks.requested", body["request"], TaskRequested)
+
+
+def _text(data: Any) -> str:
+    return orjson.dumps(data).decode()
+
+
+def _named(value: str | None) -> str:
+    if not value or not isinstance(value, str):
+        raise ValueError("a name is missing")
+    return value

@@ -1,0 +1,38 @@
+"""What a site may set about dispatch (`RINGLOG_DISPATCH_*`). Times are milliseconds."""
+
+from typing import Annotated
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+Span = Annotated[int, Field(gt=0, le=86_400_000)]
+
+
+class Policy(BaseSettings):
+    """The rules' numbers. A change counts from the next decision on."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="RINGLOG_DISPATCH_", env_file="ringlog.env", extra="ignore", frozen=True
+    )
+
+    permit_ms: Span = Field(15_000, description="How long an edge may begin to dial, ms")
+    permit_grace_ms: Span = Field(
+        5_000, description="How long after that a `dialing` may still arrive, ms"
+    )
+    lease_ms: Span = Field(
+        20_000, description="How long a call holds its slot without a sign of life, ms"
+    )
+    retry_ms: Span = Field(600_000, description="Wait after no_answer or busy, ms")
+    max_dials: Annotated[int, Field(ge=1)] = Field(3, description="Dials of one task, at most")
+    max_attempts: Annotated[int, Field(ge=1)] = Field(
+        10, description="Permits of one task, at most, dialled or not"
+    )
+    queue_limit: Annotated[int, Field(ge=0)] = Field(
+        0, description="Open tasks of one pool, at most; 0: no limit"
+    )
+    boost_intent: float = Field(
+        0.6, description="Purchase intention from which a task rises one priority"
+    )
+    boost_levels: tuple[str, ...] = Field(
+        ("member", "vip"), description="Customer levels whose tasks rise one priority"
+    )

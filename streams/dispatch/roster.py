@@ -1,0 +1,179 @@
+"""A pool's robots, and for every requirement the best idle one without a search.
+
+Each requirement keeps a heap of robots by (over-qualification, last use, id). A robot has at most
+one live entry in it; an entry that no longer tells the truth is mended when it comes to the top.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from heapq import heappop, heappush, heapreplace
+
+from streams.dispatch.task import Requirement
+
+
+@dataclass(slots=True)
+class Robot:
+    """A robot as configured, and its load. `offset` is of its configuration on `robots.status`,
+    `n` its order of arrival in the pool, `last_used` the number of its last assignment."""
+
+    n: int
+    robot_id: str
+    offset: int
+    state: str
+    slots: int
+    skills: dict[str, int]
+    playbooks: list[str]
+    asr_profile: str
+    last_used: int = 0
+    calls: set[str] = field(default_factory=set)
+
+    @property
+    def idle(self) -> bool:
+        """Whether it can take a call now."""
+        return self.state == "active" and len(self.calls) < self.slots
+
+
+def over_qualification(robot: Robot, need: Requirement) -> int | None:
+    """Sum of skill levels beyond those asked for; None when the robot does not do."""
+    if robot.state == "removed":
+        return None
+    if need.playbook is not None and need.playbook not in robot.playbooks:
+        return None
+    over = 0
+    for skill, level in need.skills:
+        has = robot.skills.get(skill)
+        if has is None or has < level:
+            return None
+        over += has - level
+    return over
+
+
+@dataclass(slots=True, eq=False)
+class Candidates:
+    """The robots that do for one requirement. `parked`: none of them was idle when last looked."""
+
+    need: Requirement
+    over: dict[str, int] = field(default_factory=dict)
+    heap: list[tuple[int, int, str]] = field(default_factory=list)
+    listed: set[str] = field(default_factory=set)
+    parked: bool = False
+
+    def push(self, robot: Robot) -> None:
+        """Lists an idle robot that does."""
+        if robot.robot_id not in self.listed:
+            self.listed.add(robot.robot_id)
+            heappush(self.heap, (self.over[robot.robot_id], robot.last_used, robot.robot_id))
+
+
+class Roster:
+    """All robots of a pool. `wake` is called with what a robot that became idle may serve."""
+
+    MANY = 512
+
+    def __init__(self, wake: Callable[[Candidates], None]) -> None:
+        self.robots: dict[str, Robot] = {}
+        self._wake = wake
+        self._candidates: dict[Requirement, Candidates] = {}
+        self._matches: dict[str, list[Candidates]] = {}
+        self._best_level: dict[str, int] | None = None
+        self._playbooks: set[str] = set()
+        self._limit = self.MANY
+
+    def put(self, robot: Robot) -> None:
+        """Adds a robot, or takes over its changed configuration."""
+        self.robots[robot.robot_id] = robot
+        self._best_level = None
+        self._matches[robot.robot_id] = []
+        for found in self._candidates.values():
+            self._match(found, robot)
+        self.changed(robot)
+
+    def changed(self, robot: Robot) -> None:
+        """To be called when a robot may have become idle."""
+        if robot.idle:
+            for found in self._matches[robot.robot_id]:
+                found.push(robot)
+                if found.parked:
+                    found.parked = False
+                    self._wake(found)
+
+    def best(self, found: Candidates) -> Robot | None:
+        """The idle robot with the least over-qualification, then the least recently used, then
+        by id; parks the requirement when there is none."""
+        heap = found.heap
+        while heap:
+            top = heap[0]
+            robot = self.robots.get(top[2])
+            over = found.over.get(top[2])
+            if robot is None or over is None or not robot.idle:
+                heappop(heap)
+                found.listed.discard(top[2])
+                continue
+            key = (over, robot.last_used, top[2])
+            if key == top:
+                return robot
+            heapreplace(heap, key)
+        found.parked = True
+        return None
+
+    def unservable(self, need: Requirement) -> str | None:
+        """Why no robot of the pool, idle or not, does; None when one does."""
+        if self._best_level is None:
+            self._summarise()
+        best = self._best_level or {}
+        if not any(robot.state != "removed" for robot in self.robots.values()):
+            return "unknown pool: it has no robot"
+        for skill, level in need.skills:
+            if best.get(skill, -1) < level:
+                return f"no robot has skill {skill} at level {level} or more"
+        if need.playbook is not None and need.playbook not in self._playbooks:
+            return f"no robot has playbook {need.playbook}"
+        if not self.candidates(need).over:
+            return "no robot has all the skills and the playbook together"
+        return None
+
+    def candidates(self, need: Requirement) -> Candidates:
+        """The requirement's candidates, made on first sight by one look at every robot."""
+        found = self._candidates.get(need)
+        if found is None:
+            found = self._candidates[need] = Candidates(need)
+            for robot in self.robots.values():
+                self._match(found, robot)
+                if robot.idle and robot.robot_id in found.over:
+                    found.push(robot)
+        return found
+
+    def crowded(self) -> bool:
+        """Whether so many requirements are known that unused ones should be forgotten."""
+        return len(self._candidates) > self._limit
+
+    def forget(self, used: Callable[[Candidates], bool]) -> None:
+        """Forgets the requirements that nothing uses."""
+        self._candidates = {need: c for need, c in self._candidates.items() if used(c)}
+        self._limit = max(self.MANY, 2 * len(self._candidates))
+        for robot_id, matches in self._matches.items():
+            self._matches[robot_id] = [c for c in matches if c.need in self._candidates]
+
+    def __iter__(self) -> Iterator[Robot]:
+        return iter(self.robots.values())
+
+    def _match(self, found: Candidates, robot: Robot) -> None:
+        over = over_qualification(robot, found.need)
+        before = found.over.pop(robot.robot_id, None)
+        if over != before:
+            # Its entry may lie deeper than it should now: list it anew, the old one is mended.
+            found.listed.discard(robot.robot_id)
+        if over is None:
+            return
+        found.over[robot.robot_id] = over
+        self._matches[robot.robot_id].append(found)
+
+    def _summarise(self) -> None:
+        self._best_level, self._playbooks = {}, set()
+        for robot in self.robots.values():
+            if robot.state == "removed":
+                continue
+            self._playbooks.update(robot.playbooks)
+            for skill, level in robot.skills.items():
+                if level > self._best_level.get(skill, -1):
+                    self._best_level[skill] = level

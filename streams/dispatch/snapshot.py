@@ -1,0 +1,188 @@
+"""A pool's state as rows of text, of which each snapshot rewrites only the pages that changed.
+
+A snapshot must take effect as a whole, and rows are written one by one. So every page has two
+sides: a snapshot writes the side that the head does not name, and then the head, which names the
+sides that count and the inbox offset that the state has reached. Whoever dies before the head is
+written leaves the previous snapshot whole. The cost depends on what changed, not on the queue.
+
+Row values are base64 of zlib-compressed JSON.
+"""
+
+import base64
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from typing import Any
+
+import orjson
+
+from streams.dispatch.policy import Policy
+from streams.dispatch.pool import Pool
+from streams.dispatch.roster import Robot
+from streams.dispatch.state import PAGE
+from streams.dispatch.task import Requirement, State, Task
+
+VERSION = 1
+_TASK_FIELDS = tuple(f.name for f in fields(Task))
+_ROBOT_FIELDS = tuple(f.name for f in fields(Robot))
+
+
+class SnapshotError(Exception):
+    """Rows that are no snapshot of this version; the text says which."""
+
+
+def head_key(pool: str) -> str:
+    """Key of the row that makes a pool's snapshot count."""
+    return f"head|{pool}"
+
+
+def pool_of(key: str) -> str:
+    """The pool that a row belongs to."""
+    return key.split("|", 1)[1]
+
+
+def is_head(key: str) -> bool:
+    """Whether a key is a head's."""
+    return key.startswith("head|")
+
+
+class Snapshots:
+    """Writes and reads one pool's snapshots. `offset` is the next inbox offset to work."""
+
+    def __init__(self, pool: Pool, offset: int = 0) -> None:
+        self.pool = pool
+        self.offset = offset
+        self._sides: dict[tuple[str, int], int] = {}
+        self._garbage: list[str] = []
+
+    @classmethod
+    def load(cls, name: str, rows: Mapping[str, str], policy: Policy | None = None) -> "Snapshots":
+        """The pool as its newest whole snapshot has it, or an empty one; raises SnapshotError."""
+        pool = Pool(name, policy)
+        text = rows.get(head_key(name))
+        if text is None:
+            return cls(pool)
+        head = _unpack(text)
+        if head.get("version") != VERSION:
+            raise SnapshotError(f"snapshot of pool {name} has version {head.get('version')}")
+        self = cls(pool, head["offset"])
+        self._sides = {(kind, page): side for kind, page, side in head["pages"]}
+        pool.now, pool.next_seq, pool.next_robot = head["now"], head["next_seq"], head["next_robot"]
+        pool.assignments, pool.recent.count = head["assignments"], head["recent"]
+        pool.optouts.next_n = head["next_optout"]
+        pool.fairness.credits = head["credits"]
+        pool.playbooks = {book: (v, at) for book, v, at in head["playbooks"]}
+        for known, found in ((pool.presence.edges, "edges"), (pool.presence.workers, "workers")):
+            known.update({n: (up, at, tuple(parts)) for n, up, at, parts in head[found]})
+        tasks: list[Task] = []
+        robots: list[Robot] = []
+        for kind, page in self._sides:
+            key = self._key(kind, page)
+            if key not in rows:
+                raise SnapshotError(f"snapshot of pool {name} lacks its row {key}")
+            items = _unpack(rows[key])
+            if kind == "task":
+                tasks += map(_task, items)
+            elif kind == "robot":
+                robots += map(_robot, items)
+            else:
+                restore = pool.optouts.restore if kind == "optout" else pool.recent.restore
+                for n, value in items:
+                    restore(n, value)
+        pool.restore(tasks, robots)
+        return self
+
+    def pages(self) -> dict[str, str]:
+        """Rows to write first. After them, `head()`; only then does the snapshot count."""
+        rows = {}
+        for kind, page in sorted(self.pool.touched.pages):
+            items = list(self._items(kind, page))
+            side = 1 - self._sides.get((kind, page), 1)
+            if items:
+                self._sides[kind, page] = side
+                rows[self._key(kind, page)] = _pack(items)
+            elif self._sides.pop((kind, page), None) is not None:
+                self._garbage += [self._name(kind, page, s) for s in (0, 1)]
+        self.pool.touched.pages.clear()
+        return rows
+
+    def head(self, offset: int) -> tuple[str, str]:
+        """The row that makes the pages written since count. `offset` is the next to work."""
+        self.offset = offset
+        pool = self.pool
+        presence = ((pool.presence.edges, "edges"), (pool.presence.workers, "workers"))
+        head = {
+            "version": VERSION,
+            "offset": offset,
+            "now": pool.now,
+            "next_seq": pool.next_seq,
+            "next_robot": pool.next_robot,
+            "next_optout": pool.optouts.next_n,
+            "assignments": pool.assignments,
+            "recent": pool.recent.count,
+            "credits": pool.fairness.credits,
+            "playbooks": [[book, v, at] for book, (v, at) in pool.playbooks.items()],
+            **{name: [[n, *rest] for n, rest in known.items()] for known, name in presence},
+            "pages": [[kind, page, side] for (kind, page), side in self._sides.items()],
+        }
+        return head_key(pool.name), _pack(head)
+
+    def garbage(self) -> list[str]:
+        """Keys of rows that no head names any more; to be deleted after the head is written."""
+        keys, self._garbage = self._garbage, []
+        return keys
+
+    def _items(self, kind: str, page: int) -> Iterable[Any]:
+        span = range(page * PAGE, (page + 1) * PAGE)
+        pool = self.pool
+        if kind == "task":
+            return (_task_row(pool.by_seq[n]) for n in span if n in pool.by_seq)
+        if kind == "robot":
+            return (_robot_row(robot) for n in span if (robot := pool.robot_by_n(n)) is not None)
+        found = pool.optouts.order if kind == "optout" else pool.recent.slots
+        return ([n, found[n]] for n in span if n in found)
+
+    def _key(self, kind: str, page: int) -> str:
+        return self._name(kind, page, self._sides[kind, page])
+
+    def _name(self, kind: str, page: int, side: int) -> str:
+        return f"{kind}.{page}.{side}|{self.pool.name}"
+
+
+def _task_row(task: Task) -> list[Any]:
+    row = [getattr(task, name) for name in _TASK_FIELDS]
+    need = task.requirement
+    row[_TASK_FIELDS.index("requirement")] = [need.skills, need.playbook]
+    return row
+
+
+def _task(row: list[Any]) -> Task:
+    values = dict(zip(_TASK_FIELDS, row, strict=True))
+    skills, playbook = values["requirement"]
+    values["requirement"] = Requirement(tuple((s, level) for s, level in skills), playbook)
+    values["state"] = State(values["state"])
+    values["timers"] = {name: (due, by) for name, (due, by) in values["timers"].items()}
+    return Task(**values)
+
+
+def _robot_row(robot: Robot) -> list[Any]:
+    row = [getattr(robot, name) for name in _ROBOT_FIELDS]
+    row[_ROBOT_FIELDS.index("calls")] = sorted(robot.calls)
+    return row
+
+
+def _robot(row: list[Any]) -> Robot:
+    values = dict(zip(_ROBOT_FIELDS, row, strict=True))
+    values["calls"] = set(values["calls"])
+    return Robot(**values)
+
+
+def _pack(data: Any) -> str:
+    return base64.b64encode(zlib.compress(orjson.dumps(data), 1)).decode()
+
+
+def _unpack(text: str) -> Any:
+    try:
+        return orjson.loads(zlib.decompress(base64.b64decode(text, validate=True)))
+    except (ValueError, zlib.error) as error:
+        raise SnapshotError(f"unreadable row: {error}") from None

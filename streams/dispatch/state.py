@@ -1,0 +1,164 @@
+"""The smaller parts of a pool's state."""
+
+from streams.dispatch.inputs import Liveness
+
+PAGE = 32
+"""Entities of one kind that a snapshot writes together."""
+
+
+class Touched:
+    """Pages of the state that changed since the last snapshot, as (kind, page)."""
+
+    def __init__(self) -> None:
+        self.pages: set[tuple[str, int]] = set()
+
+    def task(self, seq: int) -> None:
+        """The task of that order of arrival changed, came or went."""
+        self.pages.add(("task", seq // PAGE))
+
+    def robot(self, n: int) -> None:
+        """The robot of that order of arrival changed or came."""
+        self.pages.add(("robot", n // PAGE))
+
+    def optout(self, n: int) -> None:
+        """The opt-out of that order of arrival came or went."""
+        self.pages.add(("optout", n // PAGE))
+
+    def recent(self, slot: int) -> None:
+        """A slot of the ring of finished tasks changed."""
+        self.pages.add(("recent", slot // PAGE))
+
+
+class Index:
+    """Task ids by something that few tasks share. One id, the usual case, needs no set."""
+
+    def __init__(self) -> None:
+        self._ids: dict[str, str | set[str]] = {}
+
+    def of(self, key: str | None) -> list[str]:
+        """The ids in order."""
+        found = self._ids.get(key or "")
+        if found is None:
+            return []
+        return [found] if isinstance(found, str) else sorted(found)
+
+    def add(self, key: str | None, task_id: str) -> None:
+        """Nothing is indexed without a key."""
+        if not key:
+            return
+        found = self._ids.get(key)
+        if found is None:
+            self._ids[key] = task_id
+        elif isinstance(found, str):
+            self._ids[key] = {found, task_id}
+        else:
+            found.add(task_id)
+
+    def discard(self, key: str | None, task_id: str) -> None:
+        """Does nothing when it is not there."""
+        found = self._ids.get(key or "")
+        if isinstance(found, set):
+            found.discard(task_id)
+        if found is not None and (found == task_id or not found):
+            del self._ids[key or ""]
+
+
+class Optouts:
+    """Hashes of the numbers that must not be called, as far as this pool was told.
+
+    The edge has the last word: it reads the whole list before it dials.
+    """
+
+    def __init__(self, touched: Touched) -> None:
+        self.next_n = 0
+        self.order: dict[int, str] = {}
+        self._n_of: dict[str, int] = {}
+        self._touched = touched
+
+    def add(self, phone_hash: str) -> None:
+        """Does nothing when it is there."""
+        if phone_hash not in self._n_of:
+            self.restore(self.next_n, phone_hash)
+            self._touched.optout(self.next_n - 1)
+
+    def restore(self, n: int, phone_hash: str) -> None:
+        """Takes up an entry of a snapshot."""
+        self.order[n] = phone_hash
+        self._n_of[phone_hash] = n
+        self.next_n = max(self.next_n, n + 1)
+
+    def discard(self, phone_hash: str) -> None:
+        """Does nothing when it is not there."""
+        n = self._n_of.pop(phone_hash, None)
+        if n is not None:
+            del self.order[n]
+            self._touched.optout(n)
+
+    def __contains__(self, phone_hash: str) -> bool:
+        return phone_hash in self._n_of
+
+
+class Recent:
+    """A ring of the tasks that were over last: a repeated request is not begun again."""
+
+    SLOTS = 8_192
+
+    def __init__(self, touched: Touched) -> None:
+        self.count = 0
+        self.slots: dict[int, str] = {}
+        self._ids: set[str] = set()
+        self._touched = touched
+
+    def add(self, task_id: str) -> None:
+        """Forgets the oldest when the ring is full."""
+        slot = self.count % self.SLOTS
+        self.count += 1
+        self._ids.discard(self.slots.get(slot, ""))
+        self.restore(slot, task_id)
+        self._touched.recent(slot)
+
+    def restore(self, slot: int, task_id: str) -> None:
+        """Takes up an entry of a snapshot."""
+        self.slots[slot] = task_id
+        self._ids.add(task_id)
+
+    def __contains__(self, task_id: str) -> bool:
+        return task_id in self._ids
+
+
+class Presence:
+    """Which edges and which shards of robot workers are up: name -> (up, lease offset,
+    partitions)."""
+
+    def __init__(self) -> None:
+        self.edges: dict[str, tuple[bool, int, tuple[int, ...]]] = {}
+        self.workers: dict[str, tuple[bool, int, tuple[int, ...]]] = {}
+
+    def note(self, record: Liveness) -> None:
+        """Of two records the one whose lease is younger counts; going counts after coming."""
+        known = self.edges if record.kind == "edge" else self.workers
+        up, offset, _ = known.get(record.name, (False, -1, ()))
+        if record.offset > offset or (record.offset == offset and up and not record.up):
+            known[record.name] = (record.up, record.offset, record.partitions)
+
+    @property
+    def any_edge(self) -> bool:
+        """Whether somebody could dial."""
+        return any(up for up, _, _ in self.edges.values())
+
+    def covers(self, partitions: frozenset[int]) -> bool:
+        """Whether a worker is up for every one of these partitions."""
+        left = set(partitions)
+        for up, _, served in self.workers.values():
+            if up and not served:
+                return True
+            if up:
+                left.difference_update(served)
+        return not left
+
+    def least_loaded(self, load: dict[str, int]) -> str:
+        """The edge that is up with the fewest calls, then by id; needs `any_edge`."""
+        return min(
+            (name for name, (up, _, _) in self.edges.items() if up),
+            key=lambda name: (load.get(name, 0), name),
+        )

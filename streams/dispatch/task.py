@@ -1,0 +1,71 @@
+"""One task on its way: queued, waiting for its time, assigned, on the phone."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from schemas.events.tasks import Priority
+from streams.dispatch.policy import Policy
+
+PRIORITIES: tuple[Priority, ...] = ("high", "medium", "low")
+"""By rank: index 0 is served most."""
+
+
+class State(StrEnum):
+    """Where a task stands. A task that is over is not kept."""
+
+    WAITING = "waiting"  # for its time: not_before, or a retry
+    QUEUED = "queued"
+    ASSIGNED = "assigned"  # a permit is out, nobody has dialled yet
+    CALLING = "calling"
+    ENDING = "ending"  # we ended the call; which `ended` counts, the log tells
+
+
+HOLDING = frozenset({State.ASSIGNED, State.CALLING})
+"""States in which a task holds a robot's slot."""
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """What a robot needs for a task: levels by skill (sorted), and a playbook if one is named."""
+
+    skills: tuple[tuple[str, int], ...]
+    playbook: str | None
+
+
+@dataclass(slots=True)
+class Task:
+    """A task and its current attempt. `seq` is its order of arrival in the pool.
+
+    `timers` maps a name to (due_ms, id of the event that set it).
+    """
+
+    seq: int
+    task_id: str
+    tenant_id: str
+    customer_id: str
+    campaign_id: str | None
+    phone: str
+    phone_hash: str | None
+    priority: Priority
+    rank: int
+    requirement: Requirement
+    deadline: int | None
+    profile: str
+    profile_version: int
+    state: State
+    last_event_id: str
+    attempt: int = 1
+    dials: int = 0
+    call_id: str | None = None
+    robot_id: str | None = None
+    edge_id: str | None = None
+    lease_until: int = 0
+    answered: bool = False
+    cancel_requested: bool = False
+    timers: dict[str, tuple[int, str]] = field(default_factory=dict)
+
+
+def rank_of(priority: Priority, purchase_intent: float, level: str, policy: Policy) -> int:
+    """Index into PRIORITIES after what is known of the customer has raised it."""
+    raised = (purchase_intent >= policy.boost_intent) + (level in policy.boost_levels)
+    return max(0, PRIORITIES.index(priority) - raised)

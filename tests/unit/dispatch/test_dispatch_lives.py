@@ -1,0 +1,171 @@
+"""A task's life after it was assigned: dialling, ends, retries, times that come."""
+
+from typing import Any
+
+import pytest
+
+from schemas import ids
+from streams.dispatch.policy import Policy
+from tests.unit.dispatch.build import (
+    Desk,
+    alive,
+    call,
+    cancel,
+    opted_out,
+    profile,
+    request,
+    robot,
+)
+
+FIRST = ids.call_id("t1", 1)
+SECOND = ids.call_id("t1", 2)
+
+
+@pytest.fixture
+def desk() -> Desk:
+    desk = Desk().open(robot("r1"))
+    desk.give(request("t1", profile("c1")))
+    return desk
+
+
+def _kinds(events: list[Any]) -> list[tuple[str, str | None]]:
+    return [(e.kind, getattr(e, "reason", None)) for e in events]
+
+
+@pytest.mark.parametrize(
+    ("ended", "kind", "reason"),
+    [
+        ({"disposition": "completed"}, "completed", "completed"),
+        ({"disposition": "interested"}, "completed", "interested"),
+        ({"disposition": "transferred"}, "completed", "transferred"),
+        ({"disposition": "opted_out"}, "completed", "opted_out"),
+        ({"disposition": "failed"}, "failed", "failed"),
+        ({"disposition": "abandoned"}, "failed", "abandoned"),
+        ({"cause_q850": 16}, "completed", "completed"),
+        ({"cause_q850": 38}, "failed", "failed"),
+        ({}, "completed", "completed"),
+    ],
+)
+def test_the_first_end_decides(desk: Desk, ended: dict[str, Any], kind: str, reason: str) -> None:
+    desk.give(call(FIRST, "dialing"))
+    desk.give(call(FIRST, "answered"))
+    assert _kinds(desk.give(call(FIRST, "ended", **ended))) == [(kind, reason)]
+    assert desk.give(call(FIRST, "ended", disposition="busy")) == []
+    assert desk.kinds("t1") == ["queued", "assigned", "dialing", kind]
+
+
+def test_a_repeated_request_of_a_task_that_is_over_is_not_begun_again(desk: Desk) -> None:
+    desk.give(call(FIRST, "ended", disposition="completed"))
+    assert desk.give(request("t1", profile("c1"))) == []
+
+
+@pytest.mark.parametrize(
+    "ended",
+    [{"disposition": "no_answer"}, {"disposition": "busy"}, {"cause_q850": 17}, {"cause_q850": 19},
+     {"cause_sip": 486}, {"cause_q850": 16}],
+)  # fmt: skip
+def test_no_answer_and_busy_are_tried_again_as_another_call(
+    desk: Desk, ended: dict[str, Any]
+) -> None:
+    desk.give(call(FIRST, "dialing"))
+    (retry,) = desk.give(call(FIRST, "ended", **ended))
+    assert (retry.kind, retry.attempt) == ("retry_scheduled", 2)
+    assert retry.retry_at == desk.now + Policy().retry_ms
+    assert desk.wait(Policy().retry_ms - 1) == []
+    queued, assigned = desk.wait(1)
+    assert (queued.kind, queued.reason) == ("queued", "retry")
+    assert (assigned.kind, assigned.call_id, assigned.attempt) == ("assigned", SECOND, 2)
+
+
+def test_dials_are_limited() -> None:
+    desk = Desk(Policy(max_dials=2, retry_ms=1000)).open(robot("r1"))
+    desk.give(request("t1"))
+    desk.give(call(FIRST, "ended", disposition="busy"))
+    desk.wait(1000)
+    assert _kinds(desk.give(call(SECOND, "ended", disposition="busy"))) == [("failed", "busy")]
+
+
+def test_an_edge_that_refuses_to_dial_an_opted_out_number(desk: Desk) -> None:
+    out = desk.give(call(FIRST, "ended", disposition="opted_out"))
+    assert _kinds(out) == [("failed", "opted_out")]
+
+
+def test_a_permit_that_nobody_used_becomes_another_call(desk: Desk) -> None:
+    out = desk.wait(Policy().permit_ms + Policy().permit_grace_ms)
+    assert _kinds(out) == [("queued", "permit_expired"), ("assigned", None)]
+    assert out[1].call_id == SECOND
+    assert desk.give(call(FIRST, "dialing")) == []  # that call is nobody's any more
+
+
+def test_permits_are_limited() -> None:
+    desk = Desk(Policy(max_attempts=2)).open(robot("r1"))
+    desk.give(request("t1"))
+    out = desk.wait(10 * Policy().permit_ms)
+    assert _kinds(out)[-1] == ("failed", "no edge dialled")
+
+
+def test_a_call_without_sign_of_life_is_ended_and_its_slot_is_free(desk: Desk) -> None:
+    desk.give(request("t2"))
+    desk.give(call(FIRST, "dialing"))
+    ended, assigned = desk.wait(Policy().lease_ms)
+    assert (ended.kind, ended.call_id, ended.disposition) == ("ended", FIRST, "failed")
+    assert ended.event_id == ids.call_once_id(FIRST, "ended")
+    assert (assigned.kind, assigned.task_id) == ("assigned", "t2")
+    # The outcome follows from whichever `ended` is first in the log.
+    assert _kinds(desk.give(call(FIRST, "ended", disposition="completed"))) == [
+        ("completed", "completed")
+    ]
+
+
+def test_calls_alive_and_call_records_renew_the_lease(desk: Desk) -> None:
+    desk.give(call(FIRST, "dialing"))
+    lease = Policy().lease_ms
+    for kind in ("alive", "answered", "alive", "bridged"):
+        assert desk.wait(lease - 1000) == []
+        desk.give(alive(FIRST, "foreign") if kind == "alive" else call(FIRST, kind))
+    assert [e.kind for e in desk.wait(lease)] == ["ended"]
+
+
+def test_not_before_and_deadline() -> None:
+    desk = Desk().open(robot("r1"))
+    (queued,) = desk.give(request("t1", not_before=desk.now + 5_000, deadline=desk.now + 60_000))
+    assert (queued.kind, queued.retry_at) == ("queued", desk.now + 5_000)
+    assert [e.kind for e in desk.wait(5_000)] == ["queued", "assigned"]
+    desk.give(request("t2", deadline=desk.now + 1_000))
+    assert _kinds(desk.wait(1_000)) == [("expired", "deadline")]
+    assert _kinds(desk.give(request("t3", deadline=desk.now))) == [("expired", "deadline")]
+    # No retry after the deadline.
+    out = desk.give(call(FIRST, "ended", disposition="busy"))
+    assert _kinds(out) == [("failed", "busy")]
+
+
+def test_cancel_in_the_queue_and_while_an_edge_may_dial() -> None:
+    desk = Desk().open(robot("r1"))
+    desk.give(request("t1"))
+    desk.give(request("t2"))
+    assert _kinds(desk.give(cancel("t2"))) == [("cancelled", "cancelled")]
+    assert desk.give(cancel("t1")) == []
+    assert desk.give(cancel("unknown")) == []
+    out = desk.wait(Policy().permit_ms + Policy().permit_grace_ms)
+    assert _kinds(out) == [("cancelled", "cancelled")]
+
+
+def test_a_cancelled_call_is_not_tried_again(desk: Desk) -> None:
+    desk.give(call(FIRST, "dialing"))
+    desk.give(cancel("t1"))
+    out = desk.give(call(FIRST, "ended", disposition="no_answer"))
+    assert _kinds(out) == [("cancelled", "cancelled")]
+
+
+def test_opt_out_of_waiting_tasks() -> None:
+    desk = Desk(Policy(retry_ms=1000)).open(robot("r1"))
+    desk.give(request("t1", profile("c1")))
+    desk.give(request("t2", profile("c1")))
+    desk.give(call(FIRST, "ended", disposition="busy"))  # t1 waits for its retry, t2 is on
+    desk.give(request("t3", profile("c1")))
+    out = desk.give(opted_out("hash-c1"))
+    assert sorted((e.task_id, e.kind, e.reason) for e in out) == [
+        ("t1", "failed", "opted_out"), ("t3", "refused", "opted_out"),
+    ]  # fmt: skip
+    second = ids.call_id("t2", 1)
+    assert _kinds(desk.give(call(second, "ended", disposition="busy"))) == [("failed", "opted_out")]

@@ -1,0 +1,261 @@
+"""Random lives of a pool: what must always hold, and that a restart changes nothing."""
+
+import random
+from collections import defaultdict
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from schemas.ids import call_id as id_of_call
+from streams.dispatch.facts import Output
+from streams.dispatch.inputs import Input, TimerFired
+from streams.dispatch.policy import Policy
+from streams.dispatch.pool import Pool
+from streams.dispatch.roster import Robot, over_qualification
+from streams.dispatch.snapshot import Snapshots
+from streams.dispatch.task import State, Task
+from tests.unit.dispatch.build import (
+    T0,
+    alive,
+    call,
+    cancel,
+    changed,
+    edge,
+    opted_out,
+    profile,
+    request,
+    robot,
+    worker,
+)
+
+POLICY = Policy(retry_ms=30_000, max_attempts=4)
+SKILLS = ("sales", "care")
+TERMINAL = {"completed", "failed", "cancelled", "refused", "expired"}
+
+
+class CheckedPool(Pool):
+    """Compares every choice with a search through all robots and all tasks."""
+
+    def _permit(self, task: Task, robot: Robot) -> Output:
+        def key(r: Robot) -> tuple[int, int, str]:
+            over = over_qualification(r, task.requirement)
+            assert over is not None
+            return over, r.last_used, r.robot_id
+
+        fit = [
+            r for r in self.roster
+            if r.idle and over_qualification(r, task.requirement) is not None
+        ]  # fmt: skip
+        assert robot is min(fit, key=key)
+        rivals = [
+            t for t in self.tasks.values()
+            if t.state is State.QUEUED and t.rank == task.rank
+            and any(r.idle and over_qualification(r, t.requirement) is not None
+                    for r in self.roster)
+        ]  # fmt: skip
+        assert task is min(rivals, key=lambda t: t.seq)
+        return super()._permit(task, robot)
+
+
+class Life:
+    """Drives a pool with a seeded random source and keeps the journal of its inbox."""
+
+    def __init__(self, seed: int) -> None:
+        self.rng = random.Random(seed)
+        self.pool: Pool = CheckedPool("main", POLICY)
+        self.now = T0
+        self.tasks = 0
+        self.open_calls: list[str] = []
+        self.journal: list[tuple[Input, int, list[Output]]] = []
+
+    def give(self, record: Input) -> None:
+        out = self.pool.step(record, self.now)
+        self.journal.append((record, self.now, out))
+        for _, event in out:
+            if event.kind == "assigned":
+                assert event.call_id is not None
+                self.open_calls.append(event.call_id)
+
+    def wait(self, ms: int) -> None:
+        self.now += ms
+        for timer in self.pool.take_due(self.now):
+            self.give(TimerFired(timer.event_id, timer.task_id, timer.name))
+
+    def act(self) -> None:
+        rng = self.rng
+        match rng.choices(range(10), (8, 4, 3, 8, 1, 1, 2, 2, 1, 6))[0]:
+            case 0:
+                self.tasks += 1
+                customer = f"c{rng.randrange(6)}"
+                late = rng.choice((None, None, self.now + rng.randrange(1, 60_000)))
+                early = rng.choice((None, None, None, self.now + rng.randrange(1, 30_000)))
+                known = profile(customer, purchase_intent=rng.random(), phone_hash=customer)
+                self.give(
+                    request(
+                        f"t{rng.randrange(self.tasks) if rng.random() < 0.1 else self.tasks}",
+                        known,
+                        priority=rng.choice(("high", "medium", "low")),
+                        skills={s: rng.randint(1, 4) for s in SKILLS if rng.random() < 0.4},
+                        deadline=late,
+                        not_before=early,
+                    )
+                )
+            case 1 if self.open_calls:
+                self.give(call(rng.choice(self.open_calls), "dialing"))
+            case 2 if self.open_calls:
+                kind = rng.choice(("ringing", "answered", "alive"))
+                found = rng.choice(self.open_calls)
+                self.give(alive(found) if kind == "alive" else call(found, kind))
+            case 3 if self.open_calls:
+                found = rng.choice(self.open_calls)
+                how = rng.choice(("completed", "busy", "no_answer", "failed", "opted_out"))
+                self.give(call(found, "ended", disposition=how))
+            case 4:
+                self.give(opted_out(f"c{rng.randrange(6)}", allowed=rng.random() < 0.7))
+            case 5:
+                self.give(cancel(f"t{rng.randint(0, self.tasks)}"))
+            case 6:
+                self.give(
+                    robot(
+                        f"r{rng.randrange(4)}",
+                        state=rng.choice(("active", "active", "active", "paused", "removed")),
+                        slots=rng.randint(0, 2),
+                        skills={s: rng.randint(1, 5) for s in SKILLS if rng.random() < 0.7},
+                    )
+                )
+            case 7:
+                self.give(edge(f"e{rng.randrange(2)}", up=rng.random() < 0.7))
+            case 8:
+                known = profile(
+                    f"c{rng.randrange(6)}", version=rng.randint(1, 9), purchase_intent=rng.random()
+                )
+                self.give(changed(known))
+            case _:
+                self.wait(rng.choice((10, 1_000, 10_000, 20_000)))
+
+    def drain(self) -> None:
+        """Everything ends: robots and an edge are there, calls are over, times pass."""
+        self.give(robot("r0", slots=2, skills=dict.fromkeys(SKILLS, 5)))
+        self.give(edge("e0"))
+        for _ in range(2_000):
+            if not self.pool.tasks:
+                return
+            for found in self.open_calls[-20:]:
+                self.give(call(found, "ended", disposition="completed"))
+            for task in list(self.pool.tasks.values()):
+                if task.state is State.ENDING and task.call_id:
+                    self.give(call(task.call_id, "ended", disposition="failed"))
+            self.wait(20_000)
+
+
+def live(seed: int, steps: int) -> Life:
+    life = Life(seed)
+    for record in (worker(), edge("e0"), *(robot(f"r{n}", skills={"sales": 3}) for n in range(3))):
+        life.give(record)
+    for _ in range(steps):
+        life.act()
+    return life
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 2**32), steps=st.integers(1, 150))
+def test_every_request_ends_once_and_no_slot_is_used_twice(seed: int, steps: int) -> None:
+    life = live(seed, steps)
+    life.drain()
+    assert life.pool.tasks == {}
+    ends: dict[str, int] = defaultdict(int)
+    queued: set[str] = set()
+    holds: dict[str, set[str]] = defaultdict(set)
+    robot_of: dict[str, str] = {}
+    slots: dict[str, int] = {}
+    seen: set[str] = set()
+    for record, _, out in life.journal:
+        status = getattr(record, "robot", None)
+        if status is not None:
+            slots[status.robot_id] = status.slots
+        for topic, event in out:
+            assert event.event_id not in seen
+            seen.add(event.event_id)
+            task = event.task_id or ""
+            frees = event.kind in TERMINAL | {"retry_scheduled", "ended", "queued"}
+            if frees and task in robot_of:
+                holds[robot_of.pop(task)].discard(task)
+            if topic != "tasks.events":
+                continue
+            assert not ends[task] or event.kind == "refused", "nothing follows the end"
+            if event.kind == "queued":
+                queued.add(task)
+            elif event.kind == "assigned":
+                assert task in queued
+                assert event.call_id == id_of_call(task, getattr(event, "attempt", 0))
+                robot_of[task] = event.robot_id or ""
+                holds[robot_of[task]].add(task)
+                assert len(holds[robot_of[task]]) <= slots[robot_of[task]]
+            elif event.kind in TERMINAL and (event.kind != "refused" or task in queued):
+                ends[task] += 1
+    assert all(ends[task] == 1 for task in queued)
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 2**32), steps=st.integers(1, 150), data=st.data())
+def test_a_restart_at_any_point_gives_the_same_outputs(
+    seed: int, steps: int, data: st.DataObject
+) -> None:
+    journal = live(seed, steps).journal
+    rows: dict[str, str] = {}
+    pool = Snapshots(Pool("main", POLICY))
+    at = 0
+    while at < len(journal):
+        record, now, expected = journal[at]
+        assert pool.pool.step(record, now) == expected
+        at += 1
+        happens = data.draw(st.sampled_from(["nothing"] * 6 + ["snapshot", "kill", "torn"]))
+        if happens in ("snapshot", "torn"):
+            rows.update(pool.pages())
+        if happens == "snapshot":
+            key, value = pool.head(at)
+            rows[key] = value
+            for gone in pool.garbage():
+                rows.pop(gone, None)
+        if happens in ("kill", "torn"):
+            pool = Snapshots.load("main", rows, POLICY)
+            assert pool.offset <= at
+            at = pool.offset  # the records since are worked again
+            if not data.draw(st.booleans()):
+                continue
+            while at < len(journal) and data.draw(st.booleans()):
+                record, now, expected = journal[at]
+                assert pool.pool.step(record, now) == expected
+                at += 1
+
+
+def test_an_empty_snapshot_is_an_empty_pool() -> None:
+    loaded = Snapshots.load("main", {}, POLICY)
+    assert (loaded.offset, loaded.pool.tasks) == (0, {})
+
+
+def test_only_changed_pages_are_written() -> None:
+    pool = Snapshots(Pool("main", POLICY))
+    for record in (worker(), edge(), *(robot(f"r{n:04d}") for n in range(200))):
+        pool.pool.step(record, T0)
+    for n in range(1_000):
+        pool.pool.step(request(f"t{n}"), T0)
+    assert len(pool.pages()) > 30
+    pool.head(1)
+    pool.pool.step(cancel("t999"), T0)
+    assert {key.rsplit(".", 1)[0] for key in pool.pages()} == {"task.31", "recent.0"}
+
+
+def test_rows_of_what_is_over_are_deleted() -> None:
+    pool = Snapshots(Pool("main", POLICY))
+    rows: dict[str, Any] = {}
+    pool.pool.step(robot("r1"), T0)
+    pool.pool.step(request("t1"), T0)
+    rows.update(pool.pages())
+    pool.pool.step(cancel("t1"), T0)
+    rows.update(pool.pages())
+    rows.update([pool.head(3)])
+    assert {"task.0.0|main", "task.0.1|main"} == set(pool.garbage())
+    rows.pop("task.0.0|main")
+    assert Snapshots.load("main", rows, POLICY).pool.tasks == {}
