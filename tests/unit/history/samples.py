@@ -8,7 +8,14 @@ from typing import Any, Literal, Union, get_args, get_origin
 from schemas.avro_schema import record_schema
 from schemas.catalogue import Topic
 
-_TEXTS = ("我想了解一下这个产品", "plain", "", "with|bar and \\ 'quotes' \"two\"\n\t", "😀", "嗯" * 40)
+_TEXTS = (
+    "我想了解一下这个产品",
+    "plain",
+    "",
+    "with|bar and \\ 'quotes' \"two\"\n\t",
+    "😀",
+    "嗯" * 40,
+)
 
 
 def record(topic: Topic, n: int, **fields: Any) -> dict[str, Any]:
