@@ -9,7 +9,6 @@ the customer's transcripts.
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
 from typing import Any
 
 from schemas.events import CallEvent, Directive, Transcript, Turn
@@ -18,8 +17,6 @@ from streams.robots.understanding import backchannel_only
 
 REPROMPT = "reprompt"
 """Outcome of a turn that nothing fitted; such turns in a row are counted."""
-
-_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +35,7 @@ class Dialogue:
 
     node: str = ""
     variant: str | None = None
-    slots: Mapping[str, str] = _NOTHING
+    slots: Mapping[str, str] = field(default_factory=dict)
     outcome: str | None = None
     silences: int = 0
     unclear: int = 0
@@ -74,7 +71,7 @@ def _turn(state: Dialogue, turn: Turn) -> Dialogue:
         state,
         node=turn.node,
         variant=turn.variant if turn.variant is not None else state.variant,
-        slots=MappingProxyType({**state.slots, **turn.slots}) if turn.slots else state.slots,
+        slots={**state.slots, **turn.slots} if turn.slots else state.slots,
         outcome=outcome,
         silences=silences,
         unclear=unclear,
@@ -119,10 +116,10 @@ class CallFacts:
     robot_id: str | None = None
     playbook: str | None = None
     playbook_version: str | None = None
-    profile: Mapping[str, Any] = _NOTHING
+    profile: Mapping[str, Any] = field(default_factory=dict)
     answered: bool = False
     ended: bool = False
-    playouts: Mapping[str, Playout] = field(default_factory=lambda: _NOTHING)
+    playouts: Mapping[str, Playout] = field(default_factory=dict)
     last_speech: tuple[int, str] | None = None
     """(occurred_at, event id) of the customer's last partial with words or last final."""
 
@@ -150,7 +147,7 @@ def evolve_facts(facts: CallFacts, event: CallEvent) -> CallFacts:
         case "playout_started" | "playout_ended" if event.directive_id:
             before = facts.playouts.get(event.directive_id, Playout())
             after = _playout(before, event)
-            new["playouts"] = MappingProxyType({**facts.playouts, event.directive_id: after})
+            new["playouts"] = {**facts.playouts, event.directive_id: after}
     return replace(facts, **new) if new else facts
 
 
@@ -169,7 +166,7 @@ def _profile(text: str, before: Mapping[str, Any]) -> Mapping[str, Any]:
         found = json.loads(text)
     except ValueError:
         return before
-    return MappingProxyType(found) if isinstance(found, dict) else before
+    return found if isinstance(found, dict) else before
 
 
 def evolve_speech(facts: CallFacts, transcript: Transcript) -> CallFacts:
