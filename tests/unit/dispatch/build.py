@@ -111,7 +111,8 @@ class Desk:
 
     def open(self, *robots: RobotChanged) -> "Desk":
         """With an edge, a worker and these robots."""
-        for record in (worker(), edge(), *robots):
+        records: list[Input] = [worker(), edge(), *robots]
+        for record in records:
             self.give(record)
         return self
 

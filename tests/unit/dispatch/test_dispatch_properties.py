@@ -151,8 +151,10 @@ class Life:
 
 def live(seed: int, steps: int) -> Life:
     life = Life(seed)
-    for record in (worker(), edge("e0"), *(robot(f"r{n}", skills={"sales": 3}) for n in range(3))):
-        life.give(record)
+    life.give(worker())
+    life.give(edge("e0"))
+    for n in range(3):
+        life.give(robot(f"r{n}", skills={"sales": 3}))
     for _ in range(steps):
         life.act()
     return life
@@ -237,8 +239,10 @@ def test_an_empty_snapshot_is_an_empty_pool() -> None:
 
 def test_only_changed_pages_are_written() -> None:
     pool = Snapshots(Pool("main", POLICY))
-    for record in (worker(), edge(), *(robot(f"r{n:04d}") for n in range(200))):
-        pool.pool.step(record, T0)
+    pool.pool.step(worker(), T0)
+    pool.pool.step(edge(), T0)
+    for n in range(200):
+        pool.pool.step(robot(f"r{n:04d}"), T0)
     for n in range(1_000):
         pool.pool.step(request(f"t{n}"), T0)
     assert len(pool.pages()) > 30
