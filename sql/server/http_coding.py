@@ -14,7 +14,7 @@ from sql.server.protocol import compression
 from sql.server.protocol.wire import NEED, Buffer
 
 _PIECE_BYTES = 1 << 20
-_ZSTD_FEED_BYTES = 1 << 10  # a zstd block unpacks to at most 128 KiB from three bytes
+_ZSTD_FEED_BYTES = 1 << 8  # a zstd block unpacks to at most 128 KiB from three bytes
 _GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
 _GZIP = 16 + zlib.MAX_WBITS
 _FAST = 1
@@ -112,7 +112,7 @@ class _Frames:
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         self._buffer.feed(data)
-        while len(self._buffer) or True:
+        while True:
             try:
                 if next(self._running) is NEED:
                     return

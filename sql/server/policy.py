@@ -46,6 +46,8 @@ _SAFE_ENGINES = _names(
     """memory log tinylog stripelog null view materializedview set join buffer merge dictionary
     generaterandom alias atomic"""
 )
+_AFTER_A_COLUMN = _names("ORDER PARTITION PRIMARY SAMPLE TTL SETTINGS COMMENT AS TO ASC DESC")
+_FILE_CLAUSES = frozenset({("FROM", "INFILE"), ("INTO", "OUTFILE")})
 _SAFE_SOURCES = frozenset({"CLICKHOUSE", "NULL"})
 _UNSAFE_SETTING_PREFIXES = (
     "default_table_engine",
@@ -102,16 +104,8 @@ class Policy:
                 _check_setting(token.text)
             if not word:
                 continue
-            if (
-                word in ("INFILE", "OUTFILE")
-                and index
-                and listed[index - 1].upper
-                in (
-                    "FROM",
-                    "INTO",
-                )
-            ):
-                raise _denied(f"{word} reads or writes the server's files")
+            if (word, following.upper if following else "") in _FILE_CLAUSES:
+                raise _denied("this server reads and writes no files")
             if word in ("FROM", "JOIN", "INTO") and following and following.kind is Kind.STRING:
                 _check_string_source(listed, index)
             if word == "SOURCE" and following is not None and following.text == "(":
@@ -165,14 +159,16 @@ def _check_kind(statement: Statement) -> None:
 def _check_engines(listed: tuple[Token, ...]) -> None:
     """Every engine that a CREATE names; ``engine`` may also be a column of a query in it."""
     in_query = False
+    depth = 0
     for index, token in enumerate(listed[:-1]):
         in_query = in_query or token.upper == "SELECT"
+        depth += (token.kind is Kind.OPEN) - (token.kind is Kind.CLOSE)
         if token.upper != "ENGINE":
             continue
         behind = listed[index + 1]
         if behind.text == "=" and index + 2 < len(listed):
             behind = listed[index + 2]
-        elif in_query:
+        elif in_query or depth or behind.upper in _AFTER_A_COLUMN:
             continue
         if behind.is_name and not _is_safe_engine(behind.text.lower()):
             raise _denied(f"Engine {behind.text} is not available on this server")

@@ -169,6 +169,8 @@ class _Walk:
         """Length-prefixed strings: the hot loop, plain on purpose."""
         buffer = self.buffer
         position = buffer.pos
+        if position + rows > self.limit:  # each takes a byte at least
+            raise self._too_large()
         while rows:
             todo = min(rows, _STRINGS_A_BREATH)
             done = 0

@@ -135,7 +135,10 @@ def _composite(kind: str, args: list[str], depth: int) -> Layout:
             return Fixed(width)
         case "Decimal":
             precision = int(args[0])
-            return Fixed(next(width for most, width in _DECIMAL_WIDTHS if precision <= most))
+            for most, width in _DECIMAL_WIDTHS:
+                if 0 < precision <= most:
+                    return Fixed(width)
+            raise ValueError(precision)
         case "Nullable":
             return Nullable(_parse(args[0], depth))
         case "Array":
