@@ -3,7 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Final, cast
 
 from ingest.clock import monotonic_us
 from ingest.media import TELEPHONE_EVENT, Digit, Format, Frame, payload_type_of
@@ -38,8 +38,7 @@ class RtpTransport(asyncio.DatagramProtocol):
     # asyncio -------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.DatagramTransport)
-        self._socket = transport
+        self._socket = cast(asyncio.DatagramTransport, transport)  # by duck typing in asyncio
 
     def datagram_received(self, data: bytes, addr: Address) -> None:
         at = monotonic_us()

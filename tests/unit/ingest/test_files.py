@@ -1,0 +1,141 @@
+"""What the edge keeps on disk: prompts, its journal, the site key; and stream identities."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ingest.defaults import Defaults
+from ingest.journal import Entry, HeardLeg, Journal
+from ingest.keys import derived_key, media_token, site_key
+from ingest.media import PCMU, Format, Leg, format_of, leg_ssrc, payload_type_of, stream_ids
+from ingest.optouts import OptOutList
+from ingest.prompts import PromptMissing, PromptStore
+from ringlog.audio import wav
+from ringlog.audio.g711 import decode
+from ringlog.settings import Settings
+from schemas.events import OptOut, Playbook, RobotStatus
+
+SHA = "ab" * 32
+
+
+def tone(ms: int, rate_hz: int = 8000) -> np.ndarray[tuple[int], np.dtype[np.int16]]:
+    t = np.arange(ms * rate_hz // 1000) / rate_hz
+    return np.asarray(8000 * np.sin(2 * np.pi * 440 * t), np.int16)
+
+
+async def test_a_prompt_becomes_frames(tmp_path: Path) -> None:
+    wav.write(tmp_path / f"{SHA}.wav", tone(130))
+    store = PromptStore(tmp_path)
+    prompt = await store.get(SHA, PCMU)
+    assert prompt.ms == 140 and {len(f) for f in prompt.frames} == {160}
+    assert len(prompt.levels) == 7 and min(prompt.levels[:6]) > 60
+    heard = decode("pcmu", b"".join(prompt.frames))[:1040].astype(int)
+    assert np.abs(heard - tone(130)).max() < 300
+    assert not decode("pcmu", b"".join(prompt.frames))[1040:].any()
+    assert await store.get(SHA, PCMU) is prompt
+
+
+@pytest.mark.parametrize("sound", [Format("pcma", 8000), Format("l16", 16000)])
+async def test_a_prompt_in_another_format(tmp_path: Path, sound: Format) -> None:
+    wav.write(tmp_path / f"{SHA}.wav", tone(100))
+    prompt = await PromptStore(tmp_path).get(SHA, sound)
+    assert prompt.ms == 100 and {len(f) for f in prompt.frames} == {sound.frame_bytes}
+
+
+@pytest.mark.parametrize("name", [SHA, "../../etc/passwd", "", "AB" * 32])
+async def test_a_missing_prompt_is_told(tmp_path: Path, name: str) -> None:
+    with pytest.raises(PromptMissing):
+        await PromptStore(tmp_path).get(name, PCMU)
+
+
+async def test_a_broken_prompt_is_told(tmp_path: Path) -> None:
+    (tmp_path / f"{SHA}.wav").write_bytes(b"RIFF....WAVE")
+    with pytest.raises(PromptMissing):
+        await PromptStore(tmp_path).get(SHA, PCMU)
+
+
+def test_the_journal_gives_back_what_was_written(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "j")
+    leg = HeardLeg(Leg("customer", 7, 2**33, 120, 8000), 65_600, 1_700_000_000_000)
+    first = Entry("../call|1", 20_000, PCMU, 5, ("127.0.0.1", 4000), "x", [leg])
+    second = Entry("b", 20_002, Format("l16", 16000), 6)
+    for entry in (first, second, first):
+        journal.write(entry)
+    assert sorted(journal.entries(), key=lambda e: e.port) == [first, second]
+    journal.remove("b")
+    journal.remove("b")
+    assert list(journal.entries()) == [first]
+    assert {p.parent for p in tmp_path.rglob("*.json")} == {tmp_path / "j"}
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"call_id": "x"}', json.dumps({"port": []})])
+def test_a_broken_journal_file_is_dropped(tmp_path: Path, text: str) -> None:
+    (tmp_path / "x.json").write_text(text)
+    assert list(Journal(tmp_path).entries()) == []
+    assert list(tmp_path.glob("*.json")) == []
+
+
+def test_the_site_key_is_made_once(tmp_path: Path) -> None:
+    config = Settings(home=tmp_path / "new")
+    key = site_key(config)
+    assert key == site_key(config) and len(key) > 20
+    assert (tmp_path / "new" / "site-key").stat().st_mode & 0o077 == 0
+    assert [p.name for p in (tmp_path / "new").iterdir()] == ["site-key"]
+    assert derived_key(key, "a") != derived_key(key, "b")
+    assert media_token(key, "x") != media_token(key, "y")
+
+
+def test_stream_identities_are_stable_and_on_the_grid() -> None:
+    one = stream_ids(b"k", "call", "robot")
+    assert one == stream_ids(b"k", "call", "robot") != stream_ids(b"other", "call", "robot")
+    assert one.first_ts % 1600 == 0 and one.ssrc == leg_ssrc("call", "robot")
+    assert leg_ssrc("call", "robot") != leg_ssrc("call", "customer")
+
+
+def test_codec_names() -> None:
+    assert payload_type_of(format_of("PCMA")) == 8 and format_of("l16") == Format("l16", 8000)
+    with pytest.raises(ValueError, match="known"):
+        format_of("opus")
+
+
+def test_the_do_not_call_list_is_a_fold() -> None:
+    listed = OptOutList()
+    for n, (kind, who) in enumerate([("opted_out", "a"), ("opted_out", "b"), ("opted_in", "a")]):
+        listed.evolve(
+            OptOut.model_validate(
+                {
+                    "event_id": "0" * 35 + str(n),
+                    "kind": kind,
+                    "occurred_at": 1,
+                    "producer": "profiles",
+                    "phone_hash": who,
+                    "reason": "x",
+                }
+            )
+        )
+    assert "a" not in listed and "b" in listed and len(listed) == 1
+
+
+def test_a_foreign_calls_defaults() -> None:
+    def robot(name: str, pool: str, state: str = "active") -> RobotStatus:
+        return RobotStatus.model_validate(
+            {"event_id": "0" * 36, "kind": "robot", "occurred_at": 1, "producer": "cli",
+             "robot_id": name, "pool": pool, "state": state, "playbooks": ["loan"]}
+        )  # fmt: skip
+
+    def version(name: str, kind: str = "published") -> Playbook:
+        return Playbook.model_validate(
+            {"event_id": "0" * 36, "kind": kind, "occurred_at": 1, "producer": "cli",
+             "playbook": "loan", "version": name, "sha256": "", "body": ""}
+        )  # fmt: skip
+
+    fold = Defaults()
+    assert fold.of("loan", "sales") == (None, "sales", None)
+    for event in (robot("b", "sales"), robot("a", "service"), robot("0", "sales", "paused"),
+                  version("1"), version("2"), version("3"), version("3", "withdrawn")):  # fmt: skip
+        fold.evolve(event)
+    assert fold.of("loan", None) == ("a", "service", "2")
+    assert fold.of("loan", "sales") == ("b", "sales", "2")
+    assert fold.of("other", None) == (None, None, None)

@@ -1,0 +1,235 @@
+"""A session over a fake transport: both legs' chunks, onset, flush, keys, keep-alive, the end."""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from ingest.chunker import LegEnd, Logged
+from ingest.media import PCMU, Chunk, Digit, Frame, Leg, StreamIds
+from ingest.pacer import TICK_US
+from ingest.playout import Ended, Event, Key, Keys, Mark, Marked, Prompt, Say, Started
+from ingest.session import KEEPALIVE_TICKS, OPENING_TICKS, Clock, Session
+from ringlog.audio.g711 import encode
+
+IDS = StreamIds(ssrc=5, first_seq=100, first_ts=8000)
+LEG = Leg("customer", 7, 1600, 0, 8000)
+SILENCE = b"\xff" * 160
+
+
+def voice(db: float = -20) -> bytes:
+    t = np.arange(160) / 8000
+    wave = sum(np.sin(2 * np.pi * 150 * k * t + k) for k in range(1, 8))
+    return encode("pcmu", np.asarray(wave / np.std(wave) * 32768 * 10 ** (db / 20), np.int16))
+
+
+class Wire:
+    """A transport that remembers."""
+
+    def __init__(self) -> None:
+        self.connected = True
+        self.frames: list[tuple[int, int, bytes]] = []
+        self.keys: list[tuple[int, int, Key]] = []
+        self.clears = 0
+        self.marks: list[str] = []
+        self.closed = False
+        self.late: list[Frame | Digit] = []
+
+    def send_frame(self, frame: bytes, seq: int, ts: int, talkspurt: bool) -> bool:
+        if self.connected:
+            self.frames.append((seq, ts, frame))
+        return self.connected
+
+    def send_key(self, key: Key, seq: int, ts: int) -> int:
+        self.keys.append((seq, ts, key))
+        return 1
+
+    def clear(self) -> None:
+        self.clears += 1
+
+    def mark(self, name: str) -> None:
+        self.marks.append(name)
+
+    def poll(self, now_us: int) -> Iterable[Frame | Digit]:
+        out, self.late = self.late, []
+        return out
+
+    def flush(self) -> Iterable[Frame | Digit]:
+        return self.poll(0)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class Call:
+    """An owner, a session and its ticks."""
+
+    def __init__(self) -> None:
+        self.logged: list[Logged] = []
+        self.events: list[Event] = []
+        self.digits = ""
+        self.ends: list[str] = []
+        self.legs: list[Leg] = []
+        self.wire = Wire()
+        self.session = Session("call", PCMU, Clock(0, 0), IDS, self)
+        self.session.attach(self.wire)
+        self.n = 0
+
+    def on_logged(self, session: Session, logged: list[Logged]) -> None:
+        self.logged += logged
+
+    def on_playout(self, session: Session, events: Iterable[Event]) -> None:
+        self.events += events
+
+    def on_digit(self, session: Session, digit: Digit) -> None:
+        self.digits += digit.digit
+
+    def on_hang_up(self, session: Session, reason: str) -> None:
+        self.ends.append(reason)
+
+    def on_new_leg(self, session: Session, leg: Leg, first_seq: int) -> None:
+        self.legs.append(leg)
+
+    def run(self, ticks: int, hear: bytes | None = None) -> None:
+        for _ in range(ticks):
+            if hear is not None:
+                frame = Frame(LEG, self.n, 1600 + 160 * self.n, hear, "pcmu", 0)
+                self.session.heard((frame,), self.n * TICK_US)
+            self.session.tick(self.n, self.n * TICK_US)
+            self.n += 1
+
+    def chunks(self, leg: str) -> list[Chunk]:
+        return [c for c in self.logged if isinstance(c, Chunk) and c.leg.name == leg]
+
+
+def say(name: str, ms: int, barge_in: str = "never") -> Say:
+    frames = tuple(bytes([n % 100]) * 160 for n in range(ms // 20))
+    return Say(name, name, Prompt(frames, (40.0,) * len(frames)), barge_in)  # type: ignore[arg-type]
+
+
+def test_what_was_played_is_logged_on_our_clock() -> None:
+    call = Call()
+    call.run(10)
+    call.session.play(say("a", 300))
+    call.run(40)
+    chunks = call.chunks("robot")
+    assert b"".join(c.payload for c in chunks) == b"".join(bytes([n]) * 160 for n in range(15))
+    assert [c.ts for c in chunks] == [8000 + 1600, 8000 + 2400, 8000 + 3200]
+    assert chunks[0].leg.start_ts == 8000 and chunks[0].leg.call_ms(chunks[0].ts) == 200
+    sent = [f for f in call.wire.frames if f[2] != SILENCE]
+    assert [seq for seq, _, _ in sent] == list(range(sent[0][0], sent[0][0] + 15))
+    assert [ts for _, ts, _ in sent] == [8000 + 160 * n for n in range(10, 25)]
+    assert call.wire.marks == ["a"]
+    assert [type(e) for e in call.events] == [Started, Ended]
+
+
+def test_a_flush_is_heard_with_the_next_tick() -> None:
+    call = Call()
+    call.session.play(say("a", 2000))
+    call.session.play(Mark("m"))
+    call.run(13)
+    sent = len(call.wire.frames)
+    call.session.flush()
+    call.run(20)
+    assert call.wire.clears == 1
+    assert all(f[2] == SILENCE for f in call.wire.frames[sent:])
+    heard = [e.heard_ms for e in call.events if isinstance(e, Ended)]
+    assert heard == [260] and Marked("m") in call.events
+    assert sum(len(c.payload) for c in call.chunks("robot")) == 260 * 8
+
+
+def test_speech_pauses_a_prompt_and_silence_lets_it_resume() -> None:
+    call = Call()
+    call.session.play(say("a", 2000, "speech"))
+    call.run(30, hear=SILENCE)
+    call.run(5, hear=voice())
+    assert call.session.playout.paused and call.wire.clears == 1
+    heard_until = len(call.chunks("robot"))
+    assert heard_until > 0
+    call.run(25, hear=voice())
+    assert len(call.chunks("robot")) == heard_until
+    call.run(120, hear=SILENCE)
+    (ended,) = [e for e in call.events if isinstance(e, Ended)]
+    assert ended.complete and ended.heard_ms == 2000
+    assert sum(len(c.payload) for c in call.chunks("robot")) == 16_000
+
+
+def test_speech_does_not_pause_other_prompts() -> None:
+    call = Call()
+    call.session.play(say("a", 400, "words"))
+    call.run(25, hear=voice())
+    assert any(isinstance(e, Ended) and e.complete for e in call.events)
+
+
+def test_what_nobody_could_hear_was_not_said() -> None:
+    call = Call()
+    call.wire.connected = False
+    call.session.play(say("a", 100))
+    call.run(10)
+    assert call.chunks("robot") == [] and call.wire.frames == []
+
+
+def test_silence_keeps_the_line_open() -> None:
+    call = Call()
+    call.run(3 * KEEPALIVE_TICKS)
+    assert len(call.wire.frames) == OPENING_TICKS + 2
+    seqs = [seq for seq, _, _ in call.wire.frames]
+    assert seqs == list(range(seqs[0], seqs[0] + len(seqs))) and seqs[0] == 100
+
+
+def test_keys_are_sent_with_one_timestamp_each() -> None:
+    call = Call()
+    call.run(10)
+    call.session.play(Keys("1#"))
+    call.run(40)
+    assert [k.digit for _, _, k in call.wire.keys] == ["1"] * 11 + ["#"] * 11
+    assert {ts for _, ts, k in call.wire.keys if k.digit == "1"} == {8000 + 1600}
+    seqs = [seq for seq, _, _ in call.wire.keys]
+    assert seqs == list(range(seqs[0], seqs[0] + 22))
+
+
+def test_sound_that_stops_is_logged_without_waiting_for_more() -> None:
+    call = Call()
+    call.run(3, hear=voice())
+    assert call.chunks("customer") == []
+    call.run(10)
+    (chunk,) = call.chunks("customer")
+    assert chunk.ts == 1600 and len(chunk.payload) == 480
+
+
+def test_digits_and_new_legs_reach_the_owner() -> None:
+    call = Call()
+    call.session.heard((Digit("4", 7, 1), Digit("2", 7, 2)), 0)
+    call.run(2, hear=voice())
+    assert call.digits == "42" and call.legs == [LEG]
+
+
+def test_the_end_logs_everything_once() -> None:
+    call = Call()
+    call.session.play(say("a", 2000))
+    call.run(3, hear=voice())
+    call.wire.late = [Frame(LEG, 3, 1600 + 480, voice(), "pcmu", 0)]
+    events = call.session.close(call.n * TICK_US)
+    assert [e.heard_ms for e in events if isinstance(e, Ended)] == [60]
+    assert sum(len(c.payload) for c in call.chunks("customer")) == 640
+    ends = [x for x in call.logged if isinstance(x, LegEnd)]
+    assert [(e.leg.name, e.ts) for e in ends] == [("customer", 2240), ("robot", 8480)]
+    assert call.wire.closed and call.session.close(0) == ()
+    before = len(call.logged)
+    call.session.heard((Frame(LEG, 4, 2240, voice(), "pcmu", 0),), 0)
+    call.session.hang_up("late")
+    assert len(call.logged) == before and call.ends == []
+
+
+def test_a_later_connection_replaces_the_earlier() -> None:
+    call, second = Call(), Wire()
+    call.run(10)
+    call.session.attach(second)
+    assert call.wire.closed
+    call.session.play(say("a", 100))
+    call.run(6)
+    assert [f[0] for f in second.frames] == list(range(105, 110))
+    call.session.detach(call.wire)
+    assert call.session.transport is second
+    call.session.detach(second)
+    assert call.session.transport is None
+    call.run(100)
