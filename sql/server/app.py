@@ -17,6 +17,9 @@ from sql.server.native import NativeConnection
 
 log = logging.getLogger(__name__)
 
+# aiohttp logs parts of malformed requests with a traceback; they may hold personal data.
+_QUIET = logging.getLogger("sql.server.http.malformed")
+_QUIET.setLevel(logging.CRITICAL)
 _BACKLOG = 128
 _MAX_URL_BYTES = 1 << 20
 
@@ -71,6 +74,7 @@ class Server:
             handler_cancellation=True,
             auto_decompress=False,
             access_log=None,
+            logger=_QUIET,
             max_line_size=_MAX_URL_BYTES,
             keepalive_timeout=60.0,
             lingering_time=2.0,
@@ -115,6 +119,8 @@ class Server:
         self.metrics.connections.inc()
         try:
             await NativeConnection(self.engine, reader, writer, self.metrics).serve()
+        except asyncio.CancelledError:
+            pass  # at shutdown, while it was closing; asyncio would log it as a fault
         finally:
             self.metrics.connections.dec()
             self._connections.discard(task)

@@ -35,7 +35,7 @@ def unpack(coding: str, packed: bytes, size: int, limit: int = 1 << 30) -> bytes
     for at in range(0, len(packed), size):
         for piece in decoder.feed(packed[at : at + size]):
             out += piece
-            assert len(piece) <= 1 << 21 or not coding
+            assert len(piece) <= 1 << 24
             if len(out) > limit:
                 raise ServerError(241, "limit")
     decoder.end()

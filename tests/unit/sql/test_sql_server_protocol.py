@@ -78,8 +78,8 @@ def test_layouts() -> None:
 @pytest.mark.parametrize(
     "name",
     ["", "Nosuch", "FixedString(0)", "FixedString(-1)", "FixedString(x)", "Decimal(99)",
-     "Decimal()", "Array", "Map(String)", "AggregateFunction(sum, UInt64)", "Variant(UInt8)", "Dynamic", "(",
-     "Array(" * 200 + "UInt8" + ")" * 200, "Tuple(" * 5000],
+     "Decimal()", "Array", "Map(String)", "AggregateFunction(sum, UInt64)", "Variant(UInt8)",
+     "Dynamic", "(", "Array(" * 200 + "UInt8" + ")" * 200, "Tuple(" * 5000],
 )  # fmt: skip
 def test_types_that_cannot_be_read(name: str) -> None:
     with pytest.raises(ProtocolError):
