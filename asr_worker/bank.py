@@ -57,13 +57,14 @@ class Detector(Protocol):
 @dataclass(frozen=True, slots=True)
 class Thresholds:
     """How a leg is judged. They hold from the frame whose last sample lies in the chunk that
-    brings them."""
+    brings them. `gain` scales what the detector hears, and only that."""
 
     silence_ms: int
     on: float
     off: float
     pre_roll_ms: int
     profile: str
+    gain: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +127,7 @@ class TurnBank:
         self._silence = np.zeros(0, np.int64)
         self._on = np.zeros(0, np.float32)
         self._off = np.zeros(0, np.float32)
+        self._scale = np.zeros(0, np.float32)
         self._pre_roll = np.zeros(0, np.int64)
         self._next_change = np.zeros(0, np.int64)
         self._ring = np.zeros((0, RING), np.int16)
@@ -257,6 +259,7 @@ class TurnBank:
         self._silence[slot] = min(max(silence, SHORTEST_SILENCE), LONGEST_SILENCE)
         self._on[slot], self._off[slot] = thresholds.on, thresholds.off
         self._pre_roll[slot] = thresholds.pre_roll_ms * SAMPLES_PER_MS
+        self._scale[slot] = thresholds.gain / 32768
         self._profile[slot] = thresholds.profile
 
     def _apply_changes(self, slots: Int64) -> None:
@@ -292,7 +295,7 @@ class TurnBank:
         frames = self._ring.reshape(-1, RING_FRAMES, FRAME)[slots, (at // FRAME) % RING_FRAMES]
         sound = np.empty((len(slots), CONTEXT + FRAME), np.float32)
         sound[:, :CONTEXT] = self._context[slots]
-        np.multiply(frames, np.float32(1 / 32768), out=sound[:, CONTEXT:], casting="unsafe")
+        np.multiply(frames, self._scale[slots, None], out=sound[:, CONTEXT:])
         probability, state = self._detector.run(sound, self._state[:, slots])
         self._state[:, slots] = state
         self._context[slots] = sound[:, -CONTEXT:]
@@ -300,9 +303,9 @@ class TurnBank:
 
     def _frame(self, slots: Int64, emit: Callable[[TurnEvent], None]) -> None:
         """Judge one frame of each of the slots."""
+        self._apply_changes(slots)  # first, so that a resumed leg is warmed by the same thresholds
         if len(cold := slots[self._cold[slots]]):
             self._warm(cold)
-        self._apply_changes(slots)
         begin = self.pos[slots]
         frames, probability = self._score(slots, begin)
         # Sums of squared integers are exact in float64, whatever the order of summation.

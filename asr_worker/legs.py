@@ -206,13 +206,7 @@ class PartitionLegs:
     def _thresholds(self, chunk: MediaChunk) -> Thresholds:
         profile = self._registry.resolve(chunk.asr_profile)
         detector = self._registry.detectors[self._registry.profiles[profile].detector]
-        return Thresholds(  # fmt: skip
-            chunk.turn_silence_ms,
-            detector.speech_from,
-            detector.silence_below,
-            detector.pre_roll_ms,
-            profile,
-        )
+        return detector.thresholds(chunk.turn_silence_ms, profile)
 
 
 def _samples(chunk: MediaChunk, at: int) -> Int16:

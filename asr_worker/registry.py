@@ -7,6 +7,8 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from asr_worker.bank import Thresholds
+
 SHIPPED = Path(__file__).with_name("models.yaml")
 SHIPPED_MODELS = Path(__file__).with_name("models")
 SITE_FILE = "asr-models.yaml"
@@ -27,6 +29,14 @@ class DetectorEntry(_Entry):
     speech_from: Annotated[float, Field(gt=0, lt=1)]
     silence_below: Annotated[float, Field(gt=0, lt=1)]
     pre_roll_ms: Annotated[int, Field(ge=0, le=800)]
+    gain_db: Annotated[float, Field(ge=-40, le=20)] = 0.0
+
+    def thresholds(self, silence_ms: int, profile: str) -> Thresholds:
+        """What the turn bank is told."""
+        return Thresholds(
+            silence_ms, self.speech_from, self.silence_below, self.pre_roll_ms, profile,
+            10 ** (self.gain_db / 20),
+        )  # fmt: skip
 
 
 class Archive(_Entry):
