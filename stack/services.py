@@ -143,6 +143,7 @@ def _steps(s: Settings) -> list[Service]:
             _python("schemas.apply", "--kafka", s.kafka_bootstrap, "--registry", s.registry_url),
             needs=("kafka", "registry"),
         ),
+        Service("publish", _python("streams.robots.publish"), needs=("contract",)),
         Service("migrate", _python("sql.migrate", *address), needs=("clickhouse",)),
     ]
 
@@ -164,11 +165,13 @@ def _own(s: Settings) -> list[Service]:
             ports={metrics: "metrics", **(ports or {})},
         )
 
-    stored = ("contract", "migrate")
+    stored, published = ("contract", "migrate"), ("contract", "publish")
     return [
-        service("edge", "ingest", ports={s.port(s.media_ws_port): "media WebSocket"}),
+        service(
+            "edge", "ingest", needs=published, ports={s.port(s.media_ws_port): "media WebSocket"}
+        ),
         service("asr", "asr_worker"),
-        service("robots-a", "streams.robots", "--name", "a"),
+        service("robots-a", "streams.robots", "--name", "a", needs=published),
         service("profiles", "streams.profiles"),
         service("dispatch", "streams.dispatch"),
         service("history", "streams.history", needs=stored),

@@ -1,9 +1,14 @@
 """Prompt audio, content-addressed: one WAV file per voice and text, made once."""
 
+import fcntl
 import hashlib
+import json
 import os
 import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from ringlog.settings import Settings
 
@@ -30,14 +35,38 @@ def synthesise(config: Settings, voice: str, text: str) -> Path:
     if target.exists():
         return target
     samples = espeak.speak(text, voice, fix_readings=True)
+    with _appearing_whole(target) as file:
+        wav.write(file, samples)
+    return target
+
+
+def index_prompts(config: Settings, entries: Mapping[str, Mapping[str, str]]) -> None:
+    """Adds to `index.json` what each sound is: sha256 -> playbook, prompt, wording, voice, text.
+
+    For people and programs that want to know which file says what; the product does not read it.
+    """
+    target = config.prompts_dir / "index.json"
     target.parent.mkdir(parents=True, exist_ok=True)
-    handle, unfinished = tempfile.mkstemp(dir=target.parent, prefix=".", suffix=".wav")
+    with (target.parent / ".index.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        known = json.loads(target.read_text(encoding="utf-8")) if target.exists() else {}
+        if all(known.get(sha) == entry for sha, entry in entries.items()):
+            return
+        text = json.dumps(known | dict(entries), ensure_ascii=False, indent=1)
+        with _appearing_whole(target) as file:
+            file.write(text.encode())
+
+
+@contextmanager
+def _appearing_whole(target: Path) -> Iterator[BinaryIO]:
+    """A file that is there complete or not at all."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle, unfinished = tempfile.mkstemp(dir=target.parent, prefix=".", suffix=target.suffix)
     try:
         with os.fdopen(handle, "wb") as file:
-            wav.write(file, samples)
+            yield file
         os.chmod(unfinished, 0o644)
         os.replace(unfinished, target)
     except BaseException:
         Path(unfinished).unlink(missing_ok=True)
         raise
-    return target

@@ -1,5 +1,7 @@
 """`ringlog sql`: a query to ClickHouse, over its HTTP interface."""
 
+from urllib.parse import urlencode
+
 import click
 import urllib3
 
@@ -18,13 +20,12 @@ def sql(query: str, fmt: str) -> None:
     ringlog sql "select * from transcripts" --format JSONEachRow
     """
     config = settings()
+    parameters = {"database": config.clickhouse_database, "default_format": fmt}
     try:
         answer = urllib3.PoolManager().request(
             "POST",
-            config.clickhouse_http + "/",
-            fields={"database": config.clickhouse_database, "default_format": fmt},
+            f"{config.clickhouse_http}/?{urlencode(parameters)}",
             body=query.encode(),
-            encode_multipart=False,
             headers={
                 "X-ClickHouse-User": config.clickhouse_user,
                 "X-ClickHouse-Key": config.clickhouse_password.get_secret_value(),

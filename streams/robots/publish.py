@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ringlog.audio.prompts import prompt_path, prompt_sha256, synthesise
+from ringlog.audio.prompts import index_prompts, prompt_path, prompt_sha256, synthesise
 from ringlog.clock import now_ms
 from ringlog.kafka.codec import codec_of
 from ringlog.kafka.sync import produce, producer_of, read
@@ -188,16 +188,21 @@ def _voices(script: Script, robots: Iterable[RobotStatus]) -> list[str]:
 
 
 def _make_prompts(config: Settings, script: Script, voices: list[str], say: Say) -> None:
-    texts = [t for prompt in script.playbook.prompts.values() for t in prompt.all_texts]
-    missing = [
-        (voice, text)
+    entries = {
+        prompt_sha256(voice, text): {
+            "playbook": script.name, "prompt": name, "wording": wording, "voice": voice,
+            "text": text,
+        }
         for voice in voices
-        for text in dict.fromkeys(texts)
-        if not prompt_path(config, prompt_sha256(voice, text)).exists()
-    ]
-    for n, (voice, text) in enumerate(missing, 1):
-        say(f"{script.name}: prompt {n} of {len(missing)} ({voice})")
-        synthesise(config, voice, text)
+        for name, prompt in script.playbook.prompts.items()
+        for one in prompt.all_wordings
+        for wording, text in one.texts.items()
+    }  # fmt: skip
+    missing = [e for sha, e in entries.items() if not prompt_path(config, sha).exists()]
+    for n, entry in enumerate(missing, 1):
+        say(f"{script.name}: prompt {n} of {len(missing)} ({entry['voice']})")
+        synthesise(config, entry["voice"], entry["text"])
+    index_prompts(config, entries)
 
 
 def _published_scripts(config: Settings, codec: Codec) -> list[Script]:
