@@ -245,7 +245,7 @@ def _assigned(call: Call, now_ms: int) -> list[Command]:
     if call.phase != Phase.PERMITTED:
         return []
     if _permit_over(call, now_ms):
-        return _end(call, now_ms, "permit_expired", Q850_RECOVERY_ON_TIMER)
+        return _end(call, now_ms, "failed", Q850_RECOVERY_ON_TIMER)
     return [ReadOptOuts(call.identity.phone or "")]
 
 
@@ -259,11 +259,11 @@ def _permitted(call: Call, read: OptOutsRead, now_ms: int) -> list[Command]:
     if call.phase > Phase.DIALING:
         return []
     if read.opted_out is None:
-        return _end(call, now_ms, "optouts_unknown", Q850_TEMPORARY_FAILURE)
+        return _end(call, now_ms, "failed", Q850_TEMPORARY_FAILURE)
     if read.opted_out:
         return _end(call, now_ms, "opted_out", Q850_REJECTED)
     if _permit_over(call, now_ms):
-        return _end(call, now_ms, "permit_expired", Q850_RECOVERY_ON_TIMER)
+        return _end(call, now_ms, "failed", Q850_RECOVERY_ON_TIMER)
     if call.phase == Phase.DIALING:
         return [Dial(call.identity.phone or "")]
     who = call.identity
@@ -328,7 +328,7 @@ def _tell_ended(call: Call, given: PlayoutEnded, now_ms: int) -> list[Command]:
 
 def _transferred(call: Call, directive: Directive, ok: bool, now_ms: int) -> list[Command]:
     if not ok:
-        return _end(call, now_ms, "transfer_failed", Q850_TEMPORARY_FAILURE)
+        return _end(call, now_ms, "failed", Q850_TEMPORARY_FAILURE)
     event = record(
         call,
         "transferred",

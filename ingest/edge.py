@@ -16,7 +16,7 @@ from ingest.clock import monotonic_us
 from ingest.defaults import Defaults
 from ingest.directives import DirectiveGate
 from ingest.journal import Entry, Journal
-from ingest.keys import derived_key, media_token, site_key
+from ingest.keys import derived_key, media_token
 from ingest.media import PCMU, Format
 from ingest.media_log import MediaLog
 from ingest.media_ws import MediaServer
@@ -33,6 +33,7 @@ from ringlog.kafka.producer import EventProducer
 from ringlog.kafka.reader import BEGINNING, Received, TopicReader
 from ringlog.lifecycle import Lifecycle
 from ringlog.metrics import CALLS
+from ringlog.site_key import site_key
 from schemas.events import CallEvent, Directive, DispatchInbox, Lease, TaskEvent
 from schemas.ids import heartbeat_id
 

@@ -26,7 +26,7 @@ _SIP: Final[dict[int, tuple[int, str]]] = {
     408: (18, "no_answer"),
     480: (19, "no_answer"),
     486: (17, "busy"),
-    603: (21, "rejected"),
+    603: (21, "failed"),
 }
 """Q.850 cause and disposition of a refusal (RFC 3398 section 7.2.4.1 for the causes)."""
 

@@ -172,8 +172,9 @@ def test_an_expired_permit_ends_the_call_unseen_by_the_carrier() -> None:
     host.feed(t.Assigned())
     assert host.names == ["CloseMedia", "Write ended"]
     ended = host.written[0]
-    assert (ended.disposition, ended.event_id) == (
-        "permit_expired",
+    assert (ended.disposition, ended.cause_q850, ended.event_id) == (
+        "failed",
+        102,
         call_once_id(host.call.identity.call_id, "ended"),
     )
     assert ended.robot_id == "r1" and ended.playbook == "loan", "the first record copies all"
@@ -184,12 +185,10 @@ def test_a_permit_that_expires_while_dialing_is_written_stops_the_dial() -> None
     host.before_dial_ms = PERMIT
     host.feed(t.Assigned())
     assert host.kinds == ["dialing", "ended"] and "Dial" not in host.names
-    assert host.written[-1].disposition == "permit_expired"
+    assert host.written[-1].cause_q850 == 102
 
 
-@pytest.mark.parametrize(
-    ("answer", "disposition"), [(True, "opted_out"), (None, "optouts_unknown")]
-)
+@pytest.mark.parametrize(("answer", "disposition"), [(True, "opted_out"), (None, "failed")])
 def test_the_do_not_call_list_fails_closed(answer: bool | None, disposition: str) -> None:
     host = Host(new_call(), opted_out=answer).feed(t.Assigned())
     assert "Dial" not in host.names and host.kinds == ["ended"]
@@ -313,7 +312,7 @@ def test_transfer_after_what_is_said_and_its_failure() -> None:
     assert host.written[-1].transfer_to == "agents" and host.call.phase == t.Phase.ANSWERED
     host.feed(t.Transferred(directive("transfer", 3), False))
     assert host.kinds == ["transferred", "ended"]
-    assert host.written[-1].disposition == "transfer_failed"
+    assert host.written[-1].disposition == "failed"
 
 
 def test_nobody_answers() -> None:

@@ -1,4 +1,4 @@
-"""What the edge keeps on disk: prompts, its journal, the site key; and stream identities."""
+"""What the edge keeps on disk: prompts and its journal; keys and stream identities."""
 
 import json
 from pathlib import Path
@@ -8,13 +8,12 @@ import pytest
 
 from ingest.defaults import Defaults
 from ingest.journal import Entry, HeardLeg, Journal
-from ingest.keys import derived_key, media_token, site_key
+from ingest.keys import derived_key, media_token
 from ingest.media import PCMU, Format, Leg, format_of, leg_ssrc, payload_type_of, stream_ids
 from ingest.optouts import OptOutList
 from ingest.prompts import PromptMissing, PromptStore
 from ringlog.audio import wav
 from ringlog.audio.g711 import decode
-from ringlog.settings import Settings
 from schemas.events import OptOut, Playbook, RobotStatus
 
 SHA = "ab" * 32
@@ -77,14 +76,9 @@ def test_a_broken_journal_file_is_dropped(tmp_path: Path, text: str) -> None:
     assert list(tmp_path.glob("*.json")) == []
 
 
-def test_the_site_key_is_made_once(tmp_path: Path) -> None:
-    config = Settings(home=tmp_path / "new")
-    key = site_key(config)
-    assert key == site_key(config) and len(key) > 20
-    assert (tmp_path / "new" / "site-key").stat().st_mode & 0o077 == 0
-    assert [p.name for p in (tmp_path / "new").iterdir()] == ["site-key"]
-    assert derived_key(key, "a") != derived_key(key, "b")
-    assert media_token(key, "x") != media_token(key, "y")
+def test_keys_are_for_one_purpose_and_one_call() -> None:
+    assert derived_key(b"k", "a") != derived_key(b"k", "b") != derived_key(b"l", "b")
+    assert media_token(b"k", "x") == media_token(b"k", "x") != media_token(b"k", "y")
 
 
 def test_stream_identities_are_stable_and_on_the_grid() -> None:

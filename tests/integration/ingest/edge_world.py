@@ -1,0 +1,330 @@
+"""What an edge lives among, for tests: a carrier, a telephone, and the log."""
+
+import asyncio
+import itertools
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, cast
+
+import aiohttp
+import numpy as np
+from aiohttp import web
+
+from ingest.rtp import RtpPacket, parse, serialise
+from ringlog.audio import wav
+from ringlog.kafka.producer import EventProducer
+from ringlog.kafka.reader import BEGINNING, TopicReader
+from ringlog.settings import Settings
+from schemas.envelope import Event
+from schemas.events import CallEvent, Directive, MediaChunk, OptOut, TaskEvent
+from schemas.ids import call_id, call_once_id, call_status_id, phone_hash, root_id
+from schemas.partition import partition_of
+
+TIMEOUT_S = 90.0
+SILENCE = b"\xff" * 160
+_n = itertools.count()
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class Telephone(asyncio.DatagramProtocol):
+    """The far end of one call: sends numbered frames, keeps what it hears."""
+
+    def __init__(self, edge: tuple[str, int], ssrc: int) -> None:
+        self.edge, self.ssrc = edge, ssrc
+        self.heard: list[RtpPacket] = []
+        self.sent = 0
+        self.address = ("", 0)
+        self._socket: asyncio.DatagramTransport | None = None
+        self._talk: asyncio.Task[None] | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._socket = cast(asyncio.DatagramTransport, transport)
+        self.address = transport.get_extra_info("sockname")
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        self.heard.append(parse(data))
+
+    def error_received(self, exc: Exception) -> None:
+        pass  # the edge is dead just now
+
+    def talk(self) -> None:
+        """Sends a frame every 20 ms until closed; frame n is octet n % 100, the time is n."""
+
+        async def run() -> None:
+            began = time.monotonic()
+            while True:
+                n = self.sent
+                payload = bytes([n % 100]) * 160
+                assert self._socket is not None
+                packet = RtpPacket(0, n & 0xFFFF, 160 * n, self.ssrc, payload)
+                self._socket.sendto(serialise(packet), self.edge)
+                self.sent += 1
+                await asyncio.sleep(max(0.0, began + self.sent * 0.02 - time.monotonic()))
+
+        self._talk = asyncio.create_task(run())
+
+    def voiced(self) -> list[bytes]:
+        """Frames heard that are not silence."""
+        return [p.payload for p in self.heard if p.payload_type == 0 and p.payload != SILENCE]
+
+    def close(self) -> None:
+        if self._talk is not None:
+            self._talk.cancel()
+        if self._socket is not None:
+            self._socket.close()
+
+
+class Carrier:
+    """The sim carrier's HTTP side, answering with a telephone each."""
+
+    def __init__(self, config: Settings) -> None:
+        self._config = config
+        self.asked: list[dict[str, Any]] = []
+        self.hung_up: list[str] = []
+        self.phones: dict[str, Telephone] = {}
+        self.refuse_with: int | None = None
+        self._runner: web.AppRunner | None = None
+
+    async def start(self) -> None:
+        app = web.Application()
+        app.add_routes(
+            [web.post("/calls", self._place), web.delete("/calls/{call_id}", self._hang_up)]
+        )
+        self._runner = web.AppRunner(app)
+        await self._runner.setup()
+        port = self._config.port(self._config.sim_port)
+        await web.TCPSite(self._runner, "127.0.0.1", port).start()
+
+    async def _place(self, request: web.Request) -> web.Response:
+        asked = await request.json()
+        self.asked.append(asked)
+        if self.refuse_with is not None:
+            return web.Response(status=self.refuse_with)
+        call = asked["call_id"]
+        if call not in self.phones:
+            ssrc = int.from_bytes(call.encode()[-4:], "big")
+            phone = Telephone((asked["rtp_host"], asked["rtp_port"]), ssrc)
+            loop = asyncio.get_running_loop()
+            await loop.create_datagram_endpoint(lambda: phone, local_addr=("127.0.0.1", 0))
+            self.phones[call] = phone
+        host, port = self.phones[call].address
+        return web.json_response(
+            {"rtp_host": host, "rtp_port": port, "ssrc": self.phones[call].ssrc}
+        )
+
+    async def _hang_up(self, request: web.Request) -> web.Response:
+        self.hung_up.append(request.match_info["call_id"])
+        return web.Response(status=204)
+
+    async def stop(self) -> None:
+        for phone in self.phones.values():
+            phone.close()
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+
+class EdgeProcess:
+    """`python -m ingest`, as the supervisor runs it."""
+
+    def __init__(self, config: Settings, log: Path) -> None:
+        self.config = config
+        self.log = log
+        self._process: asyncio.subprocess.Process | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.config.metrics_port_of('edge')}"
+
+    async def start(self) -> None:
+        with self.log.open("ab") as out:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "ingest", stdout=out, stderr=out, env=os.environ
+            )
+        async with asyncio.timeout(TIMEOUT_S), aiohttp.ClientSession() as http:
+            while True:
+                assert self._process.returncode is None, self.log.read_text()[-3000:]
+                try:
+                    async with http.get(f"{self.url}/readyz") as answer:
+                        if answer.status == 200:
+                            return
+                except aiohttp.ClientError:
+                    pass
+                await asyncio.sleep(0.05)
+
+    async def end(self, sig: int = signal.SIGTERM) -> int:
+        """Sends a signal and waits; returns the exit status."""
+        assert self._process is not None
+        if self._process.returncode is None:
+            self._process.send_signal(sig)
+        async with asyncio.timeout(TIMEOUT_S):
+            return await self._process.wait()
+
+
+class Log:
+    """Writes and reads the topics around the edge."""
+
+    TOPICS = ("calls.events", "media.audio", "dispatch.inbox", "robots.leases", "dead_letters")
+
+    def __init__(self, config: Settings) -> None:
+        self.producer = EventProducer(config, "test")
+        self._reader = TopicReader(config, self.producer, self.TOPICS, since_ms=BEGINNING)
+        self.events: dict[str, list[Event]] = {name: [] for name in self.TOPICS}
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        await self.producer.start()
+        await self._reader.start()
+
+        async def follow() -> None:
+            async for batch in self._reader.batches():
+                for received in batch:
+                    self.events[received.topic].append(received.event)
+
+        self._task = asyncio.create_task(follow())
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+        await self._reader.stop()
+        await self.producer.stop()
+
+    async def until(self, condition: Callable[[], Any], what: str = "") -> Any:
+        """Waits for a condition on what was read; the time-out is a safety net."""
+        try:
+            async with asyncio.timeout(TIMEOUT_S):
+                while not (found := condition()):
+                    assert self._task is None or not self._task.done(), "the reader died"
+                    await asyncio.sleep(0.01)
+                return found
+        except TimeoutError:
+            raise AssertionError(f"never happened: {what}") from None
+
+    def call(self, call: str) -> list[CallEvent]:
+        """Records of one call, the first of each id."""
+        found: dict[str, CallEvent] = {}
+        for event in self.events["calls.events"]:
+            if isinstance(event, CallEvent) and event.call_id == call:
+                found.setdefault(event.event_id, event)
+        return list(found.values())
+
+    def kinds(self, call: str) -> list[str]:
+        return [e.kind for e in self.call(call)]
+
+    def chunks(self, call: str, leg: str) -> list[MediaChunk]:
+        found: dict[str, MediaChunk] = {}
+        for event in self.events["media.audio"]:
+            if isinstance(event, MediaChunk) and (event.call_id, event.leg) == (call, leg):
+                found.setdefault(event.event_id, event)
+        return list(found.values())
+
+    async def assign(self, phone: str = "+8613800000001", permit_ms: int = 60_000) -> str:
+        """An assignment by dispatch; returns the call's id."""
+        task = root_id("test-task", os.getpid(), next(_n), now_ms())
+        call = call_id(task, 1)
+        await self.producer.send(
+            "tasks.events",
+            TaskEvent(
+                event_id=root_id(task, "assigned"), kind="assigned", occurred_at=now_ms(),
+                producer="test", call_id=call, task_id=task, customer_id="c1",
+                campaign_id="spring", pool="sales", robot_id="r1", edge_id="edge", attempt=1,
+                phone=phone, playbook="loan", playbook_version="1", asr_profile="demo",
+                profile='{"level":"gold"}', profile_version=3,
+                permit_expires_at=now_ms() + permit_ms,
+            ),
+        )  # fmt: skip
+        return call
+
+    async def status(self, call: str, kind: Any, **fields: Any) -> None:
+        """What the API writes for a carrier."""
+        once = kind in ("answered", "ended")
+        at = now_ms()
+        event_id = call_once_id(call, kind) if once else call_status_id("sim", call, kind, at)
+        await self.producer.send(
+            "calls.events",
+            CallEvent(
+                event_id=event_id, kind=kind, occurred_at=at, producer="api", call_id=call,
+                source="sim", **fields,
+            ),
+        )  # fmt: skip
+
+    async def direct(self, call: str, kind: Any, epoch: int = 1, **fields: Any) -> str:
+        """A robot worker's directive; returns its directive_id."""
+        n = next(_n)
+        await self.producer.send(
+            "dialogue.directives",
+            Directive(
+                event_id=root_id("test-directive", os.getpid(), n, call), kind=kind,
+                occurred_at=now_ms(), producer="test", call_id=call, epoch=epoch,
+                directive_id=f"d{n}", seq=n, **fields,
+            ),
+        )  # fmt: skip
+        return f"d{n}"
+
+    async def barrier(self, call: str, epoch: int) -> None:
+        """A takeover of the call's partition."""
+        event = Directive(
+            event_id=root_id("barrier", os.getpid(), next(_n), epoch), kind="takeover",
+            occurred_at=now_ms(), producer="test", epoch=epoch, directive_id="t", seq=0,
+        )  # fmt: skip
+        await self.producer.send("dialogue.directives", event, partition_of(call, 8))
+
+    async def opt_out(self, phone: str, site_key: bytes) -> None:
+        hashed = phone_hash(phone, site_key)
+        event = OptOut(
+            event_id=root_id("optout", hashed), kind="opted_out", occurred_at=now_ms(),
+            producer="test", phone_hash=hashed, reason="test",
+        )  # fmt: skip
+        await self.producer.send("compliance.optouts", event)
+
+
+class World:
+    """All of it."""
+
+    def __init__(self, config: Settings, folder: Path) -> None:
+        self.config = config
+        self.log = Log(config)
+        self.carrier = Carrier(config)
+        self.edge = EdgeProcess(config, folder / "edge.log")
+
+    async def __aenter__(self) -> Self:
+        await self.carrier.start()
+        await self.log.start()
+        await self.edge.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.edge.end(signal.SIGKILL)
+        await self.log.stop()
+        await self.carrier.stop()
+
+    def prompt(self, ms: int) -> str:
+        """Makes a prompt of that length; returns its hash."""
+        sha = f"{ms:064x}"
+        samples = 4000 * np.sin(2 * np.pi * 300 * np.arange(ms * 8) / 8000)
+        self.config.prompts_dir.mkdir(parents=True, exist_ok=True)
+        wav.write(self.config.prompts_dir / f"{sha}.wav", samples.astype(np.int16))
+        return sha
+
+    async def answered_call(self) -> tuple[str, Telephone]:
+        """A call that was assigned, dialled, answered, and is talking."""
+        call = await self.log.assign()
+        await self.log.until(lambda: call in self.carrier.phones, "the carrier was asked")
+        phone = self.carrier.phones[call]
+        await self.log.status(call, "ringing")
+        await self.log.status(call, "answered")
+        phone.talk()
+        await self.log.until(lambda: self.log.chunks(call, "customer"), "customer's sound")
+        return call, phone

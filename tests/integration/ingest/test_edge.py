@@ -1,0 +1,248 @@
+"""The edge as a process, on a real broker, with a carrier and telephones over real sockets."""
+
+import asyncio
+import json
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from websockets.asyncio.client import connect
+
+from ringlog.settings import Settings
+from ringlog.site_key import site_key
+from schemas.events import DispatchInbox, Lease
+from tests.integration.ingest.edge_world import World
+
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
+
+
+@pytest.fixture
+async def world(stack: Settings, tmp_path: Path) -> AsyncIterator[World]:
+    async with World(stack, tmp_path) as world:
+        yield world
+
+
+async def test_a_call_from_assignment_to_its_end(world: World) -> None:
+    log, sha = world.log, world.prompt(600)
+    call, phone = await world.answered_call()
+    asked = world.carrier.asked[-1]
+    assert asked["call_id"] == call and asked["codec"] == "pcmu"
+    assert asked["rtp_port"] in world.config.rtp_ports and asked["rtp_port"] % 2 == 0
+    dialing = log.call(call)[0]
+    assert (dialing.kind, dialing.robot_id, dialing.playbook, dialing.profile) == (
+        "dialing", "r1", "loan", '{"level":"gold"}',
+    )  # fmt: skip
+    assert dialing.optout_offset is not None and dialing.direction == "outbound"
+
+    # The robot speaks; an old epoch does not; a repeated record does nothing.
+    await log.barrier(call, 5)
+    said = await log.direct(call, "say", 5, prompt_sha256=sha, prompt_id="hello", barge_in="words")
+    old = await log.direct(call, "say", 4, prompt_sha256=sha, prompt_id="old")
+    missing = await log.direct(call, "say", 5, prompt_sha256="f" * 64, prompt_id="none")
+    await log.direct(call, "listen", 5, turn_silence_ms=321)
+    await log.until(
+        lambda: (
+            {said, missing} <= {e.directive_id for e in log.call(call) if e.heard_ms is not None}
+        ),
+        "playout_ended of both",
+    )
+    by_id = {(e.directive_id, e.kind): e for e in log.call(call)}
+    assert by_id[said, "playout_ended"].heard_ms == by_id[said, "playout_started"].prompt_ms == 600
+    assert by_id[missing, "playout_ended"].disposition == "prompt_missing"
+    assert not any(directive == old for directive, _ in by_id)
+    await log.until(lambda: len(phone.voiced()) == 30, "the prompt at the far end")
+    await log.until(
+        lambda: any(c.turn_silence_ms == 321 for c in log.chunks(call, "customer")), "new silence"
+    )
+
+    # A stop cuts a prompt; then the robot hangs up after what it says.
+    cut = await log.direct(call, "say", 5, prompt_sha256=world.prompt(20_000), barge_in="words")
+    await log.until(
+        lambda: (cut, "playout_started") in {(e.directive_id, e.kind) for e in log.call(call)},
+        "start",
+    )
+    await log.direct(call, "stop", 5)
+    last = await log.direct(call, "say", 5, prompt_sha256=sha)
+    await log.direct(call, "hangup", 5, reason="completed")
+    await log.until(lambda: "ended" in log.kinds(call), "the end")
+    by_id = {(e.directive_id, e.kind): e for e in log.call(call)}
+    heard = by_id[cut, "playout_ended"].heard_ms
+    assert heard is not None and heard < 20_000
+    assert by_id[last, "playout_ended"].heard_ms == 600
+    ended = log.call(call)[-1]
+    assert (ended.kind, ended.disposition, ended.cause_q850) == ("ended", "completed", 16)
+    await log.until(lambda: world.carrier.hung_up == [call], "the carrier is told")
+
+    # The sound of both legs is on the log, whole.
+    await log.until(
+        lambda: all(
+            log.chunks(call, leg) and log.chunks(call, leg)[-1].kind == "end"
+            for leg in ("customer", "robot")
+        ),
+        "ends of the legs",
+    )
+    customer = [c for c in log.chunks(call, "customer") if c.kind == "chunk"]
+    octets = b"".join(c.payload for c in customer)
+    first = customer[0].rtp_ts // 160
+    assert octets == b"".join(
+        bytes([n % 100]) * 160 for n in range(first, first + len(octets) // 160)
+    )
+    assert (
+        all(c.rtp_ts % 800 == 0 for c in customer[1:]) and customer[0].leg_start_ts == first * 160
+    )
+    assert {c.asr_profile for c in customer} == {"demo"} and {c.pool for c in customer} == {"sales"}
+    robot = [c for c in log.chunks(call, "robot") if c.kind == "chunk"]
+    assert sum(len(c.payload) for c in robot) == (600 + heard + 600) * 8
+    assert [c.rtp_ts for c in robot] == sorted({c.rtp_ts for c in robot})
+
+
+async def test_a_number_that_opted_out_is_not_dialled(world: World) -> None:
+    await world.log.opt_out("+8613999999999", site_key(world.config))
+    call = await world.log.assign("+8613999999999")
+    await world.log.until(lambda: world.log.kinds(call) == ["ended"], "the refusal")
+    ended = world.log.call(call)[0]
+    assert ended.disposition == "opted_out" and ended.task_id is not None
+    assert all(asked["call_id"] != call for asked in world.carrier.asked)
+
+
+async def test_an_expired_permit_and_a_busy_line(world: World) -> None:
+    expired = await world.log.assign(permit_ms=-1)
+    world.carrier.refuse_with = 486
+    busy = await world.log.assign()
+    await world.log.until(lambda: world.log.kinds(expired) == ["ended"], "the expiry")
+    await world.log.until(lambda: world.log.kinds(busy) == ["dialing", "ended"], "the refusal")
+    ended = world.log.call(busy)[-1]
+    assert (ended.cause_q850, ended.cause_sip, ended.disposition) == (17, 486, "busy")
+    assert {asked["call_id"] for asked in world.carrier.asked} == {busy}
+
+
+async def test_a_carriers_end_stops_the_robot_and_frees_the_call(world: World) -> None:
+    log = world.log
+    call, _ = await world.answered_call()
+    said = await log.direct(call, "say", prompt_sha256=world.prompt(20_000))
+    await log.until(lambda: "playout_started" in log.kinds(call), "the prompt")
+    await log.until(
+        lambda: any(
+            isinstance(e, DispatchInbox) and e.kind == "calls_alive" and call in e.call_ids
+            and e.pool == "sales" and e.edge_id == "edge"
+            for e in log.events["dispatch.inbox"]
+        ),
+        "the call is renewed",
+    )  # fmt: skip
+    await log.status(call, "ended", cause_q850=16, disposition="abandoned")
+    await log.until(lambda: "playout_ended" in log.kinds(call), "what was heard")
+    ended = next(e for e in log.call(call) if e.kind == "playout_ended")
+    assert ended.directive_id == said and ended.heard_ms is not None and ended.heard_ms < 20_000
+    async with aiohttp.ClientSession() as http, http.get(f"{world.edge.url}/metrics") as answer:
+        text = await answer.text()
+    assert 'ringlog_calls_total{state="ended"} 1.0' in text
+    assert "ringlog_rtp_packets_lost_total" in text
+    assert call not in world.carrier.hung_up
+    assert not list((world.config.home / "edge" / "calls").glob("*.json"))
+
+
+async def test_a_killed_edge_comes_back_to_its_calls(world: World) -> None:
+    log = world.log
+    call, phone = await world.answered_call()
+    await log.direct(call, "say", prompt_sha256=world.prompt(400))
+    await log.until(lambda: "playout_ended" in log.kinds(call), "the first prompt")
+    unfinished = await log.direct(call, "say", prompt_sha256=world.prompt(1000))
+    await log.until(lambda: log.kinds(call).count("playout_started") == 2, "the second prompt")
+    before = log.chunks(call, "customer")
+    await world.edge.end(signal.SIGKILL)
+    asked = len(world.carrier.asked)
+    await world.edge.start()
+
+    await log.until(lambda: len(log.chunks(call, "customer")) > len(before) + 5, "sound goes on")
+    await log.until(
+        lambda: any(
+            e.kind == "playout_ended" and e.directive_id == unfinished for e in log.call(call)
+        ),
+        "the cut prompt is said again",
+    )
+    await log.direct(call, "hangup")
+    await log.until(lambda: log.kinds(call)[-1] == "ended", "the end")
+    assert len(world.carrier.asked) == asked, "nobody is dialled twice"
+    customer = log.chunks(call, "customer")
+    assert len({(c.ssrc, c.leg_start_ts, c.leg_start_ms) for c in customer}) == 1, "one leg"
+    ends = [c.rtp_ts + len(c.payload) for c in customer]
+    assert all(b.rtp_ts >= end for b, end in zip(customer[1:], ends, strict=False))
+    for chunk in customer:
+        n = chunk.rtp_ts // 160
+        assert chunk.payload == b"" or chunk.payload[0] == n % 100, "true times after the restart"
+    assert {p.ssrc for p in phone.heard} == {phone.heard[0].ssrc}
+    numbers = [p.sequence for p in phone.heard]
+    assert all(0 < (b - a) % 65536 < 30_000 for a, b in zip(numbers, numbers[1:], strict=False))
+
+
+async def test_a_stopped_edge_ends_its_calls_and_its_lease(world: World) -> None:
+    call, _ = await world.answered_call()
+    assert await world.edge.end() == 0
+    log = world.log
+    await log.until(lambda: log.kinds(call)[-1] == "ended", "the end")
+    assert log.call(call)[-1].disposition == "failed"
+    await log.until(lambda: world.carrier.hung_up == [call], "the carrier is told")
+    await log.until(lambda: log.chunks(call, "customer")[-1].kind == "end", "the leg's end")
+    leases = [e for e in log.events["robots.leases"] if isinstance(e, Lease)]
+    assert {e.shard for e in leases} == {"edge/edge"} and leases[-1].kind == "release"
+    assert "Traceback" not in world.edge.log.read_text()
+
+
+async def open_session(world: World, **fields: Any) -> tuple[int, dict[str, Any]]:
+    body = {"call_id": "foreign|x".replace("|", "-"), "customer_id": "c9", "campaign_id": "spring",
+            "playbook": "loan", "pool": "sales"} | fields  # fmt: skip
+    async with (
+        aiohttp.ClientSession() as http,
+        http.post(f"{world.edge.url}/media/sessions", json=body) as answer,
+    ):
+        return answer.status, await answer.json(content_type=None)
+
+
+async def test_a_foreign_call_over_the_websocket(world: World, tmp_path: Path) -> None:
+    call = f"foreign-{tmp_path.name}"
+    log = world.log
+    status, session = await open_session(world, call_id=call)
+    assert status == 201 and session["call_id"] == call
+    assert set(session) == {"call_id", "rtp_host", "rtp_port", "ssrc", "ws_url", "token"}
+    await log.until(lambda: log.kinds(call) == ["answered"], "the first record")
+    first = log.call(call)[0]
+    assert (first.direction, first.playbook, first.customer_id) == ("foreign", "loan", "c9")
+    assert (await open_session(world, call_id=call))[0] == 409
+    sounds: list[bytes] = []
+    async with connect(session["ws_url"]) as peer:
+        for n in range(20):
+            await peer.send(bytes([n]) * 160)
+        await peer.send(json.dumps({"type": "dtmf", "digits": "4"}))
+        await log.direct(call, "say", prompt_sha256=world.prompt(200))
+        async with asyncio.timeout(90):
+            async for message in peer:
+                if isinstance(message, str) and json.loads(message)["type"] == "mark":
+                    break
+                if isinstance(message, bytes) and message != b"\xff" * 160:
+                    sounds.append(message)
+        assert len(sounds) == 10
+        await peer.send(json.dumps({"type": "hangup"}))
+        await log.until(lambda: "ended" in log.kinds(call), "the end")
+    chunks = [c for c in log.chunks(call, "customer") if c.kind == "chunk"]
+    assert b"".join(c.payload for c in chunks) == b"".join(bytes([n]) * 160 for n in range(20))
+    assert "4" in [e.digits for e in log.call(call)]
+    assert log.call(call)[-1].disposition == "abandoned"
+
+
+async def test_foreign_calls_are_checked_and_closed(world: World, tmp_path: Path) -> None:
+    call = f"closed-{tmp_path.name}"
+    for wrong in ({"codec": "opus"}, {"remote": "127.0.0.1:0"}, {"remote": "999.1.1.1:5"},
+                  {"playbook": ""}, {"more": 1}, {"call_id": "a|b"}):  # fmt: skip
+        status, problem = await open_session(world, **{"call_id": call, **wrong})
+        assert status == 422 and problem["title"], wrong
+    assert (await open_session(world, call_id=call, remote="127.0.0.1:9"))[0] == 201
+    async with aiohttp.ClientSession() as http:
+        url = f"{world.edge.url}/media/sessions/{call}"
+        async with http.delete(url) as answer:
+            assert answer.status == 204
+        async with http.delete(url) as answer:
+            assert answer.status == 404
+    await world.log.until(lambda: world.log.kinds(call) == ["answered", "ended"], "the end")
