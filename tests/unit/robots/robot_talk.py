@@ -1,6 +1,8 @@
 """A call played to the dialogue: inputs in, turns and directives out, folded as read back."""
 
+from copy import copy
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 from ringlog.kafka.reader import Received
@@ -14,11 +16,13 @@ from schemas.partition import partition_of
 from streams.robots.library import Library
 from streams.robots.loading import Script, load_file
 from streams.robots.shard import Shard, Work
+from streams.robots.wording import VariantCounts
 
 PROMOTION = root() / "playbooks" / "promotion.yaml"
 START_MS = 1_750_000_000_000
 
 
+@lru_cache(maxsize=1)
 def script_of(path: Path = PROMOTION) -> Script:
     return load_file(path)
 
@@ -36,10 +40,17 @@ def published(script: Script) -> PublishedPlaybook:
     )
 
 
-def library_of(*scripts: Script) -> Library:
+@lru_cache(maxsize=1)
+def _promotion() -> Library:
     library = Library()
-    for script in scripts or (script_of(),):
-        library.evolve(published(script))
+    library.evolve(published(script_of()))
+    return library
+
+
+def library_of() -> Library:
+    """A library with the promotion playbook and one robot that runs it."""
+    library = copy(_promotion())
+    library.robots, library.counts = {}, VariantCounts()
     library.evolve(
         RobotStatus(
             event_id=root_id("robot", "r1"),

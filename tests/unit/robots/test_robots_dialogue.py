@@ -6,7 +6,8 @@ import pytest
 
 from ringlog.audio.prompts import prompt_sha256
 from schemas.ids import event_id
-from tests.unit.robots.robot_talk import Log, kinds, library_of, script_of, texts
+from streams.robots.library import Library
+from tests.unit.robots.robot_talk import Log, kinds, library_of, published, script_of, texts
 
 MEMBER = json.dumps({"level": "vip", "tags": [], "purchases": 0})
 REPEAT_CUSTOMER = json.dumps({"level": "normal", "tags": [], "purchases": 3})
@@ -306,11 +307,10 @@ def test_an_unknown_playbook_is_waited_for_and_then_the_call_is_given_up() -> No
 
 
 def test_a_playbook_that_comes_late_is_used() -> None:
-    library = library_of(script_of())
-    late = Log(library=type(library)())
+    late = Log(library=Library())
     late.dial(robot_id="r2")
     assert late.answer() == []
-    late.shard._library._scripts, late.shard._library._latest = library._scripts, library._latest
+    late.library.evolve(published(script_of()))
     assert kinds(late.speak()) == ["say"]
 
 
