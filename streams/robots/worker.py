@@ -100,9 +100,12 @@ class Worker:
             await life.until_stopped()
         finally:
             await self._leave()
-            for reader in readers:
-                await reader.stop()
-            await self._producer.stop()
+            try:
+                await life.close()  # nobody may read from a reader that stops
+            finally:
+                for reader in readers:
+                    await reader.stop()
+                await self._producer.stop()
 
     async def _unless_stopped(self, wanted: "asyncio.Future[Any]") -> bool:
         stopped = asyncio.ensure_future(self.life.until_stopped())
