@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import io
 import os
 import signal
 import sys
@@ -192,27 +193,42 @@ class Runner:
 
     async def _spawn(self) -> asyncio.subprocess.Process:
         # A session of its own: Ctrl-C reaches the supervisor only, and one kill reaches the group.
+        # A pipe of our own: asyncio's would make `wait()` last until grandchildren close it too.
         shim = [sys.executable, "-I", "-S", _SHIM, str(os.getpid())]
-        self._process = process = await asyncio.create_subprocess_exec(
-            *shim,
-            *self.service.command,
-            cwd=self._cwd,
-            env=self._env,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            start_new_session=True,
-        )
+        readable, writable = os.pipe()
+        try:
+            self._process = process = await asyncio.create_subprocess_exec(
+                *shim,
+                *self.service.command,
+                cwd=self._cwd,
+                env=self._env,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=writable,
+                stderr=asyncio.subprocess.STDOUT,
+                start_new_session=True,
+            )
+        except OSError:
+            os.close(readable)
+            raise
+        finally:
+            os.close(writable)
         self._started_at, self._ready_at = time.monotonic(), None
-        self._pump = asyncio.create_task(self._read(process))
+        self._pump = asyncio.create_task(self._read(os.fdopen(readable, "rb", buffering=0)))
         self._changed()
         return process
 
-    async def _read(self, process: asyncio.subprocess.Process) -> None:
-        assert process.stdout is not None
-        while data := await process.stdout.read(_PIPE_BYTES):
-            self.output.feed(data)
-        self.output.end()
+    async def _read(self, pipe: io.FileIO) -> None:
+        loop = asyncio.get_running_loop()
+        reader = asyncio.StreamReader()
+        transport, _ = await loop.connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), pipe
+        )
+        try:
+            while data := await reader.read(_PIPE_BYTES):
+                self.output.feed(data)
+        finally:
+            transport.close()
+            self.output.end()
 
     async def _clean_up(self) -> None:
         """Nothing of the last life stays: neither its children nor unread output."""
