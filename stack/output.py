@@ -99,7 +99,7 @@ class Output:
     def write(self, record: dict[str, Any]) -> None:
         """Store and show one record."""
         text = json.dumps(record, ensure_ascii=False, default=str)
-        self._file.emit(logging.makeLogRecord({"msg": text.replace("%", "%%"), "args": None}))
+        self._file.emit(logging.makeLogRecord({"msg": text, "args": None}))
         shown = for_console(record)
         self.tail.append(shown)
         if self._console:
