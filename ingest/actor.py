@@ -108,11 +108,11 @@ class CallActor:
 
     async def _write(self, event: CallEvent, acknowledged: bool) -> None:
         if acknowledged:
-            await self._edge.producer.send("calls.events", event)
+            await (await self._edge.queue("calls.events", event))
             if event.kind == "dialing":
                 await self._step(t.DialingWritten())
         else:
-            sent = await self._edge.producer.queue("calls.events", event)
+            sent = await self._edge.queue("calls.events", event)
             sent.add_done_callback(self._edge.on_written)
 
     def _queue(self, entry: Say | Mark | Keys) -> bool:

@@ -9,6 +9,8 @@ from collections.abc import Coroutine
 from dataclasses import replace
 from typing import Any, Final
 
+from aiokafka.errors import KafkaTimeoutError
+
 from ingest import call_types as t
 from ingest import calls as c
 from ingest.actor import CallActor
@@ -32,8 +34,9 @@ from ringlog.clock import now_ms
 from ringlog.kafka.producer import EventProducer
 from ringlog.kafka.reader import BEGINNING, Received, TopicReader
 from ringlog.lifecycle import Lifecycle
-from ringlog.metrics import CALLS
+from ringlog.metrics import CALLS, PLAYOUT_TICKS_SKIPPED
 from ringlog.site_key import site_key
+from schemas.envelope import Event
 from schemas.events import CallEvent, Directive, DispatchInbox, Lease, TaskEvent
 from schemas.ids import heartbeat_id
 
@@ -44,6 +47,10 @@ EDGE_ID: Final = "edge"
 
 LONGEST_PERMIT_MS: Final = 600_000
 """How far back assignments are read at a start; none may be valid for longer."""
+
+WRITTEN: Final = (
+    "calls.events", "media.audio", "dispatch.inbox", "robots.leases", "dead_letters",
+)  # fmt: skip
 
 ALIVE_S: Final = 2.0
 HEARTBEAT_S: Final = 1.0
@@ -96,6 +103,8 @@ class Edge:
         waiting = self.life.health.set_waiting
         waiting("kafka")
         await self.producer.start()
+        # Looked up now, not while the first call waits: the registry's client blocks.
+        await asyncio.to_thread(self.producer.codec.warm, *WRITTEN)
         self.life.spawn(self.media_log.run(), "media-log")
         waiting("do-not-call list")
         await self.optouts.start()
@@ -180,6 +189,14 @@ class Edge:
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("failed", work=task.get_name(), error=f"{type(error).__name__}: {error}")
 
+    async def queue(self, topic: str, event: Event) -> "asyncio.Future[object]":
+        """Hands a record to the producer, however long the broker takes none."""
+        while True:
+            try:
+                return await self.producer.queue(topic, event)
+            except KafkaTimeoutError:
+                logger.warning("the broker takes nothing", topic=topic)
+
     def on_written(self, future: "asyncio.Future[object]") -> None:
         """The broker's answer to a record: a refusal is the end of the service."""
         if not future.cancelled() and (error := future.exception()) is not None:
@@ -258,7 +275,7 @@ class Edge:
             given = t.HungUp("failed", t.Q850_TEMPORARY_FAILURE)
             for command in c.decide(replace(actor.call, closing=False), given, now_ms()):
                 if isinstance(command, t.Write):
-                    await self.producer.send("calls.events", command.event)
+                    await (await self.queue("calls.events", command.event))
                 elif isinstance(command, t.HangUp):
                     await self.trunk.hang_up(actor.call_id)
         finally:
@@ -367,11 +384,14 @@ class Edge:
 
     async def _tick(self) -> None:
         """The shared 20 ms clock of all sessions."""
-        pacer = self.pacer
+        pacer, skipped = self.pacer, 0
         while True:
             at_us = monotonic_us()
             if pacer.due(at_us):
                 tick = pacer.tick - 1
+                if pacer.skipped > skipped:
+                    PLAYOUT_TICKS_SKIPPED.inc(pacer.skipped - skipped)
+                    skipped = pacer.skipped
                 for call_id, session in list(self.sessions.items()):
                     try:
                         session.tick(tick, at_us)
@@ -419,7 +439,7 @@ class Edge:
                     edge_id=self.edge_id,
                     call_ids=call_ids,
                 )
-                await self.producer.send("dispatch.inbox", event)
+                await (await self.queue("dispatch.inbox", event))
             n += 1
             await asyncio.sleep(ALIVE_S)
 
@@ -440,7 +460,7 @@ class Edge:
         """Says every second who serves this edge's ports."""
         n = 0
         while True:
-            await self.producer.send("robots.leases", self._lease_event("heartbeat", n))
+            await (await self.queue("robots.leases", self._lease_event("heartbeat", n)))
             n += 1
             await asyncio.sleep(HEARTBEAT_S)
 

@@ -9,7 +9,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from prometheus_client import Counter
+from aiokafka.errors import KafkaTimeoutError
 
 from ingest.call_types import Identity
 from ingest.chunker import Logged
@@ -17,16 +17,13 @@ from ingest.media import Chunk, CodecName
 from ringlog import log
 from ringlog.clock import now_ms
 from ringlog.kafka.producer import EventProducer
+from ringlog.metrics import MEDIA_CHUNKS_DROPPED
 from schemas.events import MediaChunk
 from schemas.ids import media_chunk_id, root_id
 
 logger = log.logger("ringlog.ingest.media")
 
 MAX_WAITING: Final = 600_000
-
-CHUNKS_DROPPED = Counter(
-    "ringlog_media_chunks_dropped_total", "Chunks given up because the broker took none"
-)
 
 
 @dataclass(slots=True)
@@ -99,7 +96,7 @@ class MediaLog:
             if len(self._waiting) >= MAX_WAITING:
                 self._waiting.popleft()
                 self.dropped += 1
-                CHUNKS_DROPPED.inc()
+                MEDIA_CHUNKS_DROPPED.inc()
             self._waiting.append(media_event(stamp, one, at_ms))
         self._wake.set()
 
@@ -109,8 +106,14 @@ class MediaLog:
             await self._wake.wait()
             self._wake.clear()
             while self._waiting:
-                sent = await self._producer.queue("media.audio", self._waiting[0])
-                self._waiting.popleft()
+                first = self._waiting[0]
+                try:
+                    sent = await self._producer.queue("media.audio", first)
+                except KafkaTimeoutError:
+                    logger.warning("the broker takes no sound", waiting=len(self._waiting))
+                    continue
+                if self._waiting and self._waiting[0] is first:  # else dropped meanwhile
+                    self._waiting.popleft()
                 sent.add_done_callback(self._sent)
                 self._last = sent
             if self._failure is not None:
@@ -129,7 +132,7 @@ class MediaLog:
                     self._wake.set()
                     await asyncio.sleep(0.01)
                 if self._last is not None:
-                    await self._last
+                    await asyncio.shield(self._last)
         except TimeoutError:
             return False
         return True

@@ -169,7 +169,8 @@ class Session:
             self.last_heard_us = now_us
             if item.leg is not self._heard.leg:
                 self._owner.on_new_leg(self, item.leg, item.seq)
-            self._listen(item.codec, item.payload, now_us)
+            if not self.playout.idle:  # nothing to pause otherwise
+                self._listen(item.codec, item.payload, now_us)
             logged = self._heard.push(item)
             if logged:
                 self._owner.on_logged(self, logged)

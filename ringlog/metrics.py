@@ -29,6 +29,14 @@ RTP_PACKETS_LOST = Counter("ringlog_rtp_packets_lost_total", "RTP packets that n
 # RTP packets thrown away, by why: source, duplicate, late, malformed.
 RTP_PACKETS_DROPPED = Counter("ringlog_rtp_packets_dropped_total", "RTP packets refused", ["why"])
 
+# Chunks given up because the broker took none for minutes: a recording has a hole there.
+MEDIA_CHUNKS_DROPPED = Counter(
+    "ringlog_media_chunks_dropped_total", "Chunks given up because the broker took none"
+)
+
+# 20 ms ticks left out because the edge was late by over 200 ms: too many calls for its core.
+PLAYOUT_TICKS_SKIPPED = Counter("ringlog_playout_ticks_skipped_total", "Ticks left out, too late")
+
 # Records that could not be read; look at the topic `dead_letters` for bytes and reason.
 DEAD_LETTERS = Counter("ringlog_dead_letters_total", "Records that could not be read", ["topic"])
 

@@ -1,0 +1,109 @@
+"""The sim carrier's driver against a real HTTP server: what is asked, and every way it can fail."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from ingest.trunks.driver import MediaAddress, Refused
+from ingest.trunks.sim import SimTrunk
+
+OURS = MediaAddress("127.0.0.1", 20_000, 7)
+
+
+class Carrier:
+    """Answers as told."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str, Any]] = []
+        self.status = 200
+        self.body: Any = {"rtp_host": "127.0.0.1", "rtp_port": 30_000, "ssrc": 9}
+        self.text: str | None = None
+        self.drop = 0
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        body = await request.json() if request.can_read_body else None
+        self.asked.append((request.method, request.path, body))
+        if self.drop:
+            self.drop -= 1
+            assert request.transport is not None
+            request.transport.close()
+        if self.text is not None:
+            return web.Response(text=self.text, status=self.status)
+        return web.json_response(self.body, status=self.status)
+
+
+@pytest.fixture
+async def carrier() -> AsyncIterator[tuple[Carrier, SimTrunk]]:
+    carrier = Carrier()
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", carrier.handle)
+    async with TestServer(app) as server:
+        trunk = SimTrunk(str(server.make_url("/")))
+        yield carrier, trunk
+        await trunk.close()
+
+
+async def test_a_call_is_asked_for_as_agreed(carrier: tuple[Carrier, SimTrunk]) -> None:
+    far, trunk = carrier
+    assert await trunk.dial("c-1", "+86138", OURS, "pcmu") == ("127.0.0.1", 30_000, 9)
+    asked = {"call_id": "c-1", "phone": "+86138", "rtp_host": "127.0.0.1", "rtp_port": 20_000,
+             "ssrc": 7, "codec": "pcmu"}  # fmt: skip
+    assert far.asked == [("POST", "/calls", asked)]
+    await trunk.hang_up("c/1")
+    assert await trunk.transfer("c-1", "agents")
+    assert [a[:2] for a in far.asked[1:]] == [
+        ("DELETE", "/calls/c/1"),  # quoted on the wire
+        ("POST", "/calls/c-1/transfer"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "cause", "disposition"),
+    [
+        (486, {}, 17, "busy"),
+        (404, {"cause_q850": 28}, 28, "failed"),
+        (480, {"cause_q850": None}, 19, "no_answer"),
+        (503, [], 38, "failed"),
+    ],
+)
+async def test_a_refusal_has_its_cause(
+    carrier: tuple[Carrier, SimTrunk], status: int, body: Any, cause: int, disposition: str
+) -> None:
+    far, trunk = carrier
+    far.status, far.body = status, body
+    with pytest.raises(Refused) as refused:
+        await trunk.dial("c", "1", OURS, "pcmu")
+    assert refused.value.cause_q850 == cause and refused.value.cause_sip == status
+    assert refused.value.disposition == disposition
+
+
+@pytest.mark.parametrize(
+    "body", [None, [], {}, {"rtp_host": "x"}, {"rtp_host": "x", "rtp_port": "y"}]
+)
+async def test_a_strange_answer_is_a_refusal(carrier: tuple[Carrier, SimTrunk], body: Any) -> None:
+    far, trunk = carrier
+    far.body = body
+    with pytest.raises(Refused):
+        await trunk.dial("c", "1", OURS, "pcmu")
+    far.text = "hello"
+    with pytest.raises(Refused):
+        await trunk.dial("c", "1", OURS, "pcmu")
+
+
+async def test_a_lost_answer_is_asked_for_again(carrier: tuple[Carrier, SimTrunk]) -> None:
+    far, trunk = carrier
+    far.drop = 1
+    assert (await trunk.dial("c", "1", OURS, "pcmu")).port == 30_000
+    assert len(far.asked) == 2
+
+
+async def test_a_carrier_that_is_away_is_a_refusal() -> None:
+    trunk = SimTrunk("http://127.0.0.1:9")
+    with pytest.raises(Refused):
+        await trunk.dial("c", "1", OURS, "pcmu")
+    await trunk.hang_up("c")
+    assert not await trunk.transfer("c", "agents")
+    await trunk.close()
