@@ -145,6 +145,8 @@ def stop_for_speech(
     playout = facts.playouts.get(said.directive_id)
     if playout is None or playout.started_at is None or facts.ended:
         return None
+    if partial.occurred_at < playout.started_at:
+        return None  # said before the prompt began, read after
     return _stop(said, state, facts, partial, producer, epoch, now_ms)
 
 

@@ -122,6 +122,9 @@ def _negations(text: str) -> int:
 def _example_score(said: _Phrase, example: _Phrase, negations: int) -> float:
     if said.text == example.text:
         return 1.0
+    longest = max(len(said.text), len(example.text))
+    if abs(len(said.text) - len(example.text)) > (1 - _SOUND_ALIKE) * longest:
+        return 0.0
     sound = likeness(said.sound, example.sound)
     if sound == 1.0:
         return 0.98
@@ -148,7 +151,7 @@ def _keyword_score(said: _Phrase, keyword: _Phrase) -> tuple[float, bool]:
         at = said.text.find(keyword.text, at + 1)
     if negated_score:
         return negated_score, True
-    if length < 2 or keyword.text in said.text:
+    if length < 2 or keyword.text in said.text or not _worth_a_look(said, keyword):
         return 0.0, False
     sound, end = found_in(keyword.sound, said.sound)
     if sound < _KEYWORD_ALIKE or (sound < 1.0 and length < 3):
@@ -158,6 +161,13 @@ def _keyword_score(said: _Phrase, keyword: _Phrase) -> tuple[float, bool]:
     if _negations(piece) != _negations(keyword.text) and sound < 1.0:
         return 0.0, False
     return covered * (0.97 if sound == 1.0 else 0.92 * sound), _negated(said.text, start)
+
+
+def _worth_a_look(said: _Phrase, keyword: _Phrase) -> bool:
+    """Whether enough syllables are there at all: what differs costs 0.25 at least."""
+    most_different = int((1 - _KEYWORD_ALIKE) * len(keyword.sound) / 0.25)
+    there = set(said.sound)
+    return sum(s in there for s in keyword.sound) >= len(keyword.sound) - most_different
 
 
 def _negated(text: str, at: int) -> bool:
