@@ -119,6 +119,8 @@ def _with_data(sql: str, listed: tuple[Token, ...], insert: Insert) -> Statement
 def _without_data(sql: str, listed: tuple[Token, ...]) -> Statement:
     body = sql[: listed[-1].end]
     first = next((token.upper for token in listed if token.kind is not Kind.OPEN), "")
+    if first == "WITH" and any(token.upper == "INSERT" for token in listed):
+        return Statement(body, listed, Answer.NONE, first)
     if first in ("SELECT", "WITH", "FROM"):
         answer = Answer.ROWS
     elif first in _TABLE_WORDS:
@@ -152,7 +154,8 @@ def _insert_at(sql: str, listed: list[Token]) -> Insert | None:
     if last.upper == "VALUES":
         end, name = len(listed) - 1, VALUES
     elif len(listed) > 1 and listed[-2].upper == "FORMAT" and last.is_name:
-        end, name = len(listed) - 2, last.text
+        # The names of formats are case-insensitive; values are expressions, not mere data.
+        end, name = len(listed) - 2, VALUES if last.text.lower() == "values" else last.text
     else:
         return None
     words = listed[:end]

@@ -53,6 +53,7 @@ DENIED = [
     "CREATE DICTIONARY d (a Int8) PRIMARY KEY a SOURCE(CLICKHOUSE(QUERY 'SELECT * FROM url(1)'))",
     "CREATE FUNCTION f AS (x) -> file(x)",
     "CREATE USER u",
+    "CREATE OR REPLACE USER u",
     "CREATE NAMED COLLECTION c AS a = 1",
     "GRANT ALL ON *.* TO u",
     "BACKUP TABLE t TO Disk('x', 'y')",
@@ -72,6 +73,22 @@ DENIED = [
     "SELECT 1 SETTINGS implicit_select = 1",
     "INSERT INTO t SETTINGS format_avro_schema_registry_url = 'http://x' FORMAT AvroConfluent",
     "EXPLAIN SELECT * FROM file('x')",
+    "SELECT * FROM format(Values, 'a String', $$(file('/etc/hostname'))$$)",
+    "SELECT * FROM format('values', '(file(1))')",
+    "SELECT * FROM format(concat('Val', 'ues'), '(file(1))')",
+    "SELECT * FROM format('{' = '' ? 'x' : 'Values', '(file(1))')",
+    "INSERT INTO t VALUES ((SELECT a FROM format(Values, 'a Int8', '(1)')))",
+    "INSERT INTO t FORMAT vaLUES (file('/etc/hostname'))",
+    "INSERT INTO t FORMAT MySQLDump x",
+    "INSERT INTO t FORMAT Template x",
+    "INSERT INTO t FORMAT AvroConfluent",
+    "SELECT 1 SETTINGS max_threads = 1, additional_result_filter = 'file(1)' FORMAT TSV",
+    "SELECT (SELECT 1 SETTINGS additional_table_filters = {'t': 'x'})",
+    "SELECT 1 SETTINGS log_comment = 'a', `filter` = 'x'",
+    "SELECT 1 FORMAT TSV SETTINGS a = {'x': [1, 2]}, url_base = 'x'",
+    "ALTER TABLE t MODIFY SETTING a = 1, disk = 'x'",
+    "INSERT INTO t SETTINGS select = 'x' VALUES",
+    "WITH 1 AS x INSERT INTO FUNCTION file('x') SELECT x",
 ]
 
 ALLOWED = [
@@ -102,6 +119,12 @@ ALLOWED = [
     "DELETE FROM t WHERE a = 1",
     "KILL QUERY WHERE 1",
     "SET max_threads = 1",
+    "SELECT format('{} {}', a, b), format('{0}', c) FROM t",
+    "SELECT 1 FROM t WHERE filter = 1 AND select = 2 SETTINGS max_threads = 1 FORMAT TSV",
+    "SELECT * FROM (SELECT 1 SETTINGS max_threads = 1) WHERE filter = 1",
+    "INSERT INTO t VALUES (format('{}', 1), 2)",
+    "INSERT INTO t FORMAT JSONEachRow {}",
+    "INSERT INTO t FORMAT tabseparatedWithNames",
 ]
 
 
