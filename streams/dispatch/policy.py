@@ -34,5 +34,6 @@ class Policy(BaseSettings):
         0.6, description="Purchase intention from which a task rises one priority"
     )
     boost_levels: tuple[str, ...] = Field(
-        ("member", "vip"), description="Customer levels whose tasks rise one priority"
+        ("member", "silver", "gold", "platinum", "diamond", "vip", "会员"),
+        description="Customer levels whose tasks rise one priority",
     )

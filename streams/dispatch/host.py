@@ -1,0 +1,210 @@
+"""The service `dispatch`: routers into the inbox, the agent that decides, snapshots and timers."""
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from ringlog.clock import now_ms
+from ringlog.lifecycle import Lifecycle
+from ringlog.metrics import TASKS
+from schemas.catalogue import CALL_PARTITIONS
+from schemas.events import DispatchInbox, TaskEvent
+from schemas.partition import partition_of
+from schemas.wire import Poison
+from streams.dispatch.facts import PRODUCER, Output
+from streams.dispatch.inputs import parse
+from streams.dispatch.policy import Policy
+from streams.dispatch.router import INBOX, call_copies, robot_copy
+from streams.dispatch.snapshot import Snapshots, is_head, pool_of
+from streams.dispatch.surroundings import Surroundings
+from streams.dispatch.timers import OF_CALLS, Timer
+from streams.faust_host import FaustHost, Record
+
+APP_ID = "ringlog-dispatch"
+CALLS = "calls.events"
+SNAPSHOT_S = 1.0
+SNAPSHOT_RECORDS = 500
+TICK_S = 0.1
+DEFAULT_POOL = "default"
+
+Due = tuple[str, Timer]
+"""(pool, timer)."""
+
+
+@dataclass
+class Unsaved:
+    """Records that were worked and that no snapshot holds yet, in the order of each partition."""
+
+    records: list[Record] = field(default_factory=list)
+    pools: dict[str, int] = field(default_factory=dict)
+    since: float = 0.0
+
+    def add(self, record: Record) -> None:
+        """Notes a record, whether or not it changed anything."""
+        if not self.records:
+            self.since = time.monotonic()
+        self.records.append(record)
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time for a snapshot."""
+        if not self.records:
+            return False
+        waited = time.monotonic() - self.since
+        return len(self.records) >= SNAPSHOT_RECORDS or waited >= SNAPSHOT_S
+
+
+class Dispatch:
+    """Pools live in memory. Their inbox offset is committed only behind a snapshot; what came
+    since is worked again after a crash, and says the same with the same ids."""
+
+    def __init__(self, life: Lifecycle) -> None:
+        self._life = life
+        self._policy = Policy()
+        self._host = FaustHost(life, APP_ID)
+        self._table = self._host.table("pools", pool_of)
+        self._around = Surroundings(life, self._host.producer)
+        self._pools: dict[str, Snapshots] = {}
+        self._loaded = False
+        self._unsaved = Unsaved()
+        self._held: list[Due] = []
+        self._barrier: tuple[dict[Any, int], list[Due]] | None = None
+        self._host.route(CALLS, lambda event, _: call_copies(event, self._around.pools))
+        self._host.route("robots.status", robot_copy)
+        self._host.consume(INBOX, self._decide, idle_s=0.2)
+        self._host.before(self._around.start)
+        self._host.on_revoked(self._forget)
+
+    async def run(self) -> None:
+        """Runs until told to stop."""
+        self._life.spawn(self._timers(), "timers")
+        await self._host.run()
+
+    def _forget(self) -> None:
+        self._pools.clear()
+        self._loaded = False
+        self._unsaved = Unsaved()
+        self._held = []
+        self._barrier = None
+
+    def _load(self) -> None:
+        """Takes up every pool of our partitions: their timers go on without a new record."""
+        mine = self._host.partitions(INBOX)
+        for key in list(self._table.keys()):
+            if is_head(key) and partition_of(pool_of(key), CALL_PARTITIONS) in mine:
+                self._pool(pool_of(key))
+        self._loaded = True
+
+    def _pool(self, name: str) -> Snapshots:
+        found = self._pools.get(name)
+        if found is None:
+            found = self._pools[name] = Snapshots.load(name, self._table, self._policy)
+        return found
+
+    async def _decide(self, batch: list[Record]) -> None:
+        generation, outputs = self._host.generation, list[Output]()
+        for record in batch:
+            try:
+                outputs += self._work(record)
+            except Poison as poison:
+                await self._host.bury(record, poison)
+        await self._host.producer.send_all(outputs)
+        for _, event in outputs:
+            if isinstance(event, TaskEvent):
+                TASKS.labels(event.kind).inc()
+        if self._host.generation != generation:
+            return
+        for record in batch:
+            self._unsaved.add(record)
+        if self._unsaved.due:
+            await self._save(generation)
+
+    def _work(self, record: Record) -> list[Output]:
+        event = record.event
+        if not isinstance(event, DispatchInbox):
+            return []
+        name = event.pool or DEFAULT_POOL
+        right = partition_of(name, CALL_PARTITIONS)
+        if record.partition != right:
+            raise Poison(f"pool {name} belongs to partition {right}, not {record.partition}")
+        pool = self._pool(name)
+        if record.offset < pool.offset:
+            return []  # the snapshot that we started from has seen it
+        self._unsaved.pools[name] = record.offset + 1
+        return pool.pool.step(parse(event), record.timestamp_ms)
+
+    async def _save(self, generation: tuple[int, int]) -> None:
+        """Pages, then heads, then what no head names any more, then the offsets."""
+        unsaved, self._unsaved = self._unsaved, Unsaved()
+        pools = [(self._pools[name], offset) for name, offset in unsaved.pools.items()]
+        for pool, _ in pools:
+            self._set(pool.pages())
+        await self._table.written()
+        if self._host.generation != generation:
+            return
+        self._set(dict(pool.head(offset) for pool, offset in pools))
+        await self._table.written()
+        for pool, _ in pools:
+            for key in pool.garbage():
+                self._table.pop(key, None)
+        for record in unsaved.records:
+            record.done()
+
+    def _set(self, rows: dict[str, str]) -> None:
+        for key, value in rows.items():
+            self._table[key] = value
+
+    async def _timers(self) -> None:
+        """Appends due timers to the inbox: the only thing that time does here."""
+        while True:
+            await asyncio.sleep(TICK_S)
+            if not self._host.settled:
+                continue
+            if not self._loaded:
+                self._load()
+            due = [(n, t) for n, pool in self._pools.items() for t in pool.pool.take_due(now_ms())]
+            await self._fire([d for d in due if d[1].name not in OF_CALLS])
+            self._held += [d for d in due if d[1].name in OF_CALLS]
+            await self._fire(await self._past_the_barrier())
+
+    async def _past_the_barrier(self) -> list[Due]:
+        """Timers of calls that may fire: all that was on `calls.events` when they fell due has
+        been copied into the inbox, so a `dialing` or an `ended` that was in time comes first."""
+        progress, generation = self._host.progress, self._host.generation
+        if self._barrier is None and self._held:
+            held, self._held = self._held, []
+            ends = await progress.ends(CALLS)
+            if self._host.generation != generation:
+                return []
+            self._barrier = (dict(ends), held)
+        if self._barrier is None or not await progress.reached(self._barrier[0]):
+            return []
+        if self._host.generation != generation:
+            return []
+        (_, passed), self._barrier = self._barrier, None
+        return passed
+
+    async def _fire(self, due: list[Due]) -> None:
+        await self._host.producer.send_all(
+            (
+                INBOX,
+                DispatchInbox(
+                    event_id=timer.event_id,
+                    kind="timer",
+                    occurred_at=timer.due_ms,
+                    producer=PRODUCER,
+                    causation_id=timer.set_by,
+                    task_id=timer.task_id,
+                    pool=pool,
+                    timer=timer.name,
+                    due_at=timer.due_ms,
+                ),
+            )
+            for pool, timer in due
+        )
+
+
+async def main(life: Lifecycle) -> None:
+    """The service's body for `ringlog.lifecycle.run`."""
+    await Dispatch(life).run()

@@ -1,0 +1,76 @@
+"""Which edges and robot workers are up, from their heartbeats on `robots.leases`.
+
+Up at the first heartbeat, down after SILENCE_MS without one. Pure: the clock is an argument.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from schemas.events import Lease
+
+SILENCE_MS = 3_000
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """An edge or a shard of workers that came or went. `cause` is the id of the lease record that
+    showed it (of the last heartbeat, where silence did), `offset` is that record's."""
+
+    kind: Literal["edge", "worker"]
+    name: str
+    up: bool
+    offset: int
+    partitions: tuple[int, ...]
+    cause: str
+
+
+@dataclass(slots=True)
+class _Holder:
+    last: Change
+    heard_ms: int
+
+
+class Heartbeats:
+    """Who was heard when."""
+
+    def __init__(self) -> None:
+        self._holders: dict[str, _Holder] = {}
+
+    def hear(self, lease: Lease, offset: int, at_ms: int) -> Change | None:
+        """Takes one record; returns what it changed. `at_ms` is when it was heard."""
+        named = _named(lease.shard)
+        if named is None or lease.kind != "heartbeat":
+            return None
+        kind, name = named
+        now = Change(kind, name, True, offset, tuple(lease.partitions), lease.event_id)
+        holder = self._holders.get(lease.shard)
+        if holder is None:
+            self._holders[lease.shard] = _Holder(now, at_ms)
+            return now
+        before, holder.last, holder.heard_ms = holder.last, now, at_ms
+        return None if before.up and before.partitions == now.partitions else now
+
+    def silent(self, now_ms: int) -> list[Change]:
+        """Those that went since the last question."""
+        gone = []
+        for holder in self._holders.values():
+            last = holder.last
+            if last.up and now_ms - holder.heard_ms > SILENCE_MS:
+                holder.last = Change(
+                    last.kind, last.name, False, last.offset, last.partitions, last.cause
+                )
+                gone.append(holder.last)
+        return gone
+
+    def all(self) -> list[Change]:
+        """Where everybody stands."""
+        return [holder.last for holder in self._holders.values()]
+
+
+def _named(shard: str) -> tuple[Literal["edge", "worker"], str] | None:
+    """Kind and name: an edge is named without its prefix, as calls name it."""
+    if shard.startswith("edge/"):
+        return "edge", shard.removeprefix("edge/")
+    if shard.startswith("robots/"):
+        return "worker", shard
+    return None

@@ -1,0 +1,94 @@
+"""Copies into `dispatch.inbox` what dispatch decides on; stateless, with derived ids.
+
+Requests, cancellations, profiles and opt-outs come from the profiles service; `calls_alive` comes
+from the edges. Here: calls, robots, playbooks, and edges and workers coming and going.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import orjson
+
+from schemas.envelope import Event
+from schemas.events import CallEvent, DispatchInbox, Playbook, RobotStatus
+from schemas.ids import event_id
+from schemas.text import to_json, to_line
+from streams.dispatch.facts import PRODUCER, Output
+from streams.dispatch.presence import Change
+
+INBOX = "dispatch.inbox"
+CALL_KINDS = frozenset(
+    {"dialing", "ringing", "early_media", "answered", "bridged", "transferred", "ended"}
+)
+"""Steps of a call that say something to dispatch; what plays in it does not."""
+
+
+def call_copies(event: Event, pools: Iterable[str]) -> Iterable[Output]:
+    """A call's step goes to its pool; where the record does not name it, to all `pools`, of which
+    one knows the call."""
+    if not isinstance(event, CallEvent) or event.kind not in CALL_KINDS:
+        return
+    if event.direction == "foreign":
+        return  # placed by others: it holds no slot of ours
+    text = to_line("calls.events", event)
+    for pool in (event.pool,) if event.pool else sorted(pools):
+        yield _copy(event, "call", pool, "calls.events", text)
+
+
+def robot_copy(event: Event, offset: int) -> Iterable[Output]:
+    """A robot's configuration goes to its pool, with the offset that tells old from new."""
+    if isinstance(event, RobotStatus) and event.pool and event.robot_id:
+        body = {"robot": to_json("robots.status", event), "offset": offset}
+        yield _copy(event, "robot", event.pool, "robots.status", orjson.dumps(body).decode())
+
+
+def playbook_copy(event: Playbook, offset: int, pool: str) -> Output:
+    """What is published under a playbook's name, for one pool; without the script itself."""
+    book = to_json("playbooks", event) | {"body": ""}
+    text = orjson.dumps({"playbook": book, "offset": offset}).decode()
+    return _copy(event, "robot", pool, "playbooks", text)
+
+
+def presence_copy(change: Change, pool: str, at_ms: int) -> Output:
+    """An edge or a worker that came or went, for one pool; its id comes from the lease record."""
+    state = "up" if change.up else "down"
+    body: dict[str, Any] = {
+        "state": state,
+        "name": change.name,
+        "offset": change.offset,
+        "partitions": change.partitions,
+    }
+    record = DispatchInbox(
+        event_id=event_id(change.cause, f"{change.kind}/{state}/{pool}"),
+        kind=change.kind,
+        occurred_at=at_ms,
+        producer=PRODUCER,
+        causation_id=change.cause,
+        pool=pool,
+        source_topic="robots.leases",
+        edge_id=change.name if change.kind == "edge" else None,
+        body=orjson.dumps(body).decode(),
+    )
+    return INBOX, record
+
+
+def _copy(event: Event, kind: str, pool: str, source_topic: str, body: str) -> Output:
+    record = DispatchInbox.model_validate(
+        {
+            "event_id": event_id(event.event_id, f"{kind}/{pool}"),
+            "kind": kind,
+            "occurred_at": event.occurred_at,
+            "producer": PRODUCER,
+            "causation_id": event.event_id,
+            "tenant_id": event.tenant_id,
+            "call_id": event.call_id,
+            "task_id": event.task_id,
+            "customer_id": event.customer_id,
+            "campaign_id": event.campaign_id,
+            "pool": pool,
+            "robot_id": event.robot_id,
+            "source_topic": source_topic,
+            "body": body,
+        }
+    )
+    return INBOX, record

@@ -1,0 +1,100 @@
+"""Follows pools, playbooks and heartbeats, and tells every pool's inbox what changed.
+
+Reads whole topics without a group, so every worker of the service does it; what two of them say is
+the same, and a pool takes each fact once (by the offset of the record that showed it).
+"""
+
+import asyncio
+
+from ringlog.clock import now_ms
+from ringlog.kafka.producer import EventProducer
+from ringlog.kafka.reader import Received, TopicReader
+from ringlog.lifecycle import Lifecycle
+from schemas.events import Lease, Playbook, RobotStatus
+from streams.dispatch.facts import Output
+from streams.dispatch.presence import Change, Heartbeats
+from streams.dispatch.router import playbook_copy, presence_copy
+
+TICK_S = 0.25
+LATE_S = 1.0
+"""A tick that comes so late says that this process stood still, not that others did."""
+
+
+class Surroundings:
+    """`pools` are all that ever had a robot."""
+
+    def __init__(self, life: Lifecycle, producer: EventProducer) -> None:
+        self.pools: set[str] = set()
+        self._life = life
+        self._producer = producer
+        self._heartbeats = Heartbeats()
+        self._playbooks: dict[str, tuple[Playbook, int]] = {}
+        self._told = False
+
+    async def start(self) -> None:
+        """Reads what there is, tells all pools, and goes on following."""
+        topics = ["robots.status", "playbooks", "robots.leases"]
+        reader = TopicReader(self._life.settings, self._producer, topics)
+        await reader.start()
+        self._life.spawn(self._follow(reader), "surroundings")
+        await reader.caught_up.wait()
+        self._heartbeats.silent(now_ms())
+        self._told = True
+        for pool in sorted(self.pools):
+            await self._tell_all(pool)
+        self._life.spawn(self._watch(), "heartbeats")
+
+    async def _follow(self, reader: TopicReader) -> None:
+        try:
+            async for batch in reader.batches():
+                for received in batch:
+                    await self._take(received)
+        finally:
+            await reader.stop()
+
+    async def _take(self, received: Received) -> None:
+        event = received.event
+        match event:
+            case RobotStatus():
+                if event.pool and event.pool not in self.pools:
+                    self.pools.add(event.pool)
+                    if self._told:
+                        await self._tell_all(event.pool)
+            case Playbook():
+                known = self._playbooks.get(event.playbook)
+                withdrawn = event.kind == "withdrawn"
+                if withdrawn and known is not None and known[0].version != event.version:
+                    return  # an older version: the newer one stays
+                self._playbooks[event.playbook] = (event, received.offset)
+                if self._told:
+                    await self._producer.send_all(
+                        playbook_copy(event, received.offset, pool) for pool in sorted(self.pools)
+                    )
+            case Lease():
+                # What was written before we came was heard when it was written.
+                at_ms = now_ms() if self._told else received.timestamp_ms
+                change = self._heartbeats.hear(event, received.offset, at_ms)
+                if change is not None and self._told:
+                    await self._tell([change])
+
+    async def _watch(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            before = loop.time()
+            await asyncio.sleep(TICK_S)
+            if loop.time() - before < LATE_S:
+                await self._tell(self._heartbeats.silent(now_ms()))
+
+    async def _tell(self, changes: list[Change]) -> None:
+        at_ms = now_ms()
+        await self._producer.send_all(
+            presence_copy(change, pool, at_ms) for change in changes for pool in sorted(self.pools)
+        )
+
+    async def _tell_all(self, pool: str) -> None:
+        at_ms = now_ms()
+        out: list[Output] = [
+            playbook_copy(event, offset, pool) for event, offset in self._playbooks.values()
+        ]
+        out += [presence_copy(change, pool, at_ms) for change in self._heartbeats.all()]
+        await self._producer.send_all(out)

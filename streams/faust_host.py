@@ -1,0 +1,305 @@
+"""What processors on Faust share: embedding, acknowledged work, dead letters, a table, progress.
+
+Faust brings partitions, order within each, offsets and a table with its changelog. The rest is
+ours, because of how Faust 0.15 behaves: a send that is not awaited to its acknowledgement is lost
+in a crash, so records go out by our own producer; a record that cannot be decoded would stop its
+agent, so topics are read as bytes; a table's row belongs to the partition of its key, not to that
+of whichever event was last.
+
+The order of work is: outputs acknowledged, then rows, then their acknowledgement, then the offset.
+A crash between any two repeats work whose outputs have the same ids.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, cast
+
+import faust
+from aiokafka.errors import KafkaError
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from ringlog import log
+from ringlog.kafka.producer import EventProducer
+from ringlog.kafka.reader import check_partition
+from ringlog.lifecycle import Lifecycle
+from schemas.catalogue import CALL_PARTITIONS, TOPICS, topic
+from schemas.envelope import Event
+from schemas.partition import partition_of
+from schemas.wire import Poison
+from streams.progress import Progress, Stuck
+
+MAX_BATCH = 500
+STOP_S = 5.0
+
+Output = tuple[str, Event]
+
+
+class FaustSettings(BaseSettings):
+    """What a site may set about Faust (`RINGLOG_FAUST_*`)."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="RINGLOG_FAUST_", env_file="ringlog.env", extra="ignore", frozen=True
+    )
+
+    session_timeout_s: float = Field(
+        3.0,
+        description="Silence after which a worker's partitions go to another, s; the broker's "
+        "group.min.session.timeout.ms must allow it",
+    )
+    commit_interval_s: float = Field(0.3, description="How often offsets are committed, s")
+    stuck_s: float = Field(
+        60.0, description="A partition that waits and is not worked for so long ends the process, s"
+    )
+
+
+@dataclass(slots=True)
+class Record:
+    """A record of a batch. `event` is None where it was poison, which is in `dead_letters` by now,
+    or a tombstone. `done` is to be called in order, once everything that follows is safe."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+    event: Event | None
+    raw: bytes | None
+    done: Callable[[], Any]
+
+
+Handler = Callable[[list[Record]], Awaitable[None]]
+
+
+class KeyedTable(faust.Table[str, str]):
+    """A table whose rows belong to the partition of what `owner_of` finds in their key, and whose
+    changelog writes can be waited for. Keys and values are text."""
+
+    owner_of: Callable[[str], str] = staticmethod(lambda key: key)
+
+    def partition_for_key(self, key: str) -> int:
+        """By the contract's partitioner, as the records that the row is folded from."""
+        return partition_of(self.owner_of(key), CALL_PARTITIONS)
+
+    def send_changelog(self, *args: Any, **kwargs: Any) -> Any:
+        """As Faust's; keeps the promise for `written`."""
+        promise = super().send_changelog(*args, **kwargs)
+        self.__dict__.setdefault("promises", []).append(promise)
+        return promise
+
+    async def written(self) -> None:
+        """Waits until the broker has every row set or deleted so far; raises KafkaError."""
+        promises, self.__dict__["promises"] = self.__dict__.get("promises", []), []
+        await asyncio.gather(*promises)
+
+
+class FaustHost:
+    """One Faust application inside a service of ours."""
+
+    def __init__(self, life: Lifecycle, app_id: str) -> None:
+        self.life = life
+        self.tuning = FaustSettings()
+        self.producer = EventProducer(life.settings, life.service)
+        self.log = log.logger(f"streams.{life.service}")
+        self._topics: list[str] = []
+        self._queues: dict[str, asyncio.Queue[Any]] = {}
+        self._workers: list[tuple[str, Handler, float | None]] = []
+        self._tasks: list[asyncio.Task[Any]] = []
+        self._revocations = 0
+        self._started = False
+        self._before: list[Callable[[], Awaitable[None]]] = []
+        brokers = life.settings.kafka_bootstrap.split(",")
+        session_s = self.tuning.session_timeout_s
+        datadir = (
+            life.settings.home / "faust" / app_id
+        )  # Faust wants one, though nothing lies there
+        datadir.mkdir(parents=True, exist_ok=True)
+        self.app = faust.App(
+            app_id,
+            broker=[f"kafka://{address.strip()}" for address in brokers],
+            store="memory://",
+            datadir=str(datadir),
+            web_enabled=False,
+            autodiscover=False,
+            Table=KeyedTable,
+            topic_partitions=CALL_PARTITIONS,
+            table_standby_replicas=0,
+            stream_wait_empty=False,
+            broker_session_timeout=session_s,
+            broker_heartbeat_interval=session_s / 4,
+            broker_commit_interval=self.tuning.commit_interval_s,
+            broker_max_poll_interval=600.0,
+            consumer_auto_offset_reset="earliest",
+            consumer_metadata_max_age_ms=30_000,
+            producer_max_request_size=2_097_152,
+            reply_create_topic=False,
+        )
+
+    def table(self, name: str, owner_of: Callable[[str], str]) -> KeyedTable:
+        """A table of text, compacted on its changelog; rows of one owner share a partition."""
+        made = cast(
+            KeyedTable,
+            self.app.Table(name, key_type=str, value_type=str, partitions=CALL_PARTITIONS),
+        )
+        made.owner_of = owner_of
+        return made
+
+    def consume(self, topic_name: str, handler: Handler, *, idle_s: float | None = None) -> None:
+        """Calls `handler` with batches of a topic, in the order of each partition.
+
+        The handler marks records as `done`. With `idle_s` it is called with an empty batch when
+        nothing came for so long.
+        """
+        source = self.app.topic(
+            topic_name, key_type=bytes, value_type=bytes, key_serializer="raw",
+            value_serializer="raw",
+        )  # fmt: skip
+        queue: asyncio.Queue[Any] = asyncio.Queue(maxsize=2 * MAX_BATCH)
+
+        async def forward(stream: Any) -> None:
+            async for event in stream.noack().events():
+                await queue.put(event)
+
+        self.app.agent(source, name=f"{self.app.conf.id}.{topic_name}")(forward)
+        self._topics.append(topic_name)
+        self._queues[topic_name] = queue
+        self._workers.append((topic_name, handler, idle_s))
+
+    def route(self, topic_name: str, copies: Callable[[Event, int], Iterable[Output]]) -> None:
+        """Copies a topic's events to where `copies(event, offset)` says; stateless, in order."""
+
+        async def handler(batch: list[Record]) -> None:
+            events = ((r.event, r.offset) for r in batch if r.event is not None)
+            outputs = [out for event, offset in events for out in copies(event, offset)]
+            await self.producer.send_all(outputs)
+            for record in batch:
+                record.done()
+
+        self.consume(topic_name, handler)
+
+    def before(self, step: Callable[[], Awaitable[None]]) -> None:
+        """Adds a step that runs after the producer is up and before records come."""
+        self._before.append(step)
+
+    def on_revoked(self, forget: Callable[[], None]) -> None:
+        """Calls `forget` when partitions were taken away: what was folded must be read anew."""
+
+        async def revoked(*_: Any, **__: Any) -> None:
+            self._revocations += 1
+            forget()
+
+        self.app.on_partitions_revoked.connect(revoked, weak=False)
+
+    @property
+    def settled(self) -> bool:
+        """Whether partitions are assigned and the table is read back."""
+        app: Any = self.app
+        return self._started and bool(
+            app.consumer.assignment()
+            and not app.rebalancing
+            and not app.in_recovery
+            and app.tables.recovery.completed.is_set()
+        )
+
+    @property
+    def generation(self) -> tuple[int, int]:
+        """Changes as soon as partitions are taken away, and when they are assigned anew."""
+        return self._revocations, int(self.app.consumer_generation_id)
+
+    def partitions(self, topic_name: str) -> set[int]:
+        """Partitions of a topic that are ours now."""
+        return {tp.partition for tp in self.app.consumer.assignment() if tp.topic == topic_name}
+
+    async def run(self) -> None:
+        """Runs until the service is to stop; raises what made it fail."""
+        life = self.life
+        self.progress = Progress(life.settings, self.app.conf.id, self._topics, self.tuning.stuck_s)
+        life.health.set_waiting("broker and registry")
+        await asyncio.to_thread(self.producer.codec.warm, *TOPICS)
+        await self.producer.start()
+        progress = self.progress
+        try:
+            await progress.start()
+            for step in self._before:
+                await step()
+            life.health.set_waiting("partitions")
+            await self.app.start()
+            self._started = True
+            for name, handler, idle_s in self._workers:
+                self._tasks.append(life.spawn(self._work(name, handler, idle_s), name))
+            self._tasks.append(life.spawn(self._watch(progress), "watch"))
+            await life.until_stopped()
+        finally:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(STOP_S):
+                    await self._stop()
+            await progress.stop()
+            await self.producer.stop()
+
+    async def _stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.app.stop()  # commits what is done
+
+    async def _watch(self, progress: Progress) -> None:
+        """Readiness, lag, and the end of a process whose consumer has died quietly."""
+        checked = 0.0
+        while True:
+            await asyncio.sleep(0.1)
+            app = self.app
+            if app.crashed or app.should_stop:
+                reason = getattr(app, "_crash_reason", None)
+                raise Stuck(f"the consumer stopped: {reason!r}")
+            if self.settled:
+                self.life.health.set_ready()
+            else:
+                self.life.health.set_waiting("partitions or state")
+            if time.monotonic() - checked >= 2.0:
+                checked = time.monotonic()
+                mine = {name: self.partitions(name) for name in self._topics}
+                try:
+                    await progress.check(mine)
+                except KafkaError as error:
+                    self.log.warning("lag not known", error=str(error))
+
+    async def _work(self, name: str, handler: Handler, idle_s: float | None) -> None:
+        queue = self._queues[name]
+        while True:
+            events: list[Any] = []
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(idle_s):
+                    events.append(await queue.get())
+            while len(events) < MAX_BATCH and not queue.empty():
+                events.append(queue.get_nowait())
+            # What was fetched before a rebalance comes again to whoever owns it then.
+            app = self.app
+            current = [
+                event
+                for event in events
+                if not app.rebalancing and event.message.generation_id == app.consumer_generation_id
+            ]
+            batch = [await self._record(name, event) for event in current]
+            if batch or idle_s is not None:
+                await handler(batch)
+
+    async def _record(self, name: str, event: Any) -> Record:
+        message = event.message
+        partition, offset, raw = message.partition, message.offset, event.value
+        at_ms = round(message.timestamp * 1000)
+        decoded = None
+        if raw is not None or not topic(name).compacted:
+            try:
+                decoded = self.producer.codec.decode(name, raw)
+                check_partition(name, decoded, partition)
+            except Poison as poison:
+                decoded = None
+                await self.producer.dead(name, partition, offset, str(poison), raw, at_ms)
+        return Record(name, partition, offset, at_ms, decoded, raw, event.ack)
+
+    async def bury(self, record: Record, why: Poison) -> None:
+        """Sends a record whose content turned out unreadable to `dead_letters`."""
+        at = (record.topic, record.partition, record.offset)
+        await self.producer.dead(*at, str(why), record.raw, record.timestamp_ms)

@@ -1,0 +1,1 @@
+"""Profiles: one customer as derived from everything known, attached to each request."""

@@ -1,0 +1,86 @@
+"""The service `profiles`: routers into the inbox, and the agent that folds it."""
+
+from functools import partial
+
+from ringlog.kafka.reader import TopicReader
+from ringlog.lifecycle import Lifecycle
+from ringlog.site_key import site_key
+from schemas.events import ProfileInbox
+from schemas.wire import Poison
+from streams.faust_host import FaustHost, Output, Record
+from streams.profiles.fold import decide, evolve, parse
+from streams.profiles.router import KINDS, copies
+from streams.profiles.state import Customer, from_text, to_text
+
+APP_ID = "ringlog-profiles"
+
+
+class Profiles:
+    """Folds profiles. Outputs are acknowledged before the table is set, and that before the
+    offset: a record worked again meets the old state and says the same."""
+
+    def __init__(self, life: Lifecycle) -> None:
+        self._life = life
+        self._key = site_key(life.settings)
+        self._host = FaustHost(life, APP_ID)
+        self._table = self._host.table("customers", lambda customer_id: customer_id)
+        self._pools: set[str] = set()
+        for name in KINDS:
+            self._host.route(name, partial(copies, name))
+        self._host.consume("profiles.inbox", self._fold)
+        self._host.before(self._follow_pools)
+
+    async def run(self) -> None:
+        """Runs until told to stop."""
+        await self._host.run()
+
+    async def _follow_pools(self) -> None:
+        """Knows every pool before the first opt-out is told to all of them."""
+        reader = TopicReader(self._life.settings, self._host.producer, ["robots.status"])
+        await reader.start()
+
+        async def follow() -> None:
+            try:
+                async for batch in reader.batches():
+                    self._pools.update(r.event.pool for r in batch if r.event.pool)
+            finally:
+                await reader.stop()
+
+        self._life.spawn(follow(), "pools")
+        await reader.caught_up.wait()
+
+    async def _fold(self, batch: list[Record]) -> None:
+        generation = self._host.generation
+        changed: dict[str, Customer] = {}
+        outputs: list[Output] = []
+        for record in batch:
+            if not isinstance(record.event, ProfileInbox):
+                continue
+            try:
+                parsed = parse(record.event, self._key)
+            except Poison as poison:
+                await self._host.bury(record, poison)
+                continue
+            customer_id = parsed.customer_id
+            before = changed.get(customer_id) or self._read(customer_id)
+            after = evolve(before, parsed)
+            if after is not before:
+                outputs += decide(before, after, parsed, self._pools)
+                changed[customer_id] = after
+        await self._host.producer.send_all(outputs)
+        if self._host.generation != generation:
+            return  # the rows are another worker's now; it says the same again
+        for customer_id, customer in changed.items():
+            self._table[customer_id] = to_text(customer)
+        await self._table.written()
+        for record in batch:
+            record.done()
+
+    def _read(self, customer_id: str) -> Customer:
+        text = self._table.get(customer_id)
+        return Customer() if text is None else from_text(text)
+
+
+async def main(life: Lifecycle) -> None:
+    """The service's body for `ringlog.lifecycle.run`."""
+    await Profiles(life).run()

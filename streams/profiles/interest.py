@@ -1,0 +1,31 @@
+"""What a turn says about the customer's wish to buy."""
+
+from schemas.events import Turn
+
+_TOWARDS = {
+    "affirm": 1.0, "agree": 1.0, "interested": 1.0, "buy": 1.0, "order": 1.0, "send_info": 0.9,
+    "ask_price": 0.8, "ask_details": 0.8, "ask_discount": 0.8, "ask_product": 0.8,
+    "consider": 0.5, "price_too_high": 0.4,
+    "reject": 0.0, "stop_calling": 0.0, "not_interested": 0.0, "opt_out": 0.0,
+}  # fmt: skip
+"""Where an intent draws purchase intention to. Intents that are not listed say nothing."""
+
+_OUTCOMES = {"interested": 1.0, "opted_out": 0.0}
+
+STEP = 0.4
+"""How far one certain turn goes from where the intention was to where the intent draws it."""
+
+
+def purchase_intent(before: float, turn: Turn) -> float:
+    """Purchase intention, 0 to 1, after a turn; rounded, so that it is the same on every replay."""
+    after = before
+    target = _TOWARDS.get(turn.intent)
+    if target is not None:
+        weight = STEP * min(1.0, max(0.0, turn.confidence))
+        if turn.emotion == "angry" and target > before:
+            weight = 0.0  # an angry yes is none
+        after += weight * (target - after)
+    outcome = _OUTCOMES.get(turn.outcome or "")
+    if outcome is not None:
+        after += STEP * (outcome - after)
+    return round(after, 4)

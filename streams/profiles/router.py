@@ -1,0 +1,43 @@
+"""Copies into `profiles.inbox` what a profile is folded from; stateless, with derived ids."""
+
+from collections.abc import Iterable
+from typing import Literal
+
+from schemas.envelope import Event
+from schemas.events import ProfileInbox
+from schemas.ids import event_id
+from schemas.text import to_line
+
+PRODUCER = "profiles"
+Kind = Literal["request", "change", "turn", "ended"]
+
+KINDS: dict[str, Kind] = {
+    "tasks.requested": "request",
+    "customers.changes": "change",
+    "dialogue.turns": "turn",
+    "calls.events": "ended",
+}
+"""Inbox kind by source topic."""
+
+
+def copies(source_topic: str, event: Event, _offset: int = 0) -> Iterable[tuple[str, Event]]:
+    """The inbox record of an event, if it concerns a known customer's profile."""
+    if not event.customer_id or (source_topic == "calls.events" and event.kind != "ended"):
+        return
+    record = ProfileInbox(
+        event_id=event_id(event.event_id, "inbox"),
+        kind=KINDS[source_topic],
+        occurred_at=event.occurred_at,
+        producer=PRODUCER,
+        causation_id=event.event_id,
+        tenant_id=event.tenant_id,
+        call_id=event.call_id,
+        task_id=event.task_id,
+        customer_id=event.customer_id,
+        campaign_id=event.campaign_id,
+        pool=event.pool,
+        robot_id=event.robot_id,
+        source_topic=source_topic,
+        body=to_line(source_topic, event),
+    )
+    yield "profiles.inbox", record

@@ -1,0 +1,76 @@
+"""How far a consumer group has come: lag as a metric, an alarm for a partition that stands still,
+and the question "is everything that was there at a certain moment done?".
+"""
+
+import time
+from collections.abc import Iterable, Mapping
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+
+from ringlog.metrics import CONSUMER_LAG
+from ringlog.settings import Settings
+from schemas.catalogue import topic
+
+
+class Stuck(Exception):
+    """A consumer makes no progress; a new process will."""
+
+
+class Progress:
+    """Asks the broker about one group. All methods raise KafkaError."""
+
+    def __init__(
+        self, config: Settings, group: str, topics: Iterable[str], stuck_s: float = 60.0
+    ) -> None:
+        self._group = group
+        self._topics = list(topics)
+        self._stuck_s = stuck_s
+        self._since: dict[TopicPartition, tuple[int, float]] = {}
+        self._admin = AIOKafkaAdminClient(bootstrap_servers=config.kafka_bootstrap)
+        self._consumer = AIOKafkaConsumer(
+            bootstrap_servers=config.kafka_bootstrap, group_id=None, enable_auto_commit=False
+        )
+
+    async def start(self) -> None:
+        """Connects."""
+        await self._admin.start()
+        await self._consumer.start()
+
+    async def stop(self) -> None:
+        """Disconnects."""
+        await self._admin.close()
+        await self._consumer.stop()
+
+    async def ends(self, topic_name: str) -> dict[TopicPartition, int]:
+        """Where every partition of a topic ends now."""
+        tps = [TopicPartition(topic_name, p) for p in range(topic(topic_name).partitions)]
+        found: dict[TopicPartition, int] = await self._consumer.end_offsets(tps)
+        return found
+
+    async def committed(self) -> dict[TopicPartition, int]:
+        """The next offset of every partition that the group has committed anything of."""
+        found = await self._admin.list_consumer_group_offsets(self._group)
+        return {tp: at.offset for tp, at in found.items() if at.offset >= 0}
+
+    async def reached(self, ends: Mapping[TopicPartition, int]) -> bool:
+        """Whether the group has done everything before those ends."""
+        done = await self.committed()
+        return all(done.get(tp, 0) >= end for tp, end in ends.items())
+
+    async def check(self, mine: Mapping[str, set[int]]) -> None:
+        """Sets the lag metric; raises Stuck when a partition of ours waits and does not move."""
+        done = await self.committed()
+        now = time.monotonic()
+        for name in self._topics:
+            lag = 0
+            for tp, end in (await self.ends(name)).items():
+                at = done.get(tp, 0)
+                lag += max(0, end - at)
+                before, since = self._since.get(tp, (-1, now))
+                waits = at < end and tp.partition in mine.get(name, ())
+                if at != before or not waits:
+                    self._since[tp] = (at, now)
+                elif now - since > self._stuck_s:
+                    raise Stuck(f"{tp.topic}[{tp.partition}] stands at {at} of {end}")
+            CONSUMER_LAG.labels(name, self._group).set(lag)
