@@ -1,6 +1,7 @@
 """How the running job does: Flink's REST interface, and the offsets that it has committed."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -68,6 +69,8 @@ async def watch(
 async def measure_lag(config: Settings) -> None:
     """Keeps the lag metric of the turns, as of the job's last checkpoint, for ever."""
     logger = log.logger("streams.analytics.lag")
+    # This consumer only asks what others committed; on a new broker that takes a few attempts.
+    logging.getLogger("aiokafka.consumer.group_coordinator").setLevel(logging.CRITICAL)
     tps = [TopicPartition(SOURCE, p) for p in range(topic(SOURCE).partitions)]
     consumer = AIOKafkaConsumer(
         bootstrap_servers=config.kafka_bootstrap, group_id=GROUP, enable_auto_commit=False
