@@ -12,7 +12,7 @@ from ingest import calls as c
 from ingest.chunker import Logged
 from ingest.clock import monotonic_us
 from ingest.journal import Entry, HeardLeg
-from ingest.media import Digit, Format, Leg, stream_ids
+from ingest.media import Digit, Format, Leg, leg_ssrc, stream_ids
 from ingest.media_log import Stamp
 from ingest.playout import Ended, Event, Keys, Mark, Marked, QueueFull, Say, Started
 from ingest.prompts import PromptMissing
@@ -151,7 +151,12 @@ class CallActor:
         clock = Clock(at_us - elapsed_ms * 1000, self._edge.pacer.tick - elapsed_ms // 20)
         ids = stream_ids(self._edge.stream_secret, self.call_id, "robot")
         session = Session(self.call_id, self.sound, clock, ids, self)
-        known = [] if entry is None else [_known(one, at_ms) for one in entry.legs[-1:]]
+        known: list[Known] = []
+        for heard in entry.legs[-1:] if entry is not None else ():
+            if heard.leg.ssrc == leg_ssrc(self.call_id, heard.leg.name):
+                session.ws_leg = heard.leg  # a WebSocket's: it goes on by call time
+            else:
+                known.append(_known(heard, at_ms))
         receiver = Receiver(clock.call_ms, remote, known=known)
         rtp = RtpTransport(session, receiver, self.sound)
         wanted = None if entry is None else entry.port

@@ -4,6 +4,7 @@ import asyncio
 import json
 import signal
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -230,6 +231,31 @@ async def test_a_foreign_call_over_the_websocket(world: World, tmp_path: Path) -
     assert b"".join(c.payload for c in chunks) == b"".join(bytes([n]) * 160 for n in range(20))
     assert "4" in [e.digits for e in log.call(call)]
     assert log.call(call)[-1].disposition == "abandoned"
+
+
+async def test_a_foreign_call_survives_the_edge(world: World, tmp_path: Path) -> None:
+    call, log = f"survivor-{tmp_path.name}", world.log
+    _, session = await open_session(world, call_id=call)
+    sent = [bytes([n]) * 160 for n in range(20)]
+
+    def enough(octets: int) -> bool:
+        return sum(len(c.payload) for c in log.chunks(call, "customer")) >= octets
+
+    for n, half in enumerate((sent[:10], sent[10:])):
+        async with connect(session["ws_url"]) as peer:
+            for frame in half:
+                await peer.send(frame)
+            await log.until(partial(enough, 1600 * (n + 1)), "the sound")
+            if n == 0:
+                await world.edge.end(signal.SIGKILL)
+                await world.edge.start()
+    chunks = log.chunks(call, "customer")
+    assert b"".join(c.payload for c in chunks) == b"".join(sent)
+    assert len({(c.ssrc, c.leg_start_ts, c.leg_start_ms) for c in chunks}) == 1
+    assert all(
+        b.rtp_ts >= a.rtp_ts + len(a.payload) and b.first_seq > a.first_seq
+        for a, b in zip(chunks, chunks[1:], strict=False)
+    )
 
 
 async def test_foreign_calls_are_checked_and_closed(world: World, tmp_path: Path) -> None:
