@@ -74,6 +74,7 @@ class EngineSession:
         self._session: Any = None
         self._fixed_tag = tag
         self._tag = ""
+        self._database = ""
         self._applied: dict[str, str] = {}
 
     async def _call(self, work: Callable[..., T], *args: object) -> T:
@@ -92,6 +93,25 @@ class EngineSession:
         """Open the session in ``database``. Raises ServerError (UNKNOWN_DATABASE)."""
         self._session = await self._call(Session, self._engine.url)
         await self.execute(f"USE {quote_name(database)}")
+        self._database = database
+
+    async def note_database(self) -> None:
+        """Learn the database after the client's own USE."""
+        self._database = (await _column(self, "SELECT currentDatabase()"))[0]
+
+    async def beside(self) -> EngineSession:
+        """A session like this one, to ask something while this one streams. Close it.
+
+        A query in a session with an open stream would silently end the stream.
+        """
+        other = EngineSession(self._engine, self._executor)
+        try:
+            await other.open(self._database)
+            await other.configure(self._applied)
+        except BaseException:
+            await other.close()
+            raise
+        return other
 
     async def configure(self, settings: Mapping[str, str]) -> None:
         """Let these settings, and none of an earlier call, hold for what follows.

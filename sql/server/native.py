@@ -60,6 +60,7 @@ class NativeConnection:
         self._reader = reader
         self._writer = writer
         self._buffer = Buffer()
+        self._answering = False
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="native")
         self.session = EngineSession(engine, self._executor)
 
@@ -69,21 +70,33 @@ class NativeConnection:
             await self._hello()
             while True:
                 self._buffer.compact()
-                packet = await self.read(varint, self.limits.idle_s)
+                packet = await self._next_packet()
+                self._answering = True
                 await self._packet(packet)
                 await self._writer.drain()
+                self._answering = False
         except (Disconnected, ConnectionError):
             pass
         except ServerError as error:
             await self._refuse(error)
         except asyncio.CancelledError:
-            await self._refuse(ServerError(ABORTED, "The server is shutting down. (ABORTED)"))
+            if self._answering:
+                await self._refuse(ServerError(ABORTED, "The server is shutting down. (ABORTED)"))
         except Exception:
             # A fault of ours must not take the server down; the client is told and dropped.
             log.exception("native connection failed")
             await self._refuse(ServerError(UNKNOWN_EXCEPTION, "Internal error of the server"))
         finally:
             await self._close()
+
+    async def _next_packet(self) -> int:
+        """Wait for a packet's number. Raises Disconnected too when none comes for very long."""
+        try:
+            return await self.read(varint, self.limits.idle_s)
+        except ProtocolError as error:
+            if error.code == SOCKET_TIMEOUT:
+                raise Disconnected from None
+            raise
 
     async def _packet(self, packet: int) -> None:
         if packet == packets.CLIENT_PING:

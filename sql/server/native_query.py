@@ -7,7 +7,7 @@ import json
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
-from sql.server.engine import Chunk, quote_string
+from sql.server.engine import Chunk, EngineSession, quote_string
 from sql.server.errors import (
     LOGICAL_ERROR,
     UNEXPECTED_PACKET_FROM_CLIENT,
@@ -19,6 +19,7 @@ from sql.server.errors import (
 from sql.server.protocol import packets
 from sql.server.protocol.blocks import Column, first_columns, header, split
 from sql.server.protocol.wire import Buffer, parse_all, varint
+from sql.server.protocol.zones import lacks_zones, with_zones, zoned
 from sql.server.spool import Spool
 from sql.server.statement import Answer, Insert, Statement, parse
 
@@ -57,6 +58,8 @@ class NativeQuery:
                 await self._link.cancellable(
                     self._session.execute(statement.sql, parameters=self._parameters)
                 )
+                if statement.first == "USE":
+                    await self._session.note_database()
                 self._link.write(packets.end_of_stream())
             case Answer.DATA:
                 assert statement.insert is not None
@@ -110,9 +113,12 @@ class NativeQuery:
                     if chunk is None:
                         return rows, blocks, size
                     if not blocks:
-                        columns = await asyncio.to_thread(first_columns, chunk.native)
+                        columns, zones = await self._columns(sql, chunk)
                         self._send(header(columns))
-                    self._send(_one_block(chunk))
+                    native = _one_block(chunk)
+                    if zones:
+                        native = await asyncio.to_thread(with_zones, native, columns)
+                    self._send(native)
                     self._link.write(
                         packets.progress(self._link.revision, chunk.rows, len(chunk.native))
                     )
@@ -126,10 +132,31 @@ class NativeQuery:
                     pending.cancel()
                     await asyncio.wait((pending,))
 
-    async def _describe(self, sql: str) -> list[Column]:
-        result = await self._session.execute(
-            f"DESCRIBE TABLE ({sql}\n) {_PLAIN_TYPES}", "JSONCompact", self._parameters
-        )
+    async def _columns(self, sql: str, chunk: Chunk) -> tuple[tuple[Column, ...], bool]:
+        """A result's columns, and whether blocks need the zones of their DateTime columns.
+
+        They are read from the first block: DESCRIBE would run scalar subqueries a second time, so
+        it is asked only where a zone may be missing.
+        """
+        columns = await asyncio.to_thread(first_columns, chunk.native)
+        if not lacks_zones(columns):
+            return columns, False
+        try:
+            described = await self._describe(sql, await self._session.beside())
+        except ServerError:
+            return columns, False  # of a temporary table, which only its own session sees
+        full = zoned(columns, described)
+        return (columns, False) if full is None else (full, True)
+
+    async def _describe(self, sql: str, session: EngineSession | None = None) -> list[Column]:
+        asked = session or self._session
+        try:
+            result = await asked.execute(
+                f"DESCRIBE TABLE ({sql}\n) {_PLAIN_TYPES}", "JSONCompact", self._parameters
+            )
+        finally:
+            if session is not None:
+                await session.close()
         return [(row[0], row[1]) for row in json.loads(result.data)["data"]]
 
     async def _table(self, statement: Statement) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sql.server import policy_names as names
-from sql.server.errors import ACCESS_DENIED, SYNTAX_ERROR, ServerError
+from sql.server.errors import ACCESS_DENIED, SYNTAX_ERROR, UNKNOWN_FORMAT, ServerError
 from sql.server.statement import Statement, refuse_more
 from sql.server.tokenizer import Kind, Token, tokens
 
@@ -181,7 +181,9 @@ def _check_input_format(name: str) -> None:
     lower = name.lower()
     if lower in names.SAFE_INPUT_FORMATS or lower.startswith(names.SAFE_INPUT_FORMAT_PREFIXES):
         return
-    raise _denied(f"Input format {name} is not available on this server")
+    raise ServerError(
+        UNKNOWN_FORMAT, f"Format {name[:40]} cannot be read on this server. (UNKNOWN_FORMAT)"
+    )
 
 
 def _check_string_source(listed: tuple[Token, ...], at: int) -> None:

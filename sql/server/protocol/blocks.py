@@ -72,6 +72,13 @@ def block(buffer: Buffer, limits: BlockLimits = TRUSTED) -> Parse[BlockShape]:
 
     Raises ProtocolError for a type that cannot be walked, sizes over the limits, or nonsense.
     """
+    return (yield from block_places(buffer, limits))[0]
+
+
+def block_places(
+    buffer: Buffer, limits: BlockLimits = TRUSTED
+) -> Parse[tuple[BlockShape, list[tuple[int, int]]]]:
+    """The same, and where each column's type name begins and ends, its length included."""
     start = buffer.pos
     count = yield from varint(buffer)
     rows = yield from varint(buffer)
@@ -81,15 +88,18 @@ def block(buffer: Buffer, limits: BlockLimits = TRUSTED) -> Parse[BlockShape]:
         raise ProtocolError(INCORRECT_DATA, f"A block of {rows} rows without columns")
     walk = _Walk(buffer, start + limits.max_bytes)
     columns: list[Column] = []
+    places: list[tuple[int, int]] = []
     for _ in range(count):
         name = yield from text(buffer, _NAME_BYTES)
+        at = buffer.pos
         kind = yield from text(buffer, types.MAX_NAME_BYTES)
         columns.append((name, kind))
+        places.append((at, buffer.pos))
         if rows:
             layout = types.layout(kind)
             yield from walk.prefix(layout)
             yield from walk.data(layout, rows)
-    return BlockShape(start, buffer.pos, rows, tuple(columns))
+    return BlockShape(start, buffer.pos, rows, tuple(columns)), places
 
 
 class _Walk:

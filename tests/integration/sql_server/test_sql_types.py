@@ -23,6 +23,8 @@ VALUES: list[tuple[str, Any]] = [
     ("UUID", uuid.UUID(int=5)),
     ("Date", dt.date(2020, 2, 29)),
     ("Date32", dt.date(1950, 1, 1)),
+    ("DateTime('UTC')", dt.datetime(2020, 1, 2, 3, 4, 5, tzinfo=UTC)),
+    ("DateTime('Europe/Berlin')", dt.datetime(2020, 1, 1, tzinfo=UTC)),
     ("DateTime64(6, 'UTC')", dt.datetime(2020, 1, 2, 3, 4, 5, 123456, tzinfo=UTC)),
     ("DateTime64(3, 'UTC')", dt.datetime(2024, 1, 2, 3, 4, 5, 123000, tzinfo=UTC)),
     ("String", "语音 \0 ' \\"),
@@ -67,6 +69,20 @@ def test_round_trip(client: clickhouse_driver.Client, table: str, kind: str, val
     assert client.execute(f"SELECT * FROM {table} ORDER BY id") == rows
     assert client.execute(f"SELECT * FROM {table} WHERE 0") == []
     client.execute(f"DROP TABLE {table}")
+
+
+def test_zones_of_many_blocks_after_use_and_without_rows(client: clickhouse_driver.Client) -> None:
+    zoned = "SELECT toDateTime(number, 'Asia/Shanghai') AS t, toString(number) FROM numbers({})"
+    client.execute("USE system")
+    for count in (150_000, 0):
+        rows, types = client.execute(zoned.format(count), with_column_types=True)
+        assert (len(rows), types[0]) == (count, ("t", "DateTime('Asia/Shanghai')"))
+    plain = client.execute("SELECT toDateTime(0) FROM numbers(1)", with_column_types=True)
+    assert plain[1][0][1] == "DateTime"
+    client.execute("CREATE TEMPORARY TABLE zones (t DateTime('Asia/Shanghai'))")
+    client.execute("INSERT INTO zones VALUES (5)")
+    instant = client.execute("SELECT t FROM zones")[0][0].replace(tzinfo=UTC)
+    assert instant.timestamp() == 5  # without its zone here, but the right moment
 
 
 def test_json_can_be_read(client: clickhouse_driver.Client, table: str) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sql.server.errors import ACCESS_DENIED, SYNTAX_ERROR, ServerError
+from sql.server.errors import ACCESS_DENIED, SYNTAX_ERROR, UNKNOWN_FORMAT, ServerError
 from sql.server.policy import Policy
 from sql.server.statement import parse
 
@@ -71,7 +71,7 @@ DENIED = [
     "SET default_table_engine = 'File'",
     "SET max_threads = 1, dialect = 'prql'",
     "SELECT 1 SETTINGS implicit_select = 1",
-    "INSERT INTO t SETTINGS format_avro_schema_registry_url = 'http://x' FORMAT AvroConfluent",
+    "INSERT INTO t SETTINGS format_avro_schema_registry_url = 'http://x' FORMAT Avro",
     "EXPLAIN SELECT * FROM file('x')",
     "SELECT * FROM format(Values, 'a String', $$(file('/etc/hostname'))$$)",
     "SELECT * FROM format('values', '(file(1))')",
@@ -79,9 +79,6 @@ DENIED = [
     "SELECT * FROM format('{' = '' ? 'x' : 'Values', '(file(1))')",
     "INSERT INTO t VALUES ((SELECT a FROM format(Values, 'a Int8', '(1)')))",
     "INSERT INTO t FORMAT vaLUES (file('/etc/hostname'))",
-    "INSERT INTO t FORMAT MySQLDump x",
-    "INSERT INTO t FORMAT Template x",
-    "INSERT INTO t FORMAT AvroConfluent",
     "SELECT 1 SETTINGS max_threads = 1, additional_result_filter = 'file(1)' FORMAT TSV",
     "SELECT (SELECT 1 SETTINGS additional_table_filters = {'t': 'x'})",
     "SELECT 1 SETTINGS log_comment = 'a', `filter` = 'x'",
@@ -148,6 +145,13 @@ def test_an_unknown_statement_is_a_syntax_error() -> None:
     with pytest.raises(ServerError) as caught:
         check("SELEC 1")
     assert caught.value.code == SYNTAX_ERROR
+
+
+@pytest.mark.parametrize("form", ["MySQLDump", "Template", "AvroConfluent", "NoSuchFormat"])
+def test_formats_that_are_more_than_values(form: str) -> None:
+    with pytest.raises(ServerError) as caught:
+        check(f"INSERT INTO t FORMAT {form} data")
+    assert caught.value.code == UNKNOWN_FORMAT
 
 
 def test_values_are_one_statement_too() -> None:

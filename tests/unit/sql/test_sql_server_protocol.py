@@ -25,6 +25,7 @@ from sql.server.protocol.wire import (
     string,
     varint,
 )
+from sql.server.protocol.zones import lacks_zones, with_zones, zoned
 
 LIMITS = BlockLimits(max_bytes=1 << 20, max_columns=100)
 
@@ -141,6 +142,20 @@ def test_headers_and_splitting() -> None:
     assert [shape.rows for shape, _ in found] == [0, ROWS, 0]
     assert b"".join(native for _, native in found) == head + NATIVE + head
     assert found[0][0].columns == (("a", "UInt8"), ("b", "String"))
+
+
+def test_zones_are_put_back() -> None:
+    native = b"\x02\x01" + column("t", "DateTime", b"1234") + column("s", "String", b"\x01x")
+    full = [("t", "DateTime('UTC')"), ("s", "String")]
+    (shape, _), *_ = split(native)
+    assert lacks_zones(shape.columns)
+    columns = zoned(shape.columns, full)
+    assert columns == tuple(full)
+    assert with_zones(native, columns) == (
+        b"\x02\x01" + column("t", "DateTime('UTC')", b"1234") + column("s", "String", b"\x01x")
+    )
+    assert zoned(shape.columns, shape.columns) is None
+    assert zoned(shape.columns, full[:1]) is None
 
 
 @pytest.mark.parametrize(
