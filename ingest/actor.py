@@ -134,7 +134,7 @@ class CallActor:
             await self._step(missing)
             return
         say = Say(
-            directive.directive_id, directive.prompt_id, prompt, directive.barge_in or "never"
+            directive.directive_id, directive.prompt_id, prompt, directive.barge_in or "speech"
         )
         if not self._queue(say):
             await self._step(missing)

@@ -14,7 +14,12 @@ RING_TIMEOUT_MS: Final = 60_000
 MAX_CALL_MS: Final = 3_600_000
 """Longest call. Whoever rebuilds from the log reads this far back, so it is a promise."""
 
-OUTCOMES: Final = frozenset({"completed", "opted_out", "interested", "callback", "failed"})
+OUTCOMES: Final = frozenset(
+    {
+        "completed", "opted_out", "transferred", "interested", "callback", "no_answer", "busy",
+        "failed", "abandoned",
+    }
+)  # fmt: skip
 """Reasons of a `hangup` directive that say how the call came out: then that is its disposition."""
 
 Q850_NORMAL: Final = 16
