@@ -7,7 +7,7 @@ per partition the count and the XOR of the texts' MD5 must agree.
 import hashlib
 import operator
 import struct
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any
@@ -77,28 +77,30 @@ class _Part:
     poison: int = 0
 
 
-def _log_parts(config: Settings, topic: Topic) -> Iterator[_Part]:
+def _log_parts(config: Settings, topic: Topic) -> list[_Part]:
+    """All partitions of a topic, each up to its present end."""
     codec = codec_of(config)
     sorter = Sorter(topic, codec, Registry(config.registry_url, config.registry_timeout_s))
     text = text_of(topic)
-    consumer: Any = consumer_of(config, "history-compare", group_id=None)
+    consumer: Any = consumer_of(
+        config, "history-compare", group_id=None, fetch_max_wait_ms=50, max_poll_records=5_000
+    )
     try:
-        tps = [
-            TopicPartition(topic.name, n)
-            for n in sorted(consumer.partitions_for_topic(topic.name) or ())
-        ]
+        numbers = sorted(consumer.partitions_for_topic(topic.name) or ())
+        tps = [TopicPartition(topic.name, n) for n in numbers]
         consumer.assign(tps)
         ends = consumer.end_offsets(tps)
         begins = consumer.beginning_offsets(tps)
+        parts = {tp: _Part(tp.partition, begins[tp], ends[tp], {}) for tp in tps}
         for tp in tps:
-            part = _Part(tp.partition, begins[tp], ends[tp], {})
-            consumer.assign([tp])
-            consumer.seek(tp, part.begin)
-            while consumer.position(tp) < part.end:
-                for record in consumer.poll(timeout_ms=500).get(tp, ()):
-                    if record.offset < part.end:
-                        _take(part, sorter, topic, text, record)
-            yield part
+            consumer.seek(tp, begins[tp])
+        while left := [tp for tp in tps if consumer.position(tp) < ends[tp]]:
+            consumer.pause(*(set(tps) - set(left)))
+            for tp, records in consumer.poll(timeout_ms=500).items():
+                for record in records:
+                    if record.offset < ends[tp]:
+                        _take(parts[tp], sorter, topic, text, record)
+        return list(parts.values())
     finally:
         consumer.close()
 
