@@ -9,6 +9,7 @@ import click
 
 from ringlog.settings import settings
 from stack import control, jvm
+from stack.lock import pins
 from stack.runner import ServiceStatus
 from stack.services import UnknownService
 
@@ -21,10 +22,11 @@ def main() -> None:
 
 
 @main.command()
-def install() -> None:
-    """Download and check the JVM parts."""
+@click.argument("parts", nargs=-1, type=click.Choice(sorted({pin.part for pin in pins()})))
+def install(parts: tuple[str, ...]) -> None:
+    """Download and check the JVM parts (all, or those named)."""
     try:
-        jvm.install(click.echo)
+        jvm.install(click.echo, parts or None)
     except jvm.InstallError as error:
         _fail(str(error), EXIT_FAILED)
 

@@ -71,9 +71,9 @@ def up(
     if is_running(settings):
         raise StackRunning(f"the stack in {settings.home} is already running (ringlog status)")
     names = {part.name for part in parts}
-    wanted = [pin for service, part in _JVM_PARTS.items() if service in names for pin in pins(part)]
-    if jvm.missing(wanted):
-        jvm.install(report)
+    jvm_parts = {part for service, part in _JVM_PARTS.items() if service in names}
+    if jvm.missing(pin for pin in pins() if pin.part in jvm_parts):
+        jvm.install(report, jvm_parts)
     if not detach:
         try:
             return guard.run(settings, only, console=True)

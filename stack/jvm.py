@@ -8,7 +8,7 @@ import os
 import shutil
 import tarfile
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -60,15 +60,16 @@ def classpath(part: str) -> str:
     return os.pathsep.join(str(path_of(pin)) for pin in pins(part) if pin.extension == "jar")
 
 
-def install(report: Report = print, parallel: int = 6) -> int:
-    """Bring every pinned part into the cache; good files stay. Returns the bytes downloaded.
+def install(report: Report = print, parts: Collection[str] | None = None, parallel: int = 6) -> int:
+    """Bring the pinned parts (None: all) into the cache; good files stay. Returns bytes fetched.
 
     Raises InstallError naming each part that failed; what was fetched stays for the next run.
     """
     cache_dir().mkdir(parents=True, exist_ok=True)
-    todo = [pin for pin in pins() if not is_good(pin, path_of(pin))]
+    wanted = [pin for pin in pins() if parts is None or pin.part in parts]
+    todo = [pin for pin in wanted if not is_good(pin, path_of(pin))]
     if not todo:
-        report(f"JVM parts: all {len(pins())} present in {cache_dir()}")
+        report(f"JVM parts: all {len(wanted)} present in {cache_dir()}")
     progress = _Progress(len(todo), sum(pin.size_bytes for pin in todo), report)
     downloader = _downloader()
     failures: list[str] = []
@@ -83,7 +84,7 @@ def install(report: Report = print, parallel: int = 6) -> int:
         list(pool.map(one, sorted(todo, key=lambda pin: -pin.size_bytes)))
     if failures:
         raise InstallError("could not install JVM parts:\n  " + "\n  ".join(sorted(failures)))
-    for pin in pins():
+    for pin in wanted:
         if pin.extension == "tar.gz":
             unpack(pin, report)
     return progress.total_bytes

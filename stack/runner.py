@@ -21,9 +21,9 @@ from stack.services import Service
 State = Literal["waiting", "starting", "ready", "unready", "done", "restarting", "stopped"]
 
 _SHIM = str(Path(__file__).with_name("exec_shim.py"))
-_PROBE_EVERY_S = 0.1
+_PROBE_EVERY_S = (0.1, 0.5)  # at first, and at most: a long start is not asked so often
 _WATCH_EVERY_S = 5.0
-_READY_WITHIN_S = 180.0
+_READY_WITHIN_S = 300.0
 _START_ATTEMPTS = 4
 _PIPE_BYTES = 1 << 16
 
@@ -185,11 +185,16 @@ class Runner:
                     if not self.became_ready.is_set():
                         raise StartFailed(self._explain(why))
                     return why
-                every = _WATCH_EVERY_S if self.state == "ready" else _PROBE_EVERY_S
-                await asyncio.wait({ended}, timeout=every)
+                await asyncio.wait({ended}, timeout=self._pause_s())
             return _explain_exit(ended.result())
         finally:
             ended.cancel()
+
+    def _pause_s(self) -> float:
+        if self.state == "ready":
+            return _WATCH_EVERY_S
+        first, longest = _PROBE_EVERY_S
+        return min(longest, first + (time.monotonic() - self._started_at) / 20)
 
     async def _spawn(self) -> asyncio.subprocess.Process:
         # A session of its own: Ctrl-C reaches the supervisor only, and one kill reaches the group.
