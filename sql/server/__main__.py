@@ -28,6 +28,13 @@ from sql.server.errors import ServerError
 @click.option("--password-env", help="Name of the environment variable with the password.")
 @click.option("--database", default="ringlog", show_default=True, help="Made at the start.")
 @click.option("--max-connections", default=200, show_default=True, help="Native connections.")
+@click.option("--insert-mb", default=512, show_default=True, help="Most data of one INSERT.")
+@click.option(
+    "--insert-piece-mb",
+    default=128,
+    show_default=True,
+    help="A native INSERT without a deduplication token is written in pieces of this size.",
+)
 @click.option("--memory-mb", default=2048, show_default=True, help="Most memory for queries.")
 def main(
     path: Path,
@@ -39,6 +46,8 @@ def main(
     password_env: str | None,
     database: str,
     max_connections: int,
+    insert_mb: int,
+    insert_piece_mb: int,
     memory_mb: int,
 ) -> None:
     """Run ClickHouse (chDB) in this process behind the native protocol and HTTP.
@@ -59,7 +68,11 @@ def main(
         user=user,
         password=_password(password_env),
         database=database,
-        limits=Limits(connections=max_connections),
+        limits=Limits(
+            connections=max_connections,
+            insert_bytes=insert_mb * MIB,
+            insert_flush_bytes=insert_piece_mb * MIB,
+        ),
         engine=EngineSettings(max_server_memory_usage=memory_mb * MIB),
     )
     try:
