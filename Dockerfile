@@ -3,7 +3,7 @@ FROM python:3.11-slim-bookworm
 WORKDIR /app
 ENV PYTHONUNBUFFERED=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 RINGLOG_CACHE=/opt/ringlog
 COPY requirements-build.lock requirements.lock ./
-RUN pip install --require-hashes -r requirements-build.lock \
+RUN pip install --no-deps --require-hashes -r requirements-build.lock \
  && pip install --no-deps --require-hashes --no-build-isolation -r requirements.lock
 COPY . .
 RUN pip install --no-deps --no-build-isolation -e . && python -m stack install flink
