@@ -13,7 +13,7 @@ import socket
 import time
 from collections import deque
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import aiohttp
 import numpy as np
@@ -58,6 +58,7 @@ class SimCall(asyncio.DatagramProtocol):
         self.remote = (asked["rtp_host"], int(asked["rtp_port"]))
         self.ssrc = int.from_bytes(self.call_id.encode()[-4:], "big") ^ 0x5A5A5A5A
         self.person, self.sound, self.carrier = person, sound, carrier
+        self.asked_at = time.monotonic()
         self.over = asyncio.Event()
         self.hung_up_by_edge = False
         self._caller = Caller(person)
@@ -67,8 +68,8 @@ class SimCall(asyncio.DatagramProtocol):
         self._transport: asyncio.DatagramTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.DatagramTransport)
-        self._transport = transport
+        # uvloop's transport is no subclass of asyncio's, though it does all the same.
+        self._transport = cast(asyncio.DatagramTransport, transport)
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         parsed = parse(data)
@@ -105,6 +106,8 @@ class SimCall(asyncio.DatagramProtocol):
     async def _talk(self) -> None:
         """Sends a frame every 20 ms on a fixed clock until the edge hangs up."""
         began, wall_ms = time.monotonic(), time.time_ns() // 1_000_000
+        # Ringlog's call time begins when the edge opened its port, just before it asked us.
+        rang_ms = round((began - self.asked_at) * 1000)
         seq, base_ts = self.ssrc & 0x7FFF, (self.ssrc * 7) & 0xFFFFFFFF
         saying: Int16 | None = None
         said_at = 0
@@ -122,7 +125,7 @@ class SimCall(asyncio.DatagramProtocol):
                 saying, said_at = self.sound.lines[said.line.say], now
                 self.carrier.note(
                     self, "said", text=said.line.say, intent=said.line.intent,
-                    start_ms=now // 8, end_ms=(now + len(saying)) // 8,
+                    start_ms=rang_ms + now // 8, end_ms=rang_ms + (now + len(saying)) // 8,
                     end_wall_ms=wall_ms + (now + len(saying)) // 8,
                 )  # fmt: skip
             offset = now % (len(self.sound.noise) - FRAME)

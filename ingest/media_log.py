@@ -13,7 +13,7 @@ from aiokafka.errors import KafkaTimeoutError
 
 from ingest.call_types import Identity
 from ingest.chunker import Logged
-from ingest.media import Chunk, CodecName
+from ingest.media import SAMPLE_BYTES, Chunk, CodecName
 from ringlog import log
 from ringlog.clock import now_ms
 from ringlog.kafka.producer import EventProducer
@@ -35,7 +35,7 @@ class Stamp:
 
 
 def media_event(stamp: Stamp, logged: Logged, at_ms: int) -> MediaChunk:
-    """The record of a chunk or of a leg's end.
+    """The record of a chunk or of a leg's end. `at_ms`: when it was complete.
 
     Unvalidated (`model_construct`): 20,000 a second come from our own chunker.
     """
@@ -45,6 +45,8 @@ def media_event(stamp: Stamp, logged: Logged, at_ms: int) -> MediaChunk:
     if isinstance(logged, Chunk):
         kind, event_id = "chunk", media_chunk_id(who.call_id, leg.name, logged.ts)
         seq, codec, lost, payload = logged.first_seq, logged.codec, logged.lost, logged.payload
+        # What happened at that time is its first sample.
+        at_ms -= len(payload) * 1000 // (leg.rate_hz * SAMPLE_BYTES[codec])
     else:
         kind, event_id = "end", root_id(who.call_id, leg.name, logged.ts, "end")
         seq, codec, lost, payload = logged.seq, "pcmu", 0, b""
