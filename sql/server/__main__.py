@@ -17,6 +17,8 @@ from sql.server.config import MIB, EngineSettings, Limits, ServerConfig
 from sql.server.datapath import PathInUseError
 from sql.server.errors import ServerError
 
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
 
 @click.command()
 @click.option("--path", type=click.Path(path_type=Path), required=True, help="Data directory.")
@@ -75,6 +77,8 @@ def main(
         ),
         engine=EngineSettings(max_server_memory_usage=memory_mb * MIB),
     )
+    if not config.password and host not in _LOOPBACK:
+        logging.getLogger(__name__).warning("listening on %s without a password", host)
     try:
         clean = asyncio.run(_run(config))
     except (PathInUseError, PortInUseError, ServerError, OSError) as error:

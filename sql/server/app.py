@@ -11,15 +11,18 @@ from aiohttp import web
 
 from sql.server.config import ServerConfig
 from sql.server.engine import Engine
+from sql.server.errors import TOO_MANY_SIMULTANEOUS_QUERIES, ServerError
 from sql.server.http import HttpInterface, add_health_routes
 from sql.server.metrics import Metrics
 from sql.server.native import NativeConnection
+from sql.server.protocol import packets
 
 log = logging.getLogger(__name__)
 
 # aiohttp logs parts of malformed requests with a traceback; they may hold personal data.
 _QUIET = logging.getLogger("sql.server.http.malformed")
 _QUIET.setLevel(logging.CRITICAL)
+_FULL = "Too many connections to this server. (TOO_MANY_SIMULTANEOUS_QUERIES)"
 _BACKLOG = 128
 _MAX_URL_BYTES = 1 << 20
 
@@ -111,6 +114,7 @@ class Server:
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if len(self._connections) >= self.config.limits.connections:
             log.warning("too many connections: one refused")
+            writer.write(packets.exception(ServerError(TOO_MANY_SIMULTANEOUS_QUERIES, _FULL)))
             writer.close()
             return
         task = asyncio.current_task()

@@ -8,6 +8,7 @@ import logging
 import re
 import uuid
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from aiohttp import web
@@ -120,6 +121,26 @@ class HttpInterface:
         query = http_request.read(request.query, request.headers, self._engine.config.user)
         check_password(self._engine.config, query.user, query.password)
         body = Body(request, query, self._limits.frame_bytes, self._limits.receive_s)
+        work = await self._read(query, body)
+        if work is None:
+            return web.Response(body=b"Ok.\n", content_type="text/html")
+        try:
+            if request.method != "POST" and not _may_get(work.statement):
+                raise ServerError(
+                    READONLY, "Cannot execute query in readonly mode: use POST. (READONLY)"
+                )
+            async with self._slot():
+                use = self._sessions.use(query.session_id, query.session_s, query.database)
+                async with use as session:
+                    await session.configure(query.settings)
+                    return await self._run(request, query, query_id, session, work)
+        finally:
+            if work.spool is not None:
+                work.spool.close()
+
+    @asynccontextmanager
+    async def _slot(self) -> AsyncIterator[None]:
+        """One of the places for running queries; a wait for it that is too long is an error."""
         try:
             async with asyncio.timeout(_QUEUE_S):
                 await self._slots.acquire()
@@ -129,22 +150,7 @@ class HttpInterface:
                 "Too many simultaneous queries. (TOO_MANY_SIMULTANEOUS_QUERIES)",
             ) from None
         try:
-            work = await self._read(query, body)
-            if work is None:
-                return web.Response(body=b"Ok.\n", content_type="text/html")
-            try:
-                if request.method != "POST" and not _may_get(work.statement):
-                    raise ServerError(
-                        READONLY, "Cannot execute query in readonly mode: use POST. (READONLY)"
-                    )
-                async with self._sessions.use(
-                    query.session_id, query.session_s, query.database
-                ) as session:
-                    await session.configure(query.settings)
-                    return await self._run(request, query, query_id, session, work)
-            finally:
-                if work.spool is not None:
-                    work.spool.close()
+            yield
         finally:
             self._slots.release()
 

@@ -114,7 +114,12 @@ class NativeConnection:
 
     async def _hello(self) -> None:
         config = self.engine.config
-        hello = await self.read(packets.hello, self.limits.handshake_s)
+        try:
+            # For all of it: a client must not hold a place by sending a byte now and then.
+            async with asyncio.timeout(self.limits.handshake_s):
+                hello = await self.read(packets.hello)
+        except TimeoutError:
+            raise Disconnected from None
         self.revision = min(hello.revision, packets.REVISION)
         check_password(config, hello.user, hello.password)
         database = hello.database

@@ -196,7 +196,7 @@ class NativeQuery:
         try:
             inline = statement.sql[insert.data_at :].strip()
             if inline.strip(";"):
-                spool.write(inline.encode())
+                spool.write(inline.encode("utf-8", "surrogateescape"))
                 await self._session.insert(insert, spool)
             else:
                 self._send(header(await self._insert_columns(insert)))

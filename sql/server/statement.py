@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from sql.server.errors import SYNTAX_ERROR, ServerError
+from sql.server.errors import INCORRECT_DATA, SYNTAX_ERROR, ServerError
 from sql.server.tokenizer import Kind, Token, tokens
 
 
@@ -107,17 +107,27 @@ def refuse_more(sql: str, semicolon: Token) -> None:
             )
 
 
+def _checked(text: str) -> str:
+    """The text, if the engine can be given it. Raises ServerError (INCORRECT_DATA)."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ServerError(INCORRECT_DATA, "The query is not valid UTF-8") from None
+    return text
+
+
 def _with_data(sql: str, listed: tuple[Token, ...], insert: Insert) -> Statement:
     if insert.format == VALUES:
         # Inline values are expressions, so the engine reads them as part of the statement.
         behind = next(tokens(sql, insert.data_at), None)
         if behind is not None and behind.kind is not Kind.SEMICOLON:
-            return Statement(sql, listed, Answer.NONE, "INSERT", values_at=insert.data_at)
+            return Statement(_checked(sql), listed, Answer.NONE, "INSERT", values_at=insert.data_at)
+    _checked(sql[: insert.data_at])
     return Statement(sql, listed, Answer.DATA, "INSERT", insert=insert)
 
 
 def _without_data(sql: str, listed: tuple[Token, ...]) -> Statement:
-    body = sql[: listed[-1].end]
+    body = _checked(sql[: listed[-1].end])
     first = next((token.upper for token in listed if token.kind is not Kind.OPEN), "")
     if first == "WITH" and any(token.upper == "INSERT" for token in listed):
         return Statement(body, listed, Answer.NONE, first)

@@ -18,6 +18,7 @@ from sql.server.protocol.wire import (
     Parse,
     encode_string,
     encode_varint,
+    string,
     take,
     text,
     u8,
@@ -131,8 +132,8 @@ def query(buffer: Buffer, context: QueryContext) -> Parse[Query]:
         yield from text(buffer, _STRING)
     yield from varint(buffer)  # stage: always answered as complete
     compressed = yield from varint(buffer)
-    sql = yield from text(buffer, context.query_bytes)
-    return Query(query_id, settings, bool(compressed), sql)
+    sql = yield from string(buffer, context.query_bytes)
+    return Query(query_id, settings, bool(compressed), sql.decode("utf-8", "surrogateescape"))
 
 
 def _client_info(buffer: Buffer, revision: int) -> Parse[None]:

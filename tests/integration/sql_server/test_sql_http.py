@@ -126,6 +126,7 @@ def test_bad_arguments(server: ServerProcess) -> None:
     assert code(ask(server, body=b"SELECT 1", headers={"Content-Encoding": "nosuch"})) == "89"
     assert code(ask(server, body=b"no gzip", headers={"Content-Encoding": "gzip"})) == "271"
     assert code(ask(server, body=b"\xff\xfe\x00")) == "62"
+    assert code(ask(server, body=b"SELECT '\xff'")) == "117"
 
 
 def test_users(server: ServerProcess) -> None:
@@ -210,6 +211,14 @@ def test_avro_goes_in_whole_or_not_at_all(server: ServerProcess, table: str) -> 
     status, headers, _ = ask(server, f"INSERT INTO {table} FORMAT Avro", avro(500)[:-40])
     assert status != 200 and headers["X-ClickHouse-Exception-Code"]
     assert good(ask(server, f"SELECT count() FROM {table}")) == b"1010\n"
+
+
+def test_any_bytes_are_data(server: ServerProcess, table: str) -> None:
+    made(server, table)
+    good(ask(server, body=f"INSERT INTO {table} FORMAT TSV\n".encode() + b"\xff\xfe\t1\n"))
+    good(ask(server, f"INSERT INTO {table} FORMAT RowBinary", b"\x02\xff\xfe\x01\0\0\0"))
+    found = good(ask(server, f"SELECT hex(a), b FROM {table}"))
+    assert found == b"FFFE\t1\nFFFE\t1\n"
 
 
 def test_failed_inserts(server: ServerProcess, table: str) -> None:
