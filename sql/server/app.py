@@ -12,7 +12,8 @@ from aiohttp import web
 from sql.server.config import ServerConfig
 from sql.server.engine import Engine
 from sql.server.errors import TOO_MANY_SIMULTANEOUS_QUERIES, ServerError
-from sql.server.http import HttpInterface, add_health_routes
+from sql.server.http import HttpInterface
+from sql.server.http_health import add_health_routes
 from sql.server.metrics import Metrics
 from sql.server.native import NativeConnection
 from sql.server.protocol import packets

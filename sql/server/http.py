@@ -18,12 +18,13 @@ from sql.server.auth import check_password
 from sql.server.engine import Engine, EngineSession, Result
 from sql.server.errors import (
     READONLY,
-    SOCKET_TIMEOUT,
     SYNTAX_ERROR,
     TOO_MANY_SIMULTANEOUS_QUERIES,
     UNKNOWN_EXCEPTION,
     ServerError,
 )
+from sql.server.http_body import Body
+from sql.server.http_health import add_health_routes, say_ok
 from sql.server.http_request import HttpQuery
 from sql.server.http_sessions import HttpSessions
 from sql.server.metrics import Metrics
@@ -35,36 +36,10 @@ log = logging.getLogger(__name__)
 _HEAD_BYTES = 1 << 16
 _HOLD_BYTES = 1 << 20
 _HOLD_ALL_BYTES = 1 << 26
-_BODY_READ_BYTES = 1 << 18
 _QUEUE_S = 30.0
 _LONG_SQL = 32_768
 _READING = frozenset({Answer.ROWS, Answer.TABLE})
 _BEFORE_DATA = re.compile(rb"[ \t\f]*\r?\n?")
-
-
-class Body:
-    """A request's body, decoded, that can be read in parts."""
-
-    def __init__(self, request: web.Request, query: HttpQuery, frame_bytes: int, wait_s: float):
-        encoding = request.headers.get("Content-Encoding", "")
-        self._request = request
-        self._decoder = http_coding.decoder(encoding, query.decompress, frame_bytes)
-        self._wait_s = wait_s
-
-    async def parts(self) -> AsyncIterator[bytes]:
-        """Yield decoded pieces. Raises ServerError for a broken or a stalled body."""
-        while True:
-            try:
-                async with asyncio.timeout(self._wait_s):
-                    raw = await self._request.content.read(_BODY_READ_BYTES)
-            except TimeoutError:
-                raise ServerError(SOCKET_TIMEOUT, "Timeout exceeded while reading") from None
-            if not raw:
-                break
-            for piece in self._decoder.feed(raw):
-                if piece:
-                    yield piece
-        self._decoder.end()
 
 
 @dataclass(slots=True)
@@ -88,8 +63,8 @@ class HttpInterface:
     def application(self) -> web.Application:
         """The routes."""
         app = web.Application()
-        app.router.add_get("/ping", _ok)
-        app.router.add_get("/replicas_status", _ok)
+        app.router.add_get("/ping", say_ok)
+        app.router.add_get("/replicas_status", say_ok)
         add_health_routes(app, self._engine, self._metrics)
         app.router.add_route("*", "/", self._query)
         app.router.add_route("*", "/{path:.*}", _not_found)
@@ -315,26 +290,6 @@ class HttpInterface:
                 "X-ClickHouse-Exception-Code": str(error.code),
             },
         )
-
-
-def add_health_routes(app: web.Application, engine: Engine, metrics: Metrics) -> None:
-    """/metrics, /healthz (the process lives) and /readyz (the engine answers)."""
-
-    async def show_metrics(_: web.Request) -> web.Response:
-        metrics.spool_bytes.set(engine.budget.used_bytes)
-        return web.Response(body=metrics.text(), headers={"Content-Type": "text/plain"})
-
-    async def ready(_: web.Request) -> web.Response:
-        good = await engine.ping()
-        return web.Response(status=200 if good else 503, text="ok\n" if good else "not ready\n")
-
-    app.router.add_get("/metrics", show_metrics)
-    app.router.add_get("/healthz", _ok)
-    app.router.add_get("/readyz", ready)
-
-
-async def _ok(_: web.Request) -> web.Response:
-    return web.Response(body=b"Ok.\n", content_type="text/html")
 
 
 async def _not_found(request: web.Request) -> web.Response:
