@@ -25,9 +25,10 @@ def chunk(ts: int) -> Chunk:
 
 
 def test_a_chunk_is_a_valid_record() -> None:
-    event = media_event(STAMP, chunk(1600), 99)
+    event = media_event(STAMP, chunk(1600), 1_000)
     assert MediaChunk.model_validate(event.model_dump()) == event
     assert event.event_id == media_chunk_id("call", "customer", 1600)
+    assert event.occurred_at == 1_000 - 100, "when its first sample happened"
     assert (event.kind, event.leg, event.ssrc, event.first_seq, event.rtp_ts) == (
         "chunk", "customer", 7, 12, 1600,
     )  # fmt: skip
