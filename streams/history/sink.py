@@ -10,7 +10,7 @@ poison acknowledged, then the new offsets are committed.
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -36,6 +36,8 @@ GROUP = "history"
 _POLL_ROWS = 5_000
 _POLL_S = 0.1
 _LAG_EVERY_S = 1.0
+_COMMIT_MS = 5_000
+_CONNECTION = {"reconnect_backoff_max_ms": 1_000}  # by default it waits 30 s for a new broker
 
 _log = logger("ringlog.history")
 
@@ -51,16 +53,16 @@ class Sink:
         topics: Sequence[Topic] = TOPICS_KEPT,
     ) -> None:
         self._config = config
-        self._health = health
         self._stopping = stopping
         self._topics = list(topics)
         self._patience = Patience(health, stopping)
         registry = Registry(config.registry_url, config.registry_timeout_s)
         codec = Codec(registry)
-        letters = DeadLetters(lambda: producer_of(config, SERVICE), codec, self._patience)
-        self._writer = BatchWriter(
-            ClickHouse(config), codec, registry, self._patience, letters.bury
+        letters = DeadLetters(
+            lambda: producer_of(config, SERVICE, **_CONNECTION), codec, self._patience
         )
+        self._clickhouse = ClickHouse(config)
+        self._writer = BatchWriter(self._clickhouse, codec, registry, self._patience, letters.bury)
         self._buffer = Buffer()
         self._intended: dict[Place, int] = {}
         self._lag_due_s = 0.0
@@ -70,6 +72,8 @@ class Sink:
         try:
             self._patience.call("clickhouse", self._migrate)
             consumer = self._patience.call("kafka", self._connect)
+            ends = self._patience.call("kafka", lambda: consumer.end_offsets(consumer.assignment()))
+            self._patience.call("clickhouse", lambda: self._check_age(ends))
         except Stopped:
             return
         try:
@@ -117,11 +121,26 @@ class Sink:
         _log.info("reading", partitions=len(places), unfinished=len(self._intended))
         return consumer
 
+    def _check_age(self, ends: Mapping[Any, int]) -> None:
+        """Warns where a table holds offsets that the log has not reached: another log's rows."""
+        newest = " UNION ALL ".join(
+            f"SELECT '{t.name}', _partition, max(_offset) FROM {t.table} GROUP BY _partition"
+            for t in self._topics
+        )
+        for topic, partition, offset in self._clickhouse.query(newest):
+            end = ends.get(TopicPartition(topic, int(partition)), 0)
+            if int(offset) >= end:
+                _log.error(
+                    "the table is ahead of the log: it was filled from another one; "
+                    "run `ringlog rebuild history`",
+                    topic=topic, partition=int(partition), table_offset=int(offset), log_end=end,
+                )  # fmt: skip
+
     def _follow(self, consumer: Any, pool: ThreadPoolExecutor) -> None:
         if self._intended:
             unfinished = self._read_intended(consumer)
             self._finish(consumer, unfinished, pool.submit(self._writer.write, unfinished))
-        self._health.set_ready()
+        self._patience.started()
         writing: tuple[Batch, Future[int]] | None = None
         while not self._stopping.is_set():
             done = None
@@ -185,7 +204,7 @@ class Sink:
             TopicPartition(*place): OffsetAndMetadata(at, note, -1)
             for place, (at, note) in offsets.items()
         }
-        self._patience.call("kafka", lambda: consumer.commit(wanted))
+        self._patience.call("kafka", lambda: consumer.commit(wanted, timeout_ms=_COMMIT_MS))
 
     def _tell_lag(self, consumer: Any, now_s: float) -> None:
         if now_s < self._lag_due_s:

@@ -35,33 +35,58 @@ class Stopped(Exception):
 
 
 class Patience:
-    """Tries again for as long as something is away, and says so in the service's health."""
+    """Tries again for as long as something is away, and says so in the service's health.
+
+    For several threads: the service is ready once `started` was called and nothing is waited for.
+    """
 
     def __init__(self, health: Health, stopping: threading.Event) -> None:
         self._health = health
         self._stopping = stopping
+        self._lock = threading.Lock()
+        self._waits: dict[str, str] = {}
+        self._started = False
+
+    def started(self) -> None:
+        """The service does its work from now on."""
+        with self._lock:
+            self._started = True
+            self._tell()
 
     def call(self, what: str, work: Callable[[], _T]) -> _T:
         """The result of `work` once it neither raises Away, RegistryError nor KafkaError; raises
         Stopped."""
         pause_s = _FIRST_PAUSE_S
-        was_ready = self._health.ready
         while True:
             try:
                 result = work()
             except (Away, RegistryError, KafkaError) as error:
-                why = f"{what}: {error or type(error).__name__}"
-                if self._health.waiting_for != why:
-                    _log.warning("waiting", why=why)
-                self._health.set_waiting(why)
+                self._wait(what, f"{what}: {error}")
             else:
-                if was_ready and not self._health.ready:
-                    _log.info("going on", what=what)
-                    self._health.set_ready()
+                self._go_on(what)
                 return result
             if self._stopping.wait(pause_s):
                 raise Stopped(what)
             pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+
+    def _wait(self, what: str, why: str) -> None:
+        with self._lock:
+            if self._waits.get(what) != why:
+                _log.warning("waiting", why=why)
+            self._waits[what] = why
+            self._tell()
+
+    def _go_on(self, what: str) -> None:
+        with self._lock:
+            if self._waits.pop(what, None) is not None:
+                _log.info("going on", what=what)
+                self._tell()
+
+    def _tell(self) -> None:
+        if self._waits:
+            self._health.set_waiting("; ".join(self._waits.values()))
+        elif self._started:
+            self._health.set_ready()
 
 
 Bury = Callable[[Topic, list[Bad]], None]

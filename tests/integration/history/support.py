@@ -88,7 +88,7 @@ class Log:
 
     def __init__(self, config: Settings) -> None:
         self._codec = codec_of(config)
-        self._producer = producer_of(config, "history-test")
+        self._producer = producer_of(config, "history-test", reconnect_backoff_max_ms=1_000)
         self._n = random.randrange(10**9)
 
     def good(self, topic: Topic, count: int, **fields: Any) -> list[dict[str, Any]]:
@@ -133,7 +133,9 @@ class Offsets:
     """The sink's committed offsets, asked from outside."""
 
     def __init__(self, config: Settings, topics: Iterable[Topic] = TOPICS_KEPT) -> None:
-        self._consumer: Any = consumer_of(config, "history-offsets", group_id=GROUP)
+        self._consumer: Any = consumer_of(
+            config, "history-offsets", group_id=GROUP, reconnect_backoff_max_ms=1_000
+        )
         self._tps = [TopicPartition(t.name, p) for t in topics for p in range(t.partitions)]
 
     def reset(self) -> None:

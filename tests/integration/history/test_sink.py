@@ -1,6 +1,9 @@
 """The sink against the real log: kills, poison on every topic, tombstones, outages, rebuild."""
 
+import json
+import os
 import random
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -267,3 +270,24 @@ def test_a_clickhouse_that_dies_amid_inserts_is_waited_for(
     finally:
         sink.close()
         server.kill()
+
+
+@pytest.mark.heavy
+def test_a_broker_that_dies_is_waited_for(
+    stack: Settings, log: Log, sink: SinkProcess, offsets: Offsets
+) -> None:
+    sink.start()
+    wait_for("ready", lambda: sink.ready)
+    for topic in BUSY:
+        log.good(topic, 100)
+    log.flush()
+    os.kill(json.loads(stack.pids_file.read_text())["kafka"], signal.SIGKILL)
+    for topic in BUSY:
+        log.good(topic, 100)
+    log.flush()
+    fresh = Offsets(stack)
+    wait_for("the end of the log", fresh.caught_up)
+    fresh.close()
+    assert_equal_to_the_log(stack)
+    wait_for("ready again", lambda: sink.ready)
+    assert sink.stop() == 0
