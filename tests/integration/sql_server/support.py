@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import selectors
@@ -35,6 +36,8 @@ class ServerProcess:
                 stderr=errors,
                 env=os.environ | dict(environment or {}),
             )
+        # A test that fails half-way leaves no server behind.
+        atexit.register(self._end)
         ports = self._ready()
         self.native: int = ports["native"]
         self.http: int = ports["http"]
@@ -74,16 +77,21 @@ class ServerProcess:
     def stop(self, number: signal.Signals = signal.SIGTERM, timeout_s: float = 60.0) -> int:
         """Ask the server to end; its exit status."""
         self.process.send_signal(number)
-        try:
-            return self.process.wait(timeout_s)
-        finally:
-            self._close()
+        status = self.process.wait(timeout_s)
+        atexit.unregister(self._end)
+        self._close()
+        return status
 
     def kill(self) -> None:
         """End it the hard way."""
         self.process.kill()
         self.process.wait(30)
+        atexit.unregister(self._end)
         self._close()
+
+    def _end(self) -> None:
+        if self.process.poll() is None:
+            self.kill()
 
     def _close(self) -> None:
         if self.process.stdout is not None:
