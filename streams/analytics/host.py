@@ -69,6 +69,16 @@ async def main(life: Lifecycle) -> None:
         await asyncio.to_thread(stop, running)
 
 
+async def only_ticks(life: Lifecycle) -> None:
+    """Runs beside a job on a session cluster."""
+    async with EventProducer(life.settings, SERVICE) as producer:
+        life.spawn(write_ticks(producer), "ticks")
+        life.spawn(measure_lag(life.settings), "lag")
+        life.health.set_ready()
+        await life.until_stopped()
+        await life.close()
+
+
 def start(config: Settings) -> Running:
     """Starts the JVM and submits the job from its last checkpoint. Takes some ten seconds."""
     options.prepare_process(config)

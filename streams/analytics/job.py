@@ -32,6 +32,7 @@ from typing import Any
 
 from pyflink.common import Configuration
 from pyflink.datastream import StreamExecutionEnvironment
+from pyflink.java_gateway import get_gateway
 from pyflink.table import Schema, StreamTableEnvironment
 
 from ringlog.settings import Settings
@@ -49,8 +50,10 @@ def build(
     flink = Configuration()
     for name, value in {"pipeline.name": NAME, **flink_options}.items():
         flink.set_string(name, value)
-    stream = StreamExecutionEnvironment.get_execution_environment(flink)
-    tables = StreamTableEnvironment.create(stream)
+    tables = StreamTableEnvironment.create(_environment(flink))
+    for name, value in flink_options.items():
+        if name.startswith("table."):  # some are read from here alone
+            tables.get_config().set(name, value)
     functions.register(
         tables, functions.RegistryAddress(config.registry_url, config.registry_timeout_s)
     )
@@ -74,6 +77,26 @@ def fingerprint(sql: Statements) -> str:
     """Changes with the SQL and with Flink: a checkpoint of another job must not be restored."""
     text = "\n".join([version("apache-flink"), *sql.records, *sql.turns, *sql.inserts])
     return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _environment(flink: Configuration) -> StreamExecutionEnvironment:
+    """The environment of `execution.target`. PyFlink's own way takes any target for a local one."""
+    if flink.get_string("execution.target", "local") == "local":
+        return StreamExecutionEnvironment.get_execution_environment(flink)
+    gateway = get_gateway()
+    jars = flink.get_string("pipeline.jars", "").replace("file://", "").split(";")
+    array = gateway.new_array(gateway.jvm.String, len(jars))
+    for n, jar in enumerate(jars):
+        array[n] = jar
+    java = gateway.jvm.org.apache.flink.streaming.api.environment
+    return StreamExecutionEnvironment(
+        java.StreamExecutionEnvironment.createRemoteEnvironment(
+            flink.get_string("rest.address", ""),
+            flink.get_integer("rest.port", 0),
+            flink._j_configuration,
+            array,
+        )
+    )
 
 
 def _define_event_stream(tables: StreamTableEnvironment) -> None:

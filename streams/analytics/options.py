@@ -90,6 +90,41 @@ def local(config: Settings, checkpoints: Path, restore: Path | None) -> dict[str
     return common() | out
 
 
+def remote(
+    host: str, port: int, python: str, code: Path, parallelism: int, checkpoints: str | None
+) -> dict[str, str]:
+    """A session cluster whose REST interface is at host:port.
+
+    `code` is a zip of our packages, `python` the interpreter on the task managers, which needs the
+    packages of requirements.lock. `checkpoints` is a URI that all of them reach; None leaves it to
+    the cluster's own settings. Python runs in processes of its own there, as clusters expect it.
+    """
+    out = {
+        "execution.target": "remote",
+        "rest.address": host,
+        "rest.port": str(port),
+        "jobmanager.rpc.address": host,
+        "parallelism.default": str(parallelism),
+        "pipeline.jars": ";".join([*_jar_urls(), _flink_python_jar().as_uri()]),
+        "python.execution-mode": "process",
+        "python.fn-execution.bundle.time": "100",
+        "python.executable": python,
+        "python.client.executable": sys.executable,
+        "python.files": str(code),
+    }
+    if checkpoints is not None:
+        out["execution.checkpointing.dir"] = checkpoints
+    return common() | out
+
+
+def _flink_python_jar() -> Path:
+    """Flink's part for Python, which a cluster does not have on its class path by itself."""
+    import pyflink
+
+    (jar,) = (Path(pyflink.__file__).parent / "opt").glob("flink-python-*.jar")
+    return jar
+
+
 def _jar_urls() -> list[str]:
     paths = [jvm.path_of(pin) for pin in pins("flink")]
     if absent := [path.name for path in paths if not path.is_file()]:

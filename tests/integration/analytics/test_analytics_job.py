@@ -3,6 +3,7 @@
 The tests share one service and are in the order of its life.
 """
 
+import shutil
 import time
 from collections.abc import Iterator
 
@@ -154,6 +155,27 @@ def test_a_killed_service_goes_on_from_its_checkpoint(scene: Scene, service: Ser
     expected = old(scene.expected())
     wait_for(lambda: old(scene.counts()) == expected, "the recount after a restart")
     wait_for(lambda: scene.poison.keys() <= scene.dead_letters().keys(), "the new dead letter")
+
+
+@pytest.mark.heavy
+def test_without_its_checkpoints_it_counts_the_log_again_and_goes_on(
+    scene: Scene, service: Service
+) -> None:
+    assert service.stop() == 0
+    shutil.rmtree(scene.config.home / "flink" / "checkpoints")
+    service.start()
+    before = latest(event for _, event in scene.windows())
+    window = next(w for w in sorted(before) if w.size_s == 60 and w.intent == "意图0")
+
+    scene.send(scene.turn(window.start_ms + 5, call=13, intent="意图0"))
+
+    expected = old(scene.expected())
+    wait_for(lambda: old(scene.counts()) == expected, "the recount after the loss")
+    after = latest(event for _, event in scene.windows())[window]
+    assert (after.revision, after.count) == (
+        before[window].revision + 1,
+        before[window].count + 1,
+    )
 
 
 def test_no_two_records_of_one_id_differ_in_what_counts(scene: Scene) -> None:
