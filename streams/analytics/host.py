@@ -102,7 +102,10 @@ def start(config: Settings) -> Running:
 
 def stop(running: Running) -> None:
     """Ends the JVM; what it had not checkpointed is worked again at the next start."""
-    logging.getLogger("py4j").setLevel(logging.CRITICAL)  # tells with a trace that the JVM ended
+    from pyflink.java_gateway import get_gateway
+
+    with contextlib.suppress(Exception):  # a JVM that is gone already cannot be told
+        get_gateway().shutdown()
     with contextlib.suppress(psutil.NoSuchProcess):
         running.jvm.terminate()
         try:

@@ -204,3 +204,4 @@ def test_the_lag_metric_falls_to_nothing(stack: Settings, scene: Scene) -> None:
 
 def test_it_stops_cleanly(scene: Scene, service: Service) -> None:
     assert service.stop() == 0
+    assert '"stopped"' in service.said().splitlines()[-1]
