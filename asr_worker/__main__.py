@@ -26,7 +26,12 @@ logger = log.logger("asr_worker")
     show_default=True,
     help="Name in the consumer group, unique among the workers and kept over restarts",
 )
-def main(instance: str) -> None:  # fmt: skip
+@click.option(
+    "--metrics-port",
+    type=int,
+    help="Where /metrics, /healthz and /readyz are; a second worker needs its own",
+)
+def main(instance: str, metrics_port: int | None) -> None:  # fmt: skip
     """Transcribe `media.audio` to `asr.transcripts` until told to stop."""
     config = settings()
     log.configure(SERVICE, config.log_level)
@@ -34,7 +39,8 @@ def main(instance: str) -> None:  # fmt: skip
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
     health = Health(SERVICE)
-    serve_health_in_thread(health, config.bind_host, config.metrics_port_of(SERVICE))
+    port = metrics_port or config.metrics_port_of(SERVICE)
+    serve_health_in_thread(health, config.bind_host, port)
     try:
         health.set_waiting("models")
         registry = load(config.home)

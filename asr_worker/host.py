@@ -47,6 +47,10 @@ CLOCK_SKEW_MS = 5_000
 logger = log.logger("asr_worker.host")
 
 
+class TopicMissing(RuntimeError):
+    """The broker does not have the contract's topics."""
+
+
 class _Rebalances(ConsumerRebalanceListener):  # type: ignore[misc] # kafka-python is untyped
     """Notes what was taken away; called within `poll`, so the loop acts on it right after."""
 
@@ -59,6 +63,7 @@ class _Rebalances(ConsumerRebalanceListener):  # type: ignore[misc] # kafka-pyth
 
     def on_partitions_assigned(self, assigned: list[TopicPartition]) -> None:
         self.assigned = True
+        logger.info("assigned", partitions=sorted(tp.partition for tp in assigned))
 
     def on_partitions_lost(self, lost: list[TopicPartition]) -> None:
         self.gone.update(tp.partition for tp in lost)
@@ -101,6 +106,10 @@ class Host:
             fetch_max_wait_ms=POLL_MS,
             max_poll_records=batch,
         )
+        # Ask for the topic first: the leader of a group that knows no partitions yet assigns none,
+        # and may stay at that.
+        if not self._consumer.partitions_for_topic(AUDIO):
+            raise TopicMissing(f"{config.kafka_bootstrap} has no topic {AUDIO}: `ringlog up` first")
         self._consumer.subscribe([AUDIO], listener=self._rebalances)
 
     def turn(self) -> int:
@@ -171,7 +180,9 @@ class Host:
     def _take_over(self, partition: int, first: Any) -> None:
         closed = self._read_back(partition, first.timestamp - CLOCK_SKEW_MS)
         self._core.assign(partition, closed)
-        logger.info("partition", partition=partition, offset=first.offset, closed_legs=len(closed))
+        logger.info(
+            "taken over", partition=partition, at_offset=first.offset, closed_legs=len(closed)
+        )
 
     def _read_back(self, partition: int, since_ms: int) -> dict[LegKey, int]:
         """Highest mark of each leg's finals on the log, from a time to the end as of now."""

@@ -6,17 +6,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import pytest
-from kafka import KafkaConsumer, TopicPartition
 
-from ringlog.kafka.codec import codec_of
-from ringlog.kafka.sync import consumer_of, produce, producer_of
 from ringlog.settings import Settings
 from schemas.events import Transcript
 from schemas.partition import partition_of
-from schemas.wire import Codec
+from tests.integration.asr.log import Log, Said, first_finals, per_call
 from tests.unit.asr_worker.material import (
     SENTENCES,
     VOICES,
@@ -34,14 +30,6 @@ CALLS = 8
 SEEDS = 20
 
 pytestmark = pytest.mark.stack
-
-Said = tuple[str, int, int, int, tuple[tuple[str, int], ...], tuple[int, ...]]
-
-
-def said(t: Transcript) -> Said:
-    """All of a final that must never differ."""
-    tokens = tuple((token.text, token.start_ms) for token in t.tokens)
-    return t.text, t.start_ms, t.end_ms, t.mark, tokens, tuple(t.gaps_ms)
 
 
 def names(run: str) -> list[str]:
@@ -67,14 +55,11 @@ def partition_log(run: str) -> list[Record]:
     return interleave([(4 * k, chunks(name, sound)) for k, (name, sound) in enumerate(legs)])
 
 
-def per_call(run: str, finals: list[Transcript]) -> dict[int, list[Said]]:
-    """Finals by the number of their call, in order."""
-    number = {call_id(name): k for k, name in enumerate(names(run))}
-    found: dict[int, list[Said]] = {k: [] for k in range(CALLS)}
-    for t in finals:
-        assert t.call_id is not None
-        found[number[t.call_id]].append(said(t))
-    return {k: sorted(v, key=lambda s: s[1]) for k, v in found.items()}
+def in_order(run: str, finals: list[Transcript]) -> list[list[Said]]:
+    """What each of the eight calls said."""
+    found = per_call(finals)
+    assert len(found) == CALLS
+    return [found[call_id(name)] for name in names(run)]
 
 
 class Nursery:
@@ -117,51 +102,6 @@ class Nursery:
         self._process.wait(timeout=30)
 
 
-@dataclass
-class Kafka:
-    """What the test itself does on the log."""
-
-    codec: Codec
-    config: Settings
-    reader: KafkaConsumer
-
-    def end(self, topic: str) -> int:
-        """End of the partition."""
-        tp = TopicPartition(topic, PARTITION)
-        return int(self.reader.end_offsets([tp])[tp])
-
-    def write(self, records: list[Record]) -> int:
-        """Put a partition's log on Kafka at once; returns its end."""
-        producer = producer_of(self.config, "test-edge", linger_ms=5)
-        futures = [produce(producer, self.codec, "media.audio", record.chunk) for record in records]
-        producer.flush()
-        last = futures[-1].get(timeout=30)
-        producer.close()
-        return int(last.offset) + 1
-
-    def transcripts(self, since: int) -> list[Transcript]:
-        """Everything on the partition from an offset on."""
-        tp = TopicPartition("asr.transcripts", PARTITION)
-        end = self.end(tp.topic)
-        self.reader.assign([tp])
-        self.reader.seek(tp, since)
-        found: list[Transcript] = []
-        while self.reader.position(tp) < end:
-            for record in self.reader.poll(timeout_ms=300).get(tp, ()):
-                event = self.codec.decode(tp.topic, record.value)
-                assert isinstance(event, Transcript)
-                found.append(event)
-        return found
-
-
-@pytest.fixture
-def kafka(stack: Settings) -> Iterator[Kafka]:
-    """Access to the log."""
-    reader = consumer_of(stack, "test-reader", group_id=None)
-    yield Kafka(codec_of(stack), stack, reader)
-    reader.close()
-
-
 @pytest.fixture
 def nursery(stack: Settings) -> Iterator[Nursery]:
     """A nursery on the stack's settings."""
@@ -171,24 +111,24 @@ def nursery(stack: Settings) -> Iterator[Nursery]:
 
 
 @pytest.mark.timeout(600)
-def test_twenty_times_killed_and_nothing_is_lost(kafka: Kafka, nursery: Nursery) -> None:
+def test_twenty_times_killed_and_nothing_is_lost(log: Log, nursery: Nursery) -> None:
     in_memory = MemoryLog()
     assert work(partition_log("undisturbed"), in_memory)
-    expected = per_call("undisturbed", in_memory.finals())
-    assert sum(len(v) for v in expected.values()) >= 3 * CALLS
+    expected = in_order("undisturbed", in_memory.finals())
+    assert sum(map(len, expected)) >= 3 * CALLS
 
-    since = kafka.end("asr.transcripts")
-    end = kafka.write(partition_log("calm"))
+    since = log.ends()
+    end = log.write(record.chunk for record in partition_log("calm"))
     assert nursery.worker(end, 100, 0.2, kill_at=None)
-    calm = [t for t in kafka.transcripts(since) if t.kind == "final"]
-    assert per_call("calm", calm) == expected  # each final once, as without Kafka
+    calm = [t for t in log.transcripts(since) if t.kind == "final"]
+    assert in_order("calm", calm) == expected  # each final once, as without Kafka
 
     kills = repeated = 0
     for seed in range(SEEDS):
         dice = random.Random(seed)
-        since = kafka.end("asr.transcripts")
+        since = log.ends()
         run = f"seed-{seed}"
-        end = kafka.write(partition_log(run))
+        end = log.write(record.chunk for record in partition_log(run))
         for _ in range(4):
             batch, commit_every_s = dice.choice([7, 20, 45]), dice.choice([0.0, 0.0, 0.05])
             if nursery.worker(end, batch, commit_every_s, kill_at=dice.randint(1, 25)):
@@ -196,12 +136,8 @@ def test_twenty_times_killed_and_nothing_is_lost(kafka: Kafka, nursery: Nursery)
             kills += 1
         else:
             assert nursery.worker(end, 100, 0.2, kill_at=None)
-        first: dict[str, Transcript] = {}
-        written = kafka.transcripts(since)
-        for t in written:
-            kept = first.setdefault(t.event_id, t)
-            assert said(t) == said(kept)  # said twice only in the same words
-        assert per_call(run, [t for t in first.values() if t.kind == "final"]) == expected
-        repeated += len(written) - len(first)
+        written = log.transcripts(since)
+        assert in_order(run, first_finals(written)) == expected
+        repeated += len(written) - len({t.event_id for t in written})
     assert kills >= 2 * SEEDS
     assert repeated > 0  # kills did hit between publishing and committing
