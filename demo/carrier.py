@@ -11,7 +11,7 @@ import contextlib
 import json
 import socket
 import time
-from collections import deque
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,7 +21,7 @@ import uvloop
 from aiohttp import web
 
 from demo.caller import Caller
-from demo.hearing import FRAME, Ear, Int16
+from demo.hearing import FRAME, QUIET, Ear, Earpiece, Heard, Int16
 from demo.impairment import Impairment
 from demo.people import Person
 from demo.speech import Voice, line_noise, utterance
@@ -33,8 +33,8 @@ MAX_CALL_S = 120
 """A call that nobody ends is ended by the carrier."""
 
 _NOISE_S = 20
-_JITTER_FRAMES = 3
-_QUIET = np.zeros(FRAME, np.int16)
+_AGENT_S = 2.0
+"""How long the person talks to whom the customer is transferred."""
 
 
 class _Sound:
@@ -63,8 +63,7 @@ class SimCall(asyncio.DatagramProtocol):
         self.hung_up_by_edge = False
         self._caller = Caller(person)
         self._ear = Ear(carrier.prompts)
-        self._inbox: deque[Int16] = deque(maxlen=500)
-        self._playing = False
+        self._earpiece = Earpiece()
         self._transport: asyncio.DatagramTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -75,16 +74,8 @@ class SimCall(asyncio.DatagramProtocol):
         parsed = parse(data)
         if parsed is None or parsed[0] != PAYLOAD_TYPE[self.codec] or len(parsed[2]) != FRAME:
             return
-        self._inbox.append(g711.decode(self.codec, parsed[2]))
-
-    def _next_frame(self) -> Int16:
-        """What comes out of the earpiece now. A few frames are gathered first, since a clock that
-        runs a little fast would otherwise tear holes into a prompt."""
-        if not self._inbox:
-            self._playing = False
-        elif len(self._inbox) >= _JITTER_FRAMES:
-            self._playing = True
-        return self._inbox.popleft() if self._playing else _QUIET
+        samples = g711.decode(self.codec, parsed[2])
+        self._earpiece.put(parsed[1], samples, time.monotonic())
 
     async def run(self) -> None:
         """From ringing to the end."""
@@ -115,11 +106,7 @@ class SimCall(asyncio.DatagramProtocol):
         self.carrier.note(self, "answered", wall_ms=wall_ms)
         while not self.over.is_set():
             now = frame * FRAME
-            for heard in self._ear.feed(self._next_frame()):
-                self.carrier.note(
-                    self, "heard", what=heard.kind, prompt=heard.prompt, at_ms=now // 8,
-                    complete=heard.complete,
-                )  # fmt: skip
+            for heard in self._listen(self._earpiece.take(time.monotonic()), now):
                 self._caller.hear(heard)
             if saying is None and (said := self._caller.due(now, self.sound.lengths)):
                 saying, said_at = self.sound.lines[said.line.say], now
@@ -140,9 +127,21 @@ class SimCall(asyncio.DatagramProtocol):
             data = packet(self.codec, seq + frame, base_ts + now, self.ssrc, payload, frame == 0)
             self.carrier.impairment.send(data, self._send)
             frame += 1
-            wait = began + frame * 0.02 - time.monotonic()
-            if wait > 0:
-                await asyncio.sleep(wait)
+            await asyncio.sleep(max(0.0, began + frame * 0.02 - time.monotonic()))
+
+        # The last words are heard, too, when the line goes dead right behind them.
+        rest = [*self._earpiece.take(time.monotonic()), *[QUIET] * 50]
+        self._listen(rest, frame * FRAME)
+
+    def _listen(self, frames: list[Int16], now: int) -> list[Heard]:
+        """What is noticed at call time `now`, samples."""
+        noticed = [replace(h, at=now) for frame in frames for h in self._ear.feed(frame)]
+        for heard in noticed:
+            self.carrier.note(
+                self, "heard", what=heard.kind, prompt=heard.prompt, at_ms=now // 8,
+                complete=heard.complete,
+            )  # fmt: skip
+        return noticed
 
     def _send(self, data: bytes) -> None:
         if self._transport is not None and not self._transport.is_closing():
@@ -241,14 +240,13 @@ class Carrier:
     async def transfer(self, request: web.Request) -> web.Response:
         """`POST /calls/{call_id}/transfer`: someone else takes the customer; 404 when it is over.
 
-        The robot's part ends here: its leg gets no more sound, and the edge is told nothing more.
+        The robot's part ends here; the person who takes over is brief.
         """
         call = self._calls.get(request.match_info["call_id"])
         if call is None:
             return web.json_response({"error": "no such call"}, status=404)
         self.note(call, "transferred", target=(await request.json())["target"])
-        call.hung_up_by_edge = True
-        call.over.set()
+        asyncio.get_running_loop().call_later(_AGENT_S, call.over.set)
         return web.json_response({})
 
     async def close(self, _: web.Application) -> None:

@@ -19,6 +19,11 @@ FRAME = 160
 """Samples of 20 ms at 8 kHz."""
 
 _LOUD_RMS = 250.0
+_STALL_S = 0.4
+_LONGEST_HOLE_FRAMES = 100
+QUIET = np.zeros(FRAME, np.int16)
+"""A frame of silence."""
+
 _FIRST_LOOK_FRAMES = 24
 _LOOK_EVERY_FRAMES = 6
 _GIVE_UP_FRAMES = 250
@@ -49,6 +54,40 @@ class _Template:
     name: str
     samples: Float32  # from the first loud frame on
     envelope: Float32
+
+
+class Earpiece:
+    """Puts received frames in order by RTP time, and fills with silence what was never sent.
+
+    Silence at the end cannot be told from a delay: it counts as silence after `_STALL_S`.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: dict[int, Int16] = {}
+        self._first_ts: int | None = None
+        self._next = 0
+        self._arrived_s = 0.0
+
+    def put(self, rtp_ts: int, frame: Int16, now_s: float) -> None:
+        """A received frame of 20 ms."""
+        if self._first_ts is None:
+            self._first_ts = rtp_ts
+        self._waiting[((rtp_ts - self._first_ts) & 0xFFFFFFFF) // FRAME] = frame
+        self._arrived_s = now_s
+
+    def take(self, now_s: float) -> list[Int16]:
+        """The frames that can be heard now, in order."""
+        if not self._waiting:
+            return [QUIET] if now_s - self._arrived_s > _STALL_S else []
+        out: list[Int16] = []
+        for index in sorted(self._waiting):
+            if index < self._next:
+                continue  # it came too late
+            out += [QUIET] * min(index - self._next, _LONGEST_HOLE_FRAMES)
+            out.append(self._waiting[index])
+            self._next = index + 1
+        self._waiting.clear()
+        return out
 
 
 class Ear:
@@ -110,14 +149,21 @@ class Ear:
         scored = sorted(((_correlation(x, t.samples), t) for t in near), key=lambda s: -s[0])
         if not scored or scored[0][0] < _SURE:
             return None
-        best, second = scored[0], scored[1] if len(scored) > 1 else (0.0, scored[0][1])
-        if best[0] - second[0] >= _LEAD:
+        best = scored[0]
+        label = _label(best[1].name)
+        rival = next((score for score, t in scored if _label(t.name) != label), 0.0)
+        if best[0] - rival >= _LEAD:
             return best[1]
         if whole:  # nothing more will come: the one whose length fits
             alike = [t for score, t in scored if best[0] - score < _LEAD]
             spoken = frames - self._quiet
             return min(alike, key=lambda t: abs(len(t.samples) // FRAME - spoken))
         return None
+
+
+def _label(name: str) -> str:
+    """What a prompt is called: two sounds `offer.normal/…` may be taken for one another."""
+    return name.partition("/")[0]
 
 
 def _template(name: str, samples: Int16) -> _Template:

@@ -52,7 +52,6 @@ class CallRoutes:
             event_id = ids.call_status_id(
                 body.source, body.call_id, body.kind, body.occurred_at, body.digits or ""
             )
-        answered = call is not None and call.answered_at is not None
         event = CallEvent(
             event_id=event_id,
             kind=body.kind,
@@ -69,11 +68,7 @@ class CallRoutes:
             cause_q850=body.cause_q850,
             cause_sip=body.cause_sip,
             digits=body.digits,
-            disposition=(
-                disposition_of(answered, body.cause_q850, body.cause_sip)
-                if body.kind == "ended"
-                else None
-            ),
+            disposition=_disposition(call, body),
         )
         await self._producer.send("calls.events", event)
         CALLS.labels(body.kind).inc()
@@ -123,3 +118,13 @@ class CallRoutes:
         if found is None:
             raise Problem(404, "No such customer", request.match_info["customer_id"])
         return web.json_response(to_json("customers.profiles", found))
+
+
+def _disposition(call: CallStatus | None, body: CallStatusRequest) -> str | None:
+    """What an ended call came to, as far as the carrier can know it."""
+    if body.kind != "ended":
+        return None
+    if call is not None and call.state == "transferred":
+        return "transferred"
+    answered = call is not None and call.answered_at is not None
+    return disposition_of(answered, body.cause_q850, body.cause_sip)
