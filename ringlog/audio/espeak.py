@@ -28,6 +28,7 @@ _SYNCHRONOUS = 2  # espeak_AUDIO_OUTPUT: samples come by the callback within esp
 _DONT_EXIT = 0x8000
 _UTF8 = 1
 _RATE, _VOLUME, _PITCH, _RANGE, _WORD_GAP = 1, 2, 3, 4, 7
+_SEED = 1
 _Callback = ctypes.CFUNCTYPE(
     ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p
 )
@@ -52,6 +53,7 @@ class _Engine:
         rate = int(self._library.espeak_Initialize(_SYNCHRONOUS, 0, data, _DONT_EXIT))
         if rate <= 0:
             raise EspeakError(f"espeak-ng does not start with the data in {data.decode()}")
+        self._library.espeak_ng_SetRandSeed(ctypes.c_long(_SEED))  # it begins with the time of day
         self.rate_hz = rate
         self._chunks: list[Int16] = []
         self._callback: Callable[..., int] = _Callback(self._collect)  # kept alive for C

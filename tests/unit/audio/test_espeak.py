@@ -54,3 +54,15 @@ def test_bad_input_is_refused() -> None:
     with pytest.raises(ValueError, match="speed 9"):
         espeak.speak("好", speed=9)
     assert len(espeak.speak("好")) > 800  # the engine still works after a refusal
+
+
+def test_the_noise_is_seeded_by_us_not_by_the_time_of_day(monkeypatch: pytest.MonkeyPatch) -> None:
+    voice = "cmn-latn-pinyin+f3"
+    ours = espeak.speak(TEXT, voice)
+    others = []
+    for seed in range(2, 8):
+        monkeypatch.setattr(espeak, "_SEED", seed)
+        others.append(espeak.speak(TEXT, voice))
+    assert any(not np.array_equal(ours, other) for other in others)  # so the seed is in force
+    monkeypatch.undo()
+    assert np.array_equal(espeak.speak(TEXT, voice), ours)
