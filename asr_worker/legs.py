@@ -7,8 +7,9 @@ from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 
 from asr_worker.bank import Thresholds
+from asr_worker.downsample import Halver, Piece
 from asr_worker.registry import Registry
-from asr_worker.rules import MARKED_HOLE, SAMPLES_PER_MS, first_begin, held_from
+from asr_worker.rules import MARKED_HOLE, SAMPLES_PER_MS, first_begin, held_from, needed_from
 from asr_worker.transcriber import Final, Partial, Transcriber
 from ringlog.audio import SAMPLE_RATE_HZ
 from ringlog.audio.g711 import Int16, decode
@@ -16,6 +17,9 @@ from schemas.events import MediaChunk
 
 LEG = "customer"
 """The leg that is transcribed; what the robot says is known, and it has no turn to end."""
+
+WIDE_HZ = 16_000
+"""The other rate that an edge may log; it is halved on the way in."""
 
 EXPIRY_MS = 60_000
 """A leg is over when the partition has moved on this far, in Kafka's time, without it."""
@@ -55,6 +59,7 @@ class Leg:
     next: int
     thresholds: Thresholds
     last_ms: int
+    halver: Halver | None = None
     sources: deque[Source] = field(default_factory=deque)
     holes: deque[tuple[int, int]] = field(default_factory=deque)
 
@@ -107,6 +112,8 @@ class PartitionLegs:
         if chunk.kind == "end":
             self._ended[key] = self._time_ms
             if leg is not None:
+                rest = leg.halver.flush() if leg.halver is not None else []
+                self._append(leg, rest, offset, chunk)
                 self._end(leg)
             return
         at = chunk.rtp_ts - chunk.leg_start_ts
@@ -115,7 +122,8 @@ class PartitionLegs:
             leg = self._first_sight(key, at, chunk)
         leg.last_ms = self._time_ms
         self._legs.move_to_end(key)
-        self._append(leg, at, samples, offset, chunk)
+        pieces = [(at, samples)] if leg.halver is None else leg.halver.feed(at, samples)
+        self._append(leg, pieces, offset, chunk)
 
     def tick(self, offset: int, timestamp_ms: int) -> None:
         """A record was read, whatever it held: Kafka's time moves on, and silent legs expire."""
@@ -145,7 +153,7 @@ class PartitionLegs:
         lowest = self.position
         marks = self._transcriber.bank.mark
         for slot, leg in self._slots.items():
-            needed = held_from(int(marks[slot]))
+            needed = needed_from(int(marks[slot]))
             sources, holes = leg.sources, leg.holes
             while len(sources) > 1 and sources[1].at <= needed:
                 sources.popleft()
@@ -168,19 +176,26 @@ class PartitionLegs:
         if older is not None:  # a new SSRC is a new leg (RFC 3550 section 8), the old one is over
             self._ended[older.key] = self._time_ms
             self._end(older)
-        begin = first_begin(at, self._closed.get(key, 0))
+        wide = chunk.rate_hz == WIDE_HZ
+        seen = -(-at // 2) if wide else at
+        begin = first_begin(seen, self._closed.get(key, 0))
         thresholds = self._thresholds(chunk)
         keep_from = held_from(begin)
         slot = self._transcriber.add(begin, keep_from, thresholds)
-        leg = Leg(key, slot, chunk.leg_start_ms, keep_from, at, thresholds, self._time_ms)
+        leg = Leg(key, slot, chunk.leg_start_ms, keep_from, seen, thresholds, self._time_ms)
+        leg.halver = Halver(at) if wide else None
         self._legs[key] = self._by_call[key[:2]] = self._slots[slot] = leg
         return leg
 
-    def _append(self, leg: Leg, at: int, samples: Int16, offset: int, chunk: MediaChunk) -> None:
-        if at + len(samples) <= leg.next:
-            return  # a duplicate, or too late
-        samples = samples[max(leg.next - at, 0) :]
-        at = max(at, leg.next)
+    def _append(self, leg: Leg, pieces: list[Piece], offset: int, chunk: MediaChunk) -> None:
+        for at, samples in pieces:
+            if at + len(samples) > leg.next:  # else a duplicate, or too late
+                new = samples[max(leg.next - at, 0) :]
+                self._append_new(leg, max(at, leg.next), new, offset, chunk)
+
+    def _append_new(
+        self, leg: Leg, at: int, samples: Int16, offset: int, chunk: MediaChunk
+    ) -> None:
         if at > leg.next:
             leg.holes.append((leg.next, at - leg.next))
             filled_from = max(leg.next, leg.keep_from)
@@ -210,8 +225,8 @@ class PartitionLegs:
 
 
 def _samples(chunk: MediaChunk, at: int) -> Int16:
-    if chunk.rate_hz != SAMPLE_RATE_HZ:
-        raise BadChunk(f"rate is {chunk.rate_hz} Hz, only {SAMPLE_RATE_HZ} Hz is transcribed")
+    if chunk.rate_hz not in (SAMPLE_RATE_HZ, WIDE_HZ):
+        raise BadChunk(f"rate is {chunk.rate_hz} Hz; {SAMPLE_RATE_HZ} and {WIDE_HZ} are read")
     if at < 0:
         raise BadChunk(f"begins {-at} samples before its leg")
     try:

@@ -16,6 +16,9 @@ WARM_UP_FRAMES: Final = 31
 WARM_UP: Final = WARM_UP_FRAMES * FRAME
 """Samples (992 ms) before a mark from which the detector's state at the mark is made."""
 
+SETTLING: Final = 64
+"""Samples before the warm-up that a resumed leg is given, for a resampler's filter to settle."""
+
 IDLE_GRID: Final = 65_536
 """A leg without an open turn is marked at every multiple of this (8.192 s)."""
 
@@ -55,13 +58,18 @@ def first_begin(seen: int, closed: int) -> int:
     and an idle leg is marked on the idle grid, so both are places where an undisturbed worker had
     the state that warming up makes.
     """
-    if seen == 0 or closed - WARM_UP >= seen:
+    if seen == 0 or closed - WARM_UP - SETTLING >= seen:
         begin = closed
     else:
-        begin = -(-(seen + WARM_UP) // IDLE_GRID) * IDLE_GRID
+        begin = -(-(seen + SETTLING + WARM_UP) // IDLE_GRID) * IDLE_GRID
     return -(-begin // FRAME) * FRAME
 
 
 def held_from(mark: int) -> int:
-    """First sample that a worker needs in order to resume a leg at a mark."""
+    """First sample that the turn bank needs in order to go on from a mark."""
     return max(mark - WARM_UP, 0)
+
+
+def needed_from(mark: int) -> int:
+    """First sample that a successor must read in order to go on from a mark."""
+    return max(mark - WARM_UP - SETTLING, 0)

@@ -136,7 +136,7 @@ def test_what_cannot_be_read_becomes_a_dead_letter(
     log.write(leg[: len(leg) // 2])
     bad = [
         log.write_raw(b"no avro", partition),
-        log.write([leg[5].model_copy(update={"rate_hz": 16_000})]) - 1,
+        log.write([leg[5].model_copy(update={"rate_hz": 44_100})]) - 1,
         log.write([leg[5].model_copy(update={"codec": "l16", "payload": b"odd"})]) - 1,
     ]
     astray = log.write_raw(log.codec.encode(AUDIO, leg[6]), (partition + 1) % 8)
@@ -154,7 +154,7 @@ def test_what_cannot_be_read_becomes_a_dead_letter(
 
     wait_for(lambda: len(found()) == len(places), "four dead letters")
     reasons = " ".join(found().values())
-    assert "16000 Hz" in reasons
+    assert "44100 Hz" in reasons
     assert "first byte" in reasons
     assert "belongs to partition" in reasons
     assert worker.process.poll() is None

@@ -88,13 +88,16 @@ def chunks(
     leg_start_ts: int = 16_000,
     end: bool = True,
     drop: Iterable[int] = (),
+    rate_hz: int = 8000,
 ) -> list[MediaChunk]:
     """A leg's sound as chunks of `size` samples; those numbered in `drop` are lost."""
+    per_ms = rate_hz // 1000
     call = call_id(name)
     common = {
         "producer": "edge", "call_id": call, "leg": leg, "asr_profile": profile,
         "turn_silence_ms": silence_ms, "ssrc": ssrc, "leg_start_ts": leg_start_ts,
-        "leg_start_ms": 1_000, "codec": codec, "rate_hz": 8000, "customer_id": f"customer-{name}",
+        "leg_start_ms": 1_000, "codec": codec, "rate_hz": rate_hz,
+        "customer_id": f"customer-{name}",
     }  # fmt: skip
     lost = set(drop)
     made = []
@@ -108,7 +111,7 @@ def chunks(
                 | {
                     "event_id": ids.media_chunk_id(call, leg, ts),
                     "kind": "chunk",
-                    "occurred_at": 1_700_000_000_000 + at // 8,
+                    "occurred_at": 1_700_000_000_000 + at // per_ms,
                     "first_seq": at // 160,
                     "rtp_ts": ts,
                     "payload": encode(codec, samples[at : at + size]),
@@ -123,7 +126,7 @@ def chunks(
                 | {
                     "event_id": ids.media_chunk_id(call, leg, ts),
                     "kind": "end",
-                    "occurred_at": 1_700_000_000_000 + len(samples) // 8,
+                    "occurred_at": 1_700_000_000_000 + len(samples) // per_ms,
                     "first_seq": len(samples) // 160,
                     "rtp_ts": ts,
                     "payload": b"",
@@ -147,7 +150,9 @@ def interleave(legs: Sequence[tuple[int, list[MediaChunk]]]) -> list[Record]:
     queue = []
     for number, (begin, leg) in enumerate(legs):
         for chunk in leg:
-            at_ms = begin * 100 + (chunk.rtp_ts - chunk.leg_start_ts + len(chunk.payload)) // 8
+            samples = len(chunk.payload) // (2 if chunk.codec == "l16" else 1)
+            end = chunk.rtp_ts - chunk.leg_start_ts + samples
+            at_ms = begin * 100 + end * 1000 // chunk.rate_hz
             queue.append((at_ms, number, chunk))
     queue.sort(key=lambda item: item[:2])
     return [Record(i, 1_000_000 + at_ms, c) for i, (at_ms, _, c) in enumerate(queue)]

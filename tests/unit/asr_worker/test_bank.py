@@ -7,7 +7,16 @@ from hypothesis import strategies as st
 
 from asr_worker.bank import ROUND, Closed, Opened, Thresholds, TurnBank
 from asr_worker.detector import shared
-from asr_worker.rules import FRAME, IDLE_GRID, LONGEST_TURN, WARM_UP, first_begin, held_from
+from asr_worker.rules import (
+    FRAME,
+    IDLE_GRID,
+    LONGEST_TURN,
+    SETTLING,
+    WARM_UP,
+    first_begin,
+    held_from,
+    needed_from,
+)
 from ringlog.audio.g711 import Int16
 from tests.unit.asr_worker.material import SENTENCES, VOICES, timeline
 from tests.unit.asr_worker.reference import turns
@@ -117,14 +126,18 @@ def test_resuming_at_a_mark_finds_the_rest() -> None:
 
 
 def test_where_a_leg_begins() -> None:
+    need = WARM_UP + SETTLING
     assert first_begin(0, 0) == 0
     assert first_begin(0, 51_200) == 51_200
     assert first_begin(800, 0) == IDLE_GRID
-    assert first_begin(IDLE_GRID - WARM_UP, 0) == IDLE_GRID
-    assert first_begin(IDLE_GRID - WARM_UP + 1, 0) == 2 * IDLE_GRID
-    assert first_begin(51_200 - WARM_UP, 51_200) == 51_200
-    assert first_begin(51_200 - WARM_UP + 1, 51_200) == IDLE_GRID
+    assert first_begin(IDLE_GRID - need, 0) == IDLE_GRID
+    assert first_begin(IDLE_GRID - need + 1, 0) == 2 * IDLE_GRID
+    assert first_begin(51_200 - need, 51_200) == 51_200
+    assert first_begin(51_200 - need + 1, 51_200) == IDLE_GRID
     assert first_begin(0, 51_300) % 256 == 0
+    for mark in (51_200, IDLE_GRID):
+        assert first_begin(needed_from(mark), mark) == mark
+    assert first_begin(needed_from(IDLE_GRID), 0) == IDLE_GRID
 
 
 def test_pre_roll_stops_before_the_warm_up_of_the_mark() -> None:

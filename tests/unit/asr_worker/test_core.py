@@ -5,9 +5,10 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+import soxr
 
 from asr_worker.legs import EXPIRY_MS, BadChunk
-from asr_worker.rules import IDLE_GRID, WARM_UP
+from asr_worker.rules import IDLE_GRID, SETTLING, WARM_UP
 from schemas import ids
 from schemas.events import MediaChunk, Transcript
 from tests.unit.asr_worker.material import (
@@ -94,12 +95,15 @@ def test_batches_and_chunk_sizes_change_nothing() -> None:
 
 @pytest.fixture(scope="module")
 def busy_partition() -> list[Record]:
-    """Six calls at once: short ones, one with a long silence, one that never ends, one hole."""
+    """Six calls at once: short ones, one with a long silence, one that never ends, one of 16 kHz,
+    one with a hole."""
     sounds = [timeline(SENTENCES[k : k + 3], VOICES[k % 6], seed=k, snr_db=15)[0] for k in range(6)]
     quiet = np.zeros(30 * 8000, np.int16)
     sounds[2] = np.concatenate([sounds[2], quiet, timeline(["你好"], seed=9)[0]])
     legs = [chunks(str(k), s, silence_ms=300 + 100 * k, end=k != 4) for k, s in enumerate(sounds)]
     legs[5] = chunks("5", sounds[5], drop=range(41, 44))
+    wide = soxr.resample(sounds[3], 8000, 16_000)
+    legs[3] = chunks("3", wide, size=1600, codec="l16", rate_hz=16_000, leg_start_ts=15_999)
     return interleave([(7 * k, leg) for k, leg in enumerate(legs)])
 
 
@@ -107,7 +111,7 @@ def test_restarts_anywhere_change_nothing(busy_partition: list[Record]) -> None:
     expected = run(busy_partition).first_by_id()
     assert sum(t.kind == "final" for t in expected.values()) >= 16
     finals = {i: t for i, t in expected.items() if t.kind == "final"}
-    for seed in range(6):
+    for seed in range(5):
         dice = random.Random(seed)
         log = MemoryLog()
         deaths = 0
@@ -239,6 +243,20 @@ def test_a_wanted_silence_is_per_chunk() -> None:
     assert final.mark / 8 - (final.end_ms - 1000) < 500
 
 
+def test_16_khz_lines_are_heard_too() -> None:
+    sound, spoken = timeline(SENTENCES[:4], "+f3", seed=5)
+    wide = soxr.resample(sound, 8000, 16_000)
+    narrow = run(interleave([(0, chunks("a", sound))])).finals()
+    leg = chunks("a", wide, size=1600, codec="l16", rate_hz=16_000)
+    finals = run(interleave([(0, leg)])).finals()
+    assert [t.text for t in finals] == [s.text for s in spoken]
+    for a, b in zip(finals, narrow, strict=True):
+        assert abs(a.start_ms - b.start_ms) <= 64
+        assert abs(a.end_ms - b.end_ms) <= 64
+    holed = chunks("a", wide, size=1600, codec="l16", rate_hz=16_000, drop=[spoken[1].start // 800])
+    assert [t.gaps_ms for t in run(interleave([(0, holed)])).finals()] == [[], [100], [], []]
+
+
 def test_unknown_profiles_get_the_default() -> None:
     (final,) = run(interleave([(0, one("a", ["你好"], profile="nonesuch"))])).finals()
     assert final.model == "demo"
@@ -247,7 +265,7 @@ def test_unknown_profiles_get_the_default() -> None:
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        ({"rate_hz": 16_000}, "rate is 16000 Hz"),
+        ({"rate_hz": 44_100}, "rate is 44100 Hz"),
         ({"rtp_ts": 15_999}, "begins 1 samples before"),
         ({"codec": "l16", "payload": b"odd"}, "multiple"),
     ],
@@ -287,7 +305,7 @@ def test_a_leg_met_in_its_middle_without_a_mark_begins_on_the_idle_grid() -> Non
     for i, chunk in enumerate(leg[20:]):
         core.accept(0, i, 1_000_000 + i, chunk)
     finals: list[Transcript] = [o.transcript for o in drain(core) if o.transcript.kind == "final"]
-    begin = -(-(20 * 800 + WARM_UP) // IDLE_GRID) * IDLE_GRID
+    begin = -(-(20 * 800 + SETTLING + WARM_UP) // IDLE_GRID) * IDLE_GRID
     expected = [t for t in run(interleave([(0, leg)])).finals() if (t.start_ms - 1000) * 8 > begin]
     assert [t.text for t in finals][-len(expected) + 1 :] == [t.text for t in expected][1:]
     assert all((t.start_ms - 1000) * 8 >= begin for t in finals)
