@@ -7,9 +7,9 @@ from typing import NoReturn
 
 import click
 
+from ringlog.jvm import pins
 from ringlog.settings import settings
 from stack import control, jvm
-from stack.lock import pins
 from stack.runner import ServiceStatus
 from stack.services import UnknownService
 

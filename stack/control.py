@@ -13,9 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ringlog.jvm import pins
 from ringlog.settings import Settings, root
 from stack import environment, guard, jvm, services
-from stack.lock import pins
 from stack.output import tail_of
 from stack.runner import ServiceStatus
 

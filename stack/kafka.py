@@ -6,8 +6,8 @@ import subprocess
 import uuid
 from pathlib import Path
 
+from ringlog import jvm
 from ringlog.settings import Settings
-from stack import jvm
 
 _HEAP_MB = 512
 _CHECK_EVERY_MS = 60_000

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from ringlog.jvm import JAVA, Pin, pins
 from ringlog.settings import Settings
 from stack import jvm
-from stack.lock import Pin, pins
 
 _HEAP_MB = 256
 
@@ -43,7 +43,7 @@ def command(settings: Settings) -> list[str]:
         "java.util.logging.manager": "org.jboss.logmanager.LogManager",
     }
     return [
-        jvm.JAVA, "-Xms64m", f"-Xmx{_HEAP_MB}m",
+        JAVA, "-Xms64m", f"-Xmx{_HEAP_MB}m",
         "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto",
         "-XX:+ExitOnOutOfMemoryError",
         *(f"-D{name}={value}" for name, value in options.items()),

@@ -4,9 +4,9 @@ import os
 import sys
 from pathlib import Path
 
+from ringlog import jvm
+from ringlog.jvm import pins
 from ringlog.settings import Settings, root
-from stack import jvm
-from stack.lock import pins
 
 STATE_TTL_H = 26
 """How long counts and event ids are kept after they were last used, h. A turn that is later than

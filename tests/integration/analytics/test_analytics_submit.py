@@ -12,9 +12,10 @@ import pyflink
 import pytest
 import urllib3
 
+from ringlog import jvm
 from ringlog.cli.errors import NOT_RUNNING
 from ringlog.settings import Settings
-from stack import environment, jvm
+from stack import environment
 from tests.integration.analytics.scene import Scene, wait_for
 
 pytestmark = [pytest.mark.stack, pytest.mark.heavy, pytest.mark.timeout(600)]

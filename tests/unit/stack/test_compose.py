@@ -9,9 +9,9 @@ from typing import Any
 import jsonschema
 import yaml
 
+from ringlog.jvm import pins
 from ringlog.settings import Settings, root
 from stack import kafka
-from stack.lock import pins
 from stack.services import Service, build
 
 _SHAPE = {

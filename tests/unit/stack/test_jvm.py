@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from ringlog.jvm import Pin, cache_dir, path_of
 from stack import jvm
-from stack.lock import Pin
 
 
 def pin_of(name: str, content: bytes, extension: str = "jar", sha256: str = "") -> Pin:
@@ -60,12 +60,12 @@ def test_missing_files_are_fetched_good_ones_stay(repository: Repository) -> Non
     for name, content in (("one", b"1" * 1000), ("two", b"2" * 2000)):
         repository.add(pin_of(name, content), content)
     assert jvm.install(lambda _: None) == 3000
-    first = jvm.path_of(repository.pins[0])
+    first = path_of(repository.pins[0])
     assert first.read_bytes() == b"1" * 1000
     assert jvm.install(lambda _: None) == 0
-    jvm.path_of(repository.pins[1]).write_bytes(b"x" * 2000)  # same size, other content
+    path_of(repository.pins[1]).write_bytes(b"x" * 2000)  # same size, other content
     assert jvm.install(lambda _: None) == 2000
-    assert jvm.path_of(repository.pins[1]).read_bytes() == b"2" * 2000
+    assert path_of(repository.pins[1]).read_bytes() == b"2" * 2000
 
 
 def test_wrong_content_is_refused_and_the_rest_is_kept(repository: Repository) -> None:
@@ -77,7 +77,7 @@ def test_wrong_content_is_refused_and_the_rest_is_kept(repository: Repository) -
         jvm.install(lambda _: None)
     assert "bad-1.jar: SHA-256" in str(error.value)
     assert "absent-1.jar" in str(error.value)
-    assert [p.name for p in jvm.cache_dir().iterdir()] == ["good-1.jar"]
+    assert [p.name for p in cache_dir().iterdir()] == ["good-1.jar"]
     assert jvm.missing(repository.pins) == repository.pins[1:]
 
 
@@ -95,4 +95,4 @@ def test_an_archive_is_unpacked_once_and_never_half(repository: Repository) -> N
     (target / "lib/app.jar").write_bytes(b"mine")
     assert jvm.unpack(pin) == target
     assert (target / "lib/app.jar").read_bytes() == b"mine"
-    assert not list(jvm.cache_dir().glob("*.part"))
+    assert not list(cache_dir().glob("*.part"))

