@@ -27,6 +27,9 @@ from schemas.events import CustomerChange
 
 POOL = "sales"
 PLAYBOOK = "promotion"
+_NEEDED = frozenset(
+    {"edge", "asr", "robots-a", "profiles", "dispatch", "history", "analytics", "api"}
+)
 _CALL_S = 90
 _WINDOWS_WAIT_S = 45.0
 _VERSIONS = ("ringlog", "sherpa-onnx", "chdb", "apache-flink", "faust-streaming", "aiokafka")
@@ -48,6 +51,9 @@ def run_demo(config: Settings, calls: int = 20, report: Path | None = None) -> i
             console.print("starting the stack …")
             control.up(config, detach=True, report=lambda line: console.print(f"  {line}"))
             started = True
+        lacking = sorted(_NEEDED - {s.service for s in control.status(config) if s.ready})
+        if lacking:
+            raise DemoError(f"{', '.join(lacking)} not ready; look at `ringlog status`")
         return uvloop.run(_demo(config, calls, report or config.home / "demo-report.json", began))
     except KeyboardInterrupt:
         console.print("interrupted")

@@ -37,7 +37,7 @@ def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     environment.setenv("RINGLOG_HOME", str(home))
     environment.setenv("RINGLOG_PORT_SHIFT", str(config.port_shift))
     settings.cache_clear()
-    control.up(config, only={"edge", "asr", "robots-a", "api"}, detach=True, tied=True)
+    control.up(config, detach=True, tied=True)
     try:
         yield config
     finally:
