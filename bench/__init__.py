@@ -1,0 +1,1 @@
+"""Benchmarks against peers and limits: `python -m bench`. They report; they never fail a build."""

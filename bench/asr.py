@@ -1,0 +1,178 @@
+"""ASR worker core against a bare sherpa-onnx batch loop, on the same legs in 100 ms steps.
+
+The core takes records of `media.audio` and gives transcripts: it decodes G.711, finds turns, feeds
+one stream a turn, decodes in batches, and makes partials and finals. The bare loop is handed the
+decoded sound, feeds one endless stream a leg, and decodes in the same batches; it finds no turns,
+gives no events, and could go on after no restart. Times real time per CPU second, one thread each.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import sherpa_onnx
+import soxr
+
+from asr_worker.core import Core
+from asr_worker.detector import Silero
+from asr_worker.recogniser import Recognisers
+from asr_worker.registry import Registry, load
+from bench import speech, timing
+from bench.measure import Measure, Outcome
+from ringlog.audio import SAMPLE_RATE_HZ
+from ringlog.audio.g711 import to_float
+from schemas.events import MediaChunk
+
+PARTITIONS = 8
+STEP_S = 0.1
+LEGS_IN_REAL_TIME = 150
+BUDGET = 0.85
+_WIDE_HZ = 16_000
+
+Legs = list[list[MediaChunk]]
+
+
+class Worker:
+    """The core, as its host drives it: a poll's records, all steps, and the offsets to commit."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._recognisers = Recognisers(registry)
+        self._recognisers.get("demo")  # loads the model
+        self._detector = Silero()
+
+    def run(self, legs: Legs, stepped: Callable[[], None] = lambda: None) -> int:
+        """All legs side by side; returns the finals. `stepped` is called after every 100 ms."""
+        core = Core(self._recognisers.registry, self._detector, self._recognisers.get)
+        for partition in range(PARTITIONS):
+            core.assign(partition, {})
+        finals = 0
+        offsets = [0] * PARTITIONS
+        for step in range(len(legs[0])):
+            for n, leg in enumerate(legs):
+                partition = n % PARTITIONS
+                core.accept(partition, offsets[partition], step * 100, leg[step])
+                offsets[partition] += 1
+            while core.busy:
+                finals += sum(o.transcript.kind == "final" for o in core.step(time.perf_counter))
+            core.commit_offsets()
+            stepped()
+        return finals
+
+
+class Bare:
+    """The batch loop of sherpa-onnx's own examples, on float sound at `rate_hz`."""
+
+    def __init__(self, registry: Registry, rate_hz: int) -> None:
+        entry = registry.model("demo")
+        folder = registry.folder_of("demo")
+        factory = getattr(sherpa_onnx.OnlineRecognizer, f"from_{entry.type}")
+        files = {key: str(folder / name) for key, name in entry.files.items()}
+        self._recogniser: Any = factory(
+            **files, num_threads=1, sample_rate=_WIDE_HZ, enable_endpoint_detection=False
+        )
+        self._rate_hz = rate_hz
+
+    def run(self, legs: list[Any]) -> int:
+        """All legs side by side; returns the characters recognised."""
+        recogniser = self._recogniser
+        streams = [recogniser.create_stream() for _ in legs]
+        step = int(self._rate_hz * STEP_S)
+        for at in range(0, len(legs[0]), step):
+            for stream, sound in zip(streams, legs, strict=True):
+                stream.accept_waveform(self._rate_hz, sound[at : at + step])
+            while ready := [s for s in streams if recogniser.is_ready(s)]:
+                recogniser.decode_streams(ready)
+        return sum(len(str(recogniser.get_result(stream))) for stream in streams)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without sherpa-onnx's three lines for every stream that it resamples."""
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+def in_real_time(worker: Worker, legs: Legs) -> Measure:
+    """CPU time of 100 ms steps with 150 legs: a step must be done before the next one comes."""
+    steps_ms: list[float] = []
+    last = time.process_time()
+
+    def stepped() -> None:
+        nonlocal last
+        now = time.process_time()
+        steps_ms.append((now - last) * 1000)
+        last = now
+
+    worker.run(legs, stepped)
+    p95, worst = np.percentile(steps_ms, [95, 100])
+    over = sum(step > STEP_S * 1000 for step in steps_ms)
+    return Measure(
+        what=f"a 100 ms step of {len(legs)} legs, p95", unit="CPU ms", ours=float(p95),
+        against="the step's length", theirs=STEP_S * 1000, budget=1.0, bound="at most",
+        note=f"worst {worst:.0f} ms, {over} of {len(steps_ms)} steps over",
+    )  # fmt: skip
+
+
+def run(quick: bool) -> Outcome:
+    """Throughput against the bare loop, and the steps of 150 legs."""
+    count, seconds, rounds = (4, 6.0, 1) if quick else (50, 20.0, 3)
+    many = 6 if quick else LEGS_IN_REAL_TIME
+    levels = np.linspace(15, 20, count)
+    made = [speech.leg(n, seconds, float(levels[n])) for n in range(count)]
+    records = [speech.chunks(n, octets) for n, (octets, _) in enumerate(made)]
+    narrow = [to_float(speech.samples(octets)) for octets, _ in made]
+    wide = [soxr.resample(x, SAMPLE_RATE_HZ, _WIDE_HZ).astype(np.float32) for x in narrow]
+    registry = load()
+    worker, bare = Worker(registry), Bare(registry, SAMPLE_RATE_HZ)
+    spared = Bare(registry, _WIDE_HZ)
+    audio_s, finals = count * seconds, 0
+
+    def core() -> float:
+        nonlocal finals
+        finals = worker.run(records)
+        return audio_s
+
+    def loop(of: Bare, legs: list[Any]) -> Callable[[], float]:
+        def work() -> float:
+            if not of.run(legs):
+                raise RuntimeError("the bare loop recognised nothing")
+            return audio_s
+
+        return work
+
+    with quiet():
+        rates = timing.alternate(
+            {"core": core, "bare": loop(bare, narrow), "spared": loop(spared, wide)}, rounds
+        )
+    if not finals:
+        raise RuntimeError("the worker recognised nothing")
+
+    def measure(theirs: str, against: str, budget: float | None) -> Measure:
+        return Measure(
+            what="throughput", unit="times real time", ours=timing.middle(rates, "core"),
+            against=against, theirs=timing.middle(rates, theirs), budget=budget,
+            spread=timing.spread(rates, "core", theirs),
+        )  # fmt: skip
+
+    share = float(np.mean([speech_share for _, speech_share in made]))
+    copies = [speech.chunks(n, made[n % count][0]) for n in range(many)]
+    return Outcome(
+        measures=[
+            measure("bare", "bare sherpa-onnx batch loop", BUDGET),
+            measure("spared", "the same, given the sound at 16 kHz", None),
+            in_real_time(worker, copies),
+        ],
+        notes=[
+            f"{count} legs of {seconds:.0f} s at 15 to 20 dB, {share:.0%} speech, {finals} finals, "
+            f"model demo, {rounds} rounds; the second peer is spared the resampling"
+        ],
+    )

@@ -1,0 +1,183 @@
+"""The receiving side of the edge benchmark, as a process: legs on loopback sockets.
+
+`edge` and `kafka` put every packet through what the edge has: its socket, receiver, session,
+chunker and media log, and the shared ticks; `edge` encodes the records and drops them, `kafka`
+sends them to a broker. `bare` parses the header and counts, no more.
+"""
+
+import asyncio
+import resource
+import struct
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import Any, Literal
+
+import uvloop
+
+from ingest.call_types import Identity
+from ingest.chunker import Logged
+from ingest.clock import monotonic_us
+from ingest.media import PCMU, Digit, Leg, stream_ids
+from ingest.media_log import MediaLog, Stamp
+from ingest.pacer import Pacer
+from ingest.playout import Event
+from ingest.receiver import Receiver
+from ingest.session import Clock, Session
+from ingest.udp import RtpTransport
+from ringlog.kafka.producer import EventProducer
+from ringlog.settings import Settings
+from schemas import envelope, ids
+from schemas.catalogue import topic
+from schemas.partition import partition_of
+from schemas.registry import MemoryRegistry
+from schemas.wire import Codec
+
+Kind = Literal["bare", "edge", "kafka"]
+_HEADER = struct.Struct("!BBHII")
+_QUIET_S, _DRAIN_S = 0.6, 30.0
+
+
+@dataclass(frozen=True)
+class Served:
+    """What the server did between the two commands. CPU time is user and system."""
+
+    received: int
+    dropped: int
+    chunks: int
+    cpu_s: float
+
+
+class Counting(asyncio.DatagramProtocol):
+    """The peer: a header parsed per packet."""
+
+    received = 0
+
+    def datagram_received(self, data: bytes, addr: Any) -> None:
+        first, kind, _, _, _ = _HEADER.unpack_from(data)
+        if first == 0x80 and kind & 0x7F == 0:
+            self.received += 1
+
+
+class Discarding(EventProducer):
+    """Encodes and keys every record, then drops it."""
+
+    async def queue(
+        self, topic_name: str, event: envelope.Event, partition: int | None = None
+    ) -> "asyncio.Future[object]":
+        t = topic(topic_name)
+        partition_of(t.key(event), t.partitions)
+        self.codec.encode(topic_name, event)
+        done: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        done.set_result(None)
+        return done
+
+
+class Owner:
+    """Who the session tells: as the edge's calls do, chunks go to the media log."""
+
+    def __init__(self, call_id: str, media_log: MediaLog) -> None:
+        identity = Identity(call_id, "bench", "outbound", customer_id=call_id, pool="bench")
+        self._stamp = Stamp(identity, 500)
+        self._media_log = media_log
+        self.chunks = 0
+
+    def on_logged(self, session: Session, logged: list[Logged]) -> None:
+        """To the log."""
+        self.chunks += len(logged)
+        self._media_log.add(self._stamp, logged)
+
+    def on_playout(self, session: Session, events: Iterable[Event]) -> None:
+        """Nothing is played."""
+
+    def on_digit(self, session: Session, digit: Digit) -> None:
+        """Nobody presses keys."""
+
+    def on_hang_up(self, session: Session, reason: str) -> None:
+        """Nobody hangs up over RTP."""
+
+    def on_new_leg(self, session: Session, leg: Leg, first_seq: int) -> None:
+        """The journal is not measured: once a call."""
+
+
+class Legs:
+    """All legs of the product's path."""
+
+    def __init__(self, count: int, media_log: MediaLog) -> None:
+        self.pacer = Pacer(monotonic_us())
+        self.sessions: list[Session] = []
+        self.transports: list[RtpTransport] = []
+        self.owners: list[Owner] = []
+        for n in range(count):
+            call_id = ids.root_id("bench-edge", n)
+            owner, clock = Owner(call_id, media_log), Clock(self.pacer.origin_us, 0)
+            session = Session(call_id, PCMU, clock, stream_ids(b"bench", call_id, "robot"), owner)
+            transport = RtpTransport(session, Receiver(clock.call_ms), PCMU)
+            session.attach(transport)
+            self.owners.append(owner)
+            self.sessions.append(session)
+            self.transports.append(transport)
+
+    async def tick(self) -> None:
+        """The edge's shared 20 ms clock."""
+        while True:
+            at_us = monotonic_us()
+            if self.pacer.due(at_us):
+                for session in self.sessions:
+                    session.tick(self.pacer.tick - 1, at_us)
+            await asyncio.sleep(self.pacer.wait_us(monotonic_us()) / 1e6)
+
+
+def cpu_s() -> float:
+    """CPU time of this process so far."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+async def _bind(protocol: asyncio.DatagramProtocol) -> int:
+    loop = asyncio.get_running_loop()
+    made, _ = await loop.create_datagram_endpoint(lambda: protocol, local_addr=("127.0.0.1", 0))
+    port: int = made.get_extra_info("sockname")[1]
+    return port
+
+
+async def serve(kind: Kind, count: int, config: Settings | None, pipe: Connection) -> None:
+    """Ports out, "begin" in, "end" in, `Served` out."""
+    producer = Discarding(Settings(), "edge", Codec(MemoryRegistry()))
+    if config is not None:
+        producer = EventProducer(config, "edge")  # type: ignore[assignment] # its base class
+        await producer.start()
+    await asyncio.to_thread(producer.codec.warm, "media.audio")
+    media_log = MediaLog(producer)
+    legs = Legs(0 if kind == "bare" else count, media_log)
+    counting = [Counting() for _ in range(count)] if kind == "bare" else []
+    protocols: list[Any] = [*counting, *legs.transports]
+    tasks = [] if kind == "bare" else [legs.tick(), media_log.run()]
+    running = [asyncio.create_task(task) for task in tasks]
+    pipe.send([await _bind(protocol) for protocol in protocols])
+
+    def received() -> int:
+        return sum(p.received for p in counting) + sum(s.frames_in for s in legs.sessions)
+
+    await asyncio.to_thread(pipe.recv)
+    began_s = cpu_s()
+    await asyncio.to_thread(pipe.recv)
+    before, deadline = -1, time.monotonic() + _DRAIN_S
+    while before < received() and time.monotonic() < deadline:
+        before = received()
+        await asyncio.sleep(_QUIET_S)
+    drained = await media_log.drain(_DRAIN_S)
+    spent_s = cpu_s() - began_s
+    if not drained or any(task.done() for task in running):
+        raise RuntimeError("chunks were not taken in time")
+    chunks = sum(owner.chunks for owner in legs.owners)
+    pipe.send(Served(received(), media_log.dropped, chunks, spent_s))
+    for task in running:
+        task.cancel()
+    await producer.stop()
+
+
+def main(kind: Kind, count: int, config: Settings | None, pipe: Connection) -> None:
+    """Entry of the process."""
+    uvloop.run(serve(kind, count, config, pipe))
