@@ -16,7 +16,6 @@ from ingest import calls as c
 from ingest.actor import CallActor
 from ingest.clock import monotonic_us
 from ingest.defaults import Defaults
-from ingest.directives import DirectiveGate
 from ingest.journal import Entry, Journal
 from ingest.keys import derived_key, media_token
 from ingest.media import PCMU, Format
@@ -36,6 +35,7 @@ from ringlog.kafka.reader import BEGINNING, Received, TopicReader
 from ringlog.lifecycle import Lifecycle
 from ringlog.metrics import CALLS, PLAYOUT_TICKS_SKIPPED
 from ringlog.site_key import site_key
+from schemas.acceptance import Acceptance
 from schemas.envelope import Event
 from schemas.events import CallEvent, Directive, DispatchInbox, Lease, TaskEvent
 from schemas.ids import heartbeat_id
@@ -87,7 +87,7 @@ class Edge:
         self.pacer = Pacer(monotonic_us())
         self.sessions: dict[str, Session] = {}
         self.actors: dict[str, CallActor] = {}
-        self._gate = DirectiveGate()
+        self._acceptance = Acceptance()
         self._seen: dict[str, set[str]] = {}  # call -> kinds recorded, to count each once
         self._ended: deque[tuple[int, str]] = deque()  # when calls ended, to forget them
         self._folding = True  # the log up to our start is being read
@@ -230,12 +230,12 @@ class Edge:
         elif self._folding:
             self._folded.setdefault(call_id, []).append(event)
         if event.kind == "ended":
-            self._gate.forget(call_id)
+            self._acceptance.forget(call_id)
             self._folded.pop(call_id, None)
             self._directives.pop(call_id, None)
 
     def _on_directive(self, partition: int, directive: Directive) -> None:
-        if not self._gate.accept(partition, directive) or directive.call_id is None:
+        if self._acceptance.evolve(partition, directive) != "accepted" or directive.call_id is None:
             return
         actor = self.actors.get(directive.call_id)
         if actor is not None:
@@ -243,7 +243,7 @@ class Edge:
         elif self._folding:
             self._directives.setdefault(directive.call_id, []).append(directive)
         else:
-            self._gate.forget(directive.call_id)  # another edge's call
+            self._acceptance.forget(directive.call_id)  # another edge's call
 
     def _on_task(self, received: Received) -> None:
         task = received.event
@@ -280,7 +280,7 @@ class Edge:
                     await self.trunk.hang_up(actor.call_id)
         finally:
             self.actors.pop(actor.call_id, None)
-            self._gate.forget(actor.call_id)
+            self._acceptance.forget(actor.call_id)
 
     async def _resume(self) -> None:
         """Takes up the calls that lived when this edge died."""

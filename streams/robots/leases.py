@@ -1,4 +1,4 @@
-"""Who speaks for a shard: the fold of its leases, and which directives count. Pure.
+"""Who speaks for a shard: the fold of its leases. Pure.
 
 A claim wins only if `after` still is the offset of the shard's last valid record (compare and
 set); its own offset is the new epoch, so epochs grow in every directive partition, also when
@@ -9,7 +9,7 @@ heartbeat of a higher epoch is adopted, because whoever read it back has seen a 
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from schemas.events import Directive, Lease
+from schemas.events import Lease
 
 NONE_YET = -1
 
@@ -51,37 +51,3 @@ def evolve_lease(state: LeaseState, offset: int, lease: Lease) -> tuple[LeaseSta
 def _same(instance: str, reaped: str) -> bool:
     """Whether a reaped process (`name.pid`) is the instance (`name.pid.start`)."""
     return instance == reaped or instance.startswith(f"{reaped}.")
-
-
-Standing = Literal["accepted", "barrier", "stale", "duplicate"]
-
-
-class Acceptance:
-    """Which directives count, from the order of each partition alone: the epoch is at least the
-    highest seen before it in the partition, and the id is new."""
-
-    def __init__(self) -> None:
-        self.epochs: dict[int, int] = {}
-        self._ids: dict[str, set[str]] = {}
-
-    def evolve(self, partition: int, directive: Directive) -> Standing:
-        """Folds one directive of a partition."""
-        epoch = NONE_YET if directive.epoch is None else directive.epoch
-        if epoch < self.epochs.get(partition, NONE_YET):
-            return "stale"
-        self.epochs[partition] = epoch
-        if directive.kind == "takeover":
-            return "barrier"
-        ids = self._ids.setdefault(directive.call_id or "", set())
-        if directive.directive_id in ids:
-            return "duplicate"
-        ids.add(directive.directive_id)
-        return "accepted"
-
-    def has(self, call_id: str, directive_id: str) -> bool:
-        """Whether a directive was accepted."""
-        return directive_id in self._ids.get(call_id, ())
-
-    def forget(self, call_id: str) -> None:
-        """Drops the ids of a call that is long over."""
-        self._ids.pop(call_id, None)

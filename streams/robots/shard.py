@@ -8,6 +8,7 @@ flight holds back the next one of its call, so that every decision stands on the
 from dataclasses import dataclass, field
 
 from ringlog.kafka.reader import Received
+from schemas.acceptance import Acceptance, Standing
 from schemas.events import CallEvent, Directive, Transcript, Turn
 from streams.robots.dialogue import (
     Decision,
@@ -19,7 +20,6 @@ from streams.robots.dialogue import (
     stop_for_speech,
     without_script,
 )
-from streams.robots.leases import Acceptance, Standing
 from streams.robots.library import Library
 from streams.robots.loading import Script
 from streams.robots.state import CallFacts, Dialogue, evolve, evolve_facts, evolve_speech

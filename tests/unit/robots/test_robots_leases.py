@@ -1,13 +1,11 @@
 """Who speaks, and which directives count: lists of records in, verdicts and actions out."""
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from schemas.events import Directive, Lease
+from schemas.events import Lease
 from schemas.ids import root_id
 from streams.robots.leadership import Barrier, Beat, Claim, Leadership, Release, Timing
-from streams.robots.leases import Acceptance, LeaseState, evolve_lease
+from streams.robots.leases import LeaseState, evolve_lease
 from streams.robots.records import barrier_record, lease_record
 
 A, B = "robots-a.1.x", "robots-b.2.y"
@@ -73,39 +71,6 @@ def test_release_counts_only_from_the_current_worker() -> None:
 def test_exited_ends_the_instance_that_was_reaped(reaped: str, released: bool) -> None:
     state, _ = folded((1, claim(A, -1)), (2, lease("exited", reaped)))
     assert state.released is released
-
-
-def directive(epoch: int, directive_id: str, kind: str = "say") -> Directive:
-    return Directive.model_validate(
-        {
-            "event_id": root_id(directive_id), "kind": kind, "occurred_at": 1, "producer": "t",
-            "call_id": "c", "epoch": epoch, "directive_id": directive_id, "seq": 0,
-        }
-    )  # fmt: skip
-
-
-def test_a_directive_counts_by_its_partitions_own_order() -> None:
-    accept = Acceptance()
-    assert accept.evolve(0, directive(1, "a")) == "accepted"
-    assert accept.evolve(0, directive(1, "a")) == "duplicate"
-    assert accept.evolve(0, directive(5, "t", "takeover")) == "barrier"
-    assert accept.evolve(0, directive(4, "b")) == "stale"
-    assert accept.evolve(0, directive(5, "b")) == "accepted"
-    assert accept.evolve(1, directive(1, "c")) == "accepted"  # another partition
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 5), st.integers(0, 8)), max_size=40))
-def test_accepted_epochs_never_go_down_and_ids_are_new(records: list[tuple[int, int, int]]) -> None:
-    accept, accepted = Acceptance(), list[tuple[int, int, str]]()
-    for partition, epoch, n in records:
-        name = f"{partition}/{n}"
-        if accept.evolve(partition, directive(epoch, name)) == "accepted":
-            accepted.append((partition, epoch, name))
-    for partition in range(3):
-        epochs = [e for p, e, _ in accepted if p == partition]
-        assert epochs == sorted(epochs)
-    assert len({name for _, _, name in accepted}) == len(accepted)
 
 
 class Leases:
