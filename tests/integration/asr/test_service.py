@@ -13,7 +13,7 @@ from ringlog.settings import Settings
 from schemas.events import MediaChunk
 from schemas.partition import partition_of
 from stack.ports import is_free
-from tests.integration.asr.log import AUDIO, Log, first_finals, per_call, wait_for
+from tests.integration.asr.log import AUDIO, Log, Said, first_finals, per_call, wait_for
 from tests.unit.asr_worker.material import (
     SENTENCES,
     VOICES,
@@ -35,10 +35,11 @@ class Worker:
         self.port = config.metrics_port_of("asr") + 200 * (number + 1)
         while not is_free("127.0.0.1", self.port):
             self.port += 1
+        config.logs_dir.mkdir(parents=True, exist_ok=True)
         self.process = subprocess.Popen(
             [sys.executable, "-m", "asr_worker", "--instance", f"asr-{number}",
              "--metrics-port", str(self.port)],
-            stdout=subprocess.DEVNULL,
+            stdout=(config.logs_dir / f"test-asr-{number}.jsonl").open("ab"),
         )  # fmt: skip
 
     def get(self, path: str) -> tuple[int, str]:
@@ -86,13 +87,21 @@ def calls(run: str, count: int) -> dict[str, list[MediaChunk]]:
     return made
 
 
-def undisturbed(legs: dict[str, list[MediaChunk]]) -> dict[str, list[object]]:
+def finals_of(
+    log: Log, since: dict[int, int], legs: dict[str, list[MediaChunk]]
+) -> dict[str, list[Said]]:
+    """What the calls said; a worker that was killed before may leave others to be said again."""
+    written = [t for t in log.transcripts(since) if t.call_id in legs]
+    return per_call(first_finals(written))
+
+
+def undisturbed(legs: dict[str, list[MediaChunk]]) -> dict[str, list[Said]]:
     """What each call says, worked alone in memory."""
-    found: dict[str, list[object]] = {}
+    found: dict[str, list[Said]] = {}
     for call, leg in legs.items():
         memory = MemoryLog()
         work(interleave([(0, leg)]), memory)
-        found[call] = list(per_call(memory.finals())[call])
+        found[call] = per_call(memory.finals())[call]
     return found
 
 
@@ -104,7 +113,7 @@ def test_ready_then_transcribes_then_ends_cleanly(log: Log, start: Callable[[int
     for leg in legs.values():
         log.write(leg)
     expected = undisturbed(legs)
-    wait_for(lambda: per_call(first_finals(log.transcripts(since))) == expected, "all finals")
+    wait_for(lambda: finals_of(log, since, legs) == expected, "all finals")
     (partition,) = {partition_of(call, 8) for call in list(legs)[:1]}
     mine = [t for t in log.transcripts({partition: since[partition]}) if t.call_id in legs]
     assert {partition_of(t.call_id or "", 8) for t in mine} == {partition}
@@ -142,7 +151,7 @@ def test_what_cannot_be_read_becomes_a_dead_letter(
     astray = log.write_raw(log.codec.encode(AUDIO, leg[6]), (partition + 1) % 8)
     log.write(leg[len(leg) // 2 :])
     expected = undisturbed(legs)
-    wait_for(lambda: per_call(first_finals(log.transcripts(since))) == expected, "all finals")
+    wait_for(lambda: finals_of(log, since, legs) == expected, "all finals")
     places = {(partition, offset) for offset in bad} | {((partition + 1) % 8, astray)}
 
     def found() -> dict[tuple[int, int], str]:
@@ -177,7 +186,7 @@ def test_a_worker_that_dies_or_comes_costs_no_word(
     ]  # fmt: skip
     for part in parts:
         log.write(part[0])
-    wait_for(lambda: len({t.call_id for t in log.transcripts(since)}) >= 5, "partials of calls")
+    wait_for(lambda: len(finals_of(log, since, legs)) >= 5, "finals of five calls")
     first.process.kill()  # its partitions go to the second when its session is over
     for part in parts:
         log.write(part[1])
@@ -186,7 +195,7 @@ def test_a_worker_that_dies_or_comes_costs_no_word(
     for part in parts:
         log.write(part[2])
     wait_for(
-        lambda: per_call(first_finals(log.transcripts(since))) == expected,
+        lambda: finals_of(log, since, legs) == expected,
         "all finals of ten calls",
         timeout_s=120,
     )
