@@ -20,7 +20,7 @@ import numpy as np
 import uvloop
 from aiohttp import web
 
-from demo.caller import Caller
+from demo.caller import Caller, Said
 from demo.hearing import FRAME, QUIET, Ear, Earpiece, Heard, Int16
 from demo.impairment import Impairment
 from demo.people import Person
@@ -58,7 +58,6 @@ class SimCall(asyncio.DatagramProtocol):
         self.remote = (asked["rtp_host"], int(asked["rtp_port"]))
         self.ssrc = int.from_bytes(self.call_id.encode()[-4:], "big") ^ 0x5A5A5A5A
         self.person, self.sound, self.carrier = person, sound, carrier
-        self.asked_at = time.monotonic()
         self.over = asyncio.Event()
         self.hung_up_by_edge = False
         self._caller = Caller(person)
@@ -96,36 +95,34 @@ class SimCall(asyncio.DatagramProtocol):
 
     async def _talk(self) -> None:
         """Sends a frame every 20 ms on a fixed clock until the edge hangs up."""
-        began, wall_ms = time.monotonic(), time.time_ns() // 1_000_000
-        # Ringlog's call time begins when the edge opened its port, just before it asked us.
-        rang_ms = round((began - self.asked_at) * 1000)
+        began = time.monotonic()
         seq, base_ts = self.ssrc & 0x7FFF, (self.ssrc * 7) & 0xFFFFFFFF
-        saying: Int16 | None = None
-        said_at = 0
+        saying: Said | None = None
         frame = 0
-        self.carrier.note(self, "answered", wall_ms=wall_ms)
+        self.carrier.note(self, "answered")
         while not self.over.is_set():
             now = frame * FRAME
             for heard in self._listen(self._earpiece.take(time.monotonic()), now):
                 self._caller.hear(heard)
-            if saying is None and (said := self._caller.due(now, self.sound.lengths)):
-                saying, said_at = self.sound.lines[said.line.say], now
-                self.carrier.note(
-                    self, "said", text=said.line.say, intent=said.line.intent,
-                    start_ms=rang_ms + now // 8, end_ms=rang_ms + (now + len(saying)) // 8,
-                    end_wall_ms=wall_ms + (now + len(saying)) // 8,
-                )  # fmt: skip
+            saying = saying or self._caller.due(now, self.sound.lengths)
             offset = now % (len(self.sound.noise) - FRAME)
             out = self.sound.noise[offset : offset + FRAME].astype(np.int32)
+            over = False
             if saying is not None:
-                part = saying[now - said_at : now - said_at + FRAME]
+                sound, since = self.sound.lines[saying.line.say], now - saying.at
+                part = sound[since : since + FRAME]
                 out[: len(part)] += part
-                if now - said_at + FRAME >= len(saying):
-                    saying = None
+                over = since + FRAME >= len(sound)
             samples = np.clip(out, -32_768, 32_767).astype(np.int16)
             payload = g711.encode(self.codec, samples)
             data = packet(self.codec, seq + frame, base_ts + now, self.ssrc, payload, frame == 0)
             self.carrier.impairment.send(data, self._send)
+            if saying is not None and over:
+                self.carrier.note(
+                    self, "said", text=saying.line.say, intent=saying.line.intent,
+                    end_wall_ms=time.time_ns() // 1_000_000,
+                )  # fmt: skip
+                saying = None
             frame += 1
             await asyncio.sleep(max(0.0, began + frame * 0.02 - time.monotonic()))
 

@@ -4,6 +4,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from math import ceil
 
 from schemas.events import Transcript, Turn
 
@@ -12,13 +13,11 @@ _PUNCTUATION = re.compile(r"[\s,.!?;:，。！？；：、]+")
 
 @dataclass(frozen=True)
 class SpokenLine:
-    """A line as the carrier sent it. Times are call time and wall time, ms."""
+    """A line as the carrier sent it; `end_wall_ms` is when its last sound left."""
 
     call_id: str
     text: str
     intent: str
-    start_ms: int
-    end_ms: int
     end_wall_ms: int
 
 
@@ -61,21 +60,46 @@ def character_errors(
 def matched(
     lines: Iterable[SpokenLine], finals: Iterable[Transcript]
 ) -> list[tuple[SpokenLine, list[Transcript]]]:
-    """Each line with the finals that overlap it most in call time."""
-    lines = list(lines)
-    found: dict[int, list[Transcript]] = defaultdict(list)
-    by_call: dict[str, list[tuple[int, SpokenLine]]] = defaultdict(list)
-    for n, line in enumerate(lines):
-        by_call[line.call_id].append((n, line))
-    for final in finals:
-        best, most = None, 0
-        for n, line in by_call.get(final.call_id or "", ()):
-            overlap = min(final.end_ms, line.end_ms) - max(final.start_ms, line.start_ms)
-            if overlap > most:
-                best, most = n, overlap
-        if best is not None:
-            found[best].append(final)
-    return [(line, found[n]) for n, line in enumerate(lines)]
+    """Each line with the finals that render it: in each call, in order, with the fewest errors.
+
+    Not by time: on a busy machine the carrier's clock and the call's drift apart.
+    """
+    heard: dict[str, list[Transcript]] = defaultdict(list)
+    for final in sorted(finals, key=lambda f: f.start_ms):
+        heard[final.call_id or ""].append(final)
+    by_call: dict[str, list[SpokenLine]] = defaultdict(list)
+    for line in lines:
+        by_call[line.call_id].append(line)
+    return [
+        pair
+        for call_id, said in by_call.items()
+        for pair in zip(said, _shared_out(said, heard[call_id]), strict=True)
+    ]
+
+
+_NEVER = 10**9
+
+
+def _shared_out(lines: list[SpokenLine], finals: list[Transcript]) -> list[list[Transcript]]:
+    """Splits finals into one run a line (it may be empty), with the fewest errors altogether."""
+    nothing: list[list[Transcript]] = []
+    best = [(0 if end == 0 else _NEVER, nothing) for end in range(len(finals) + 1)]
+    for line in lines:
+        wanted = characters(line.text)
+        row = []
+        for end in range(len(finals) + 1):
+            options = (
+                (
+                    best[start][0]
+                    + edit_distance(wanted, characters("".join(f.text for f in finals[start:end]))),
+                    start,
+                )
+                for start in range(end + 1)
+            )
+            cost, start = min(options)
+            row.append((cost, [*best[start][1], finals[start:end]]))
+        best = row
+    return best[-1][1]
 
 
 def intents_hit(
@@ -101,7 +125,7 @@ def percentiles(values: Sequence[float]) -> dict[str, float]:
     ordered = sorted(values)
 
     def rank(q: float) -> float:
-        return round(ordered[min(len(ordered) - 1, max(0, round(q * len(ordered) + 0.5) - 1))], 1)
+        return round(ordered[max(0, ceil(q * len(ordered)) - 1)], 1)
 
     return {"p50": rank(0.5), "p95": rank(0.95), "max": round(ordered[-1], 1)}
 

@@ -56,7 +56,7 @@ def heard_prompts(log: list[dict[str, Any]], call_id: str) -> list[str]:
 
 def spoken_lines(log: list[dict[str, Any]]) -> list[SpokenLine]:
     """All lines that the carrier sent."""
-    names = ("call_id", "text", "intent", "start_ms", "end_ms", "end_wall_ms")
+    names = ("call_id", "text", "intent", "end_wall_ms")
     return [SpokenLine(**{n: e[n] for n in names}) for e in log if e["event"] == "said"]
 
 

@@ -11,6 +11,8 @@ RATE_HZ = 8_000
 LEVEL_RMS = 2_600.0
 """Speech level on the line, about -22 dBFS."""
 
+_AUDIBLE = 0.02
+
 Int16 = NDArray[np.int16]
 
 
@@ -26,14 +28,19 @@ class Voice:
 
 
 def utterance(text: str, voice: Voice) -> Int16:
-    """A spoken line in telephone band (300 to 3,400 Hz) at line level: int16 [n] at 8 kHz."""
+    """A spoken line in telephone band (300 to 3,400 Hz) at line level: int16 [n] at 8 kHz.
+
+    It begins and ends with speech, so that its end is where speech ends.
+    """
     x = speak(text, voice=voice.name, speed=voice.speed, pitch=voice.pitch).astype(np.float64)
+    loud = np.flatnonzero(np.abs(x) > _AUDIBLE * np.max(np.abs(x), initial=0))
+    x = x[loud[0] : loud[-1] + 1]
     spectrum = np.fft.rfft(x)
     hz = np.fft.rfftfreq(len(x), 1 / RATE_HZ)
     edge = np.clip((hz - 150) / 150, 0, 1) * np.clip((3_700 - hz) / 300, 0, 1)
     x = np.fft.irfft(spectrum * edge, len(x))
-    loud = np.sort(np.abs(x))[len(x) // 2 :]
-    x *= LEVEL_RMS / (np.sqrt(np.mean(loud**2)) + 1e-9)
+    upper = np.sort(np.abs(x))[len(x) // 2 :]
+    x *= LEVEL_RMS / (np.sqrt(np.mean(upper**2)) + 1e-9)
     return np.clip(np.rint(x), -32_768, 32_767).astype(np.int16)
 
 
