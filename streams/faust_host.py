@@ -17,7 +17,6 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, cast
 
-import faust
 from aiokafka.errors import KafkaError
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -28,8 +27,8 @@ from ringlog.kafka.reader import check_partition
 from ringlog.lifecycle import Lifecycle
 from schemas.catalogue import CALL_PARTITIONS, TOPICS, topic
 from schemas.envelope import Event
-from schemas.partition import partition_of
 from schemas.wire import Poison
+from streams.faust_parts import FencedEvent, KeyedTable, SteadyApp
 from streams.progress import Progress, Stuck
 
 MAX_BATCH = 500
@@ -73,28 +72,6 @@ class Record:
 Handler = Callable[[list[Record]], Awaitable[None]]
 
 
-class KeyedTable(faust.Table[str, str]):
-    """A table whose rows belong to the partition of what `owner_of` finds in their key, and whose
-    changelog writes can be waited for. Keys and values are text."""
-
-    owner_of: Callable[[str], str] = staticmethod(lambda key: key)
-
-    def partition_for_key(self, key: str) -> int:
-        """By the contract's partitioner, as the records that the row is folded from."""
-        return partition_of(self.owner_of(key), CALL_PARTITIONS)
-
-    def send_changelog(self, *args: Any, **kwargs: Any) -> Any:
-        """As Faust's; keeps the promise for `written`."""
-        promise = super().send_changelog(*args, **kwargs)
-        self.__dict__.setdefault("promises", []).append(promise)
-        return promise
-
-    async def written(self) -> None:
-        """Waits until the broker has every row set or deleted so far; raises KafkaError."""
-        promises, self.__dict__["promises"] = self.__dict__.get("promises", []), []
-        await asyncio.gather(*promises)
-
-
 class FaustHost:
     """One Faust application inside a service of ours."""
 
@@ -107,6 +84,7 @@ class FaustHost:
         self._queues: dict[str, asyncio.Queue[Any]] = {}
         self._workers: list[tuple[str, Handler, float | None]] = []
         self._tasks: list[asyncio.Task[Any]] = []
+        self._forget: list[Callable[[], None]] = []
         self._revocations = 0
         self._started = False
         self._before: list[Callable[[], Awaitable[None]]] = []
@@ -116,7 +94,7 @@ class FaustHost:
             life.settings.home / "faust" / app_id
         )  # Faust wants one, though nothing lies there
         datadir.mkdir(parents=True, exist_ok=True)
-        self.app = faust.App(
+        self.app = SteadyApp(
             app_id,
             broker=[f"kafka://{address.strip()}" for address in brokers],
             store="memory://",
@@ -124,6 +102,7 @@ class FaustHost:
             web_enabled=False,
             autodiscover=False,
             Table=KeyedTable,
+            Event=FencedEvent,
             topic_partitions=CALL_PARTITIONS,
             table_standby_replicas=0,
             stream_wait_empty=False,
@@ -136,6 +115,9 @@ class FaustHost:
             producer_max_request_size=2_097_152,
             reply_create_topic=False,
         )
+
+        self.app.on_partitions_revoked.connect(self._revoked, weak=False)
+        self.app.on_partitions_assigned.connect(self._assigned, weak=False)
 
     def table(self, name: str, owner_of: Callable[[str], str]) -> KeyedTable:
         """A table of text, compacted on its changelog; rows of one owner share a partition."""
@@ -160,7 +142,7 @@ class FaustHost:
 
         async def forward(stream: Any) -> None:
             async for event in stream.noack().events():
-                await queue.put(event)
+                await queue.put((event, self._revocations))
 
         self.app.agent(source, name=f"{self.app.conf.id}.{topic_name}")(forward)
         self._topics.append(topic_name)
@@ -186,11 +168,19 @@ class FaustHost:
     def on_revoked(self, forget: Callable[[], None]) -> None:
         """Calls `forget` when partitions were taken away: what was folded must be read anew."""
 
-        async def revoked(*_: Any, **__: Any) -> None:
-            self._revocations += 1
+        self._forget.append(forget)
+
+    async def _revoked(self, *_: Any, **__: Any) -> None:
+        self._revocations += 1
+        for forget in self._forget:
             forget()
 
-        self.app.on_partitions_revoked.connect(revoked, weak=False)
+    async def _assigned(self, *given: Any, **__: Any) -> None:
+        # Acknowledgements of before the rebalance would count for the new assignment.
+        consumer: Any = self.app.consumer
+        for tp in given[1]:  # after the sender
+            for kept in (consumer._acked, consumer._acked_index, consumer._gap):
+                kept.pop(tp, None)
 
     @property
     def settled(self) -> bool:
@@ -275,12 +265,7 @@ class FaustHost:
             while len(events) < MAX_BATCH and not queue.empty():
                 events.append(queue.get_nowait())
             # What was fetched before a rebalance comes again to whoever owns it then.
-            app = self.app
-            current = [
-                event
-                for event in events
-                if not app.rebalancing and event.message.generation_id == app.consumer_generation_id
-            ]
+            current = [event for event, at in events if at == self._revocations]
             batch = [await self._record(name, event) for event in current]
             if batch or idle_s is not None:
                 await handler(batch)
@@ -297,7 +282,13 @@ class FaustHost:
             except Poison as poison:
                 decoded = None
                 await self.producer.dead(name, partition, offset, str(poison), raw, at_ms)
-        return Record(name, partition, offset, at_ms, decoded, raw, event.ack)
+        at = self._revocations
+
+        def done() -> None:
+            if at == self._revocations:
+                event.ack()
+
+        return Record(name, partition, offset, at_ms, decoded, raw, done)
 
     async def bury(self, record: Record, why: Poison) -> None:
         """Sends a record whose content turned out unreadable to `dead_letters`."""

@@ -20,6 +20,7 @@ from streams.dispatch.snapshot import Snapshots, is_head, pool_of
 from streams.dispatch.surroundings import Surroundings
 from streams.dispatch.timers import OF_CALLS, Timer
 from streams.faust_host import FaustHost, Record
+from streams.progress import Stuck
 
 APP_ID = "ringlog-dispatch"
 CALLS = "calls.events"
@@ -68,6 +69,7 @@ class Dispatch:
         self._pools: dict[str, Snapshots] = {}
         self._loaded = False
         self._unsaved = Unsaved()
+        self._expected: dict[int, int] = {}
         self._held: list[Due] = []
         self._barrier: tuple[dict[Any, int], list[Due]] | None = None
         self._host.route(CALLS, lambda event, _: call_copies(event, self._around.pools))
@@ -85,6 +87,7 @@ class Dispatch:
         self._pools.clear()
         self._loaded = False
         self._unsaved = Unsaved()
+        self._expected.clear()
         self._held = []
         self._barrier = None
 
@@ -105,6 +108,7 @@ class Dispatch:
     async def _decide(self, batch: list[Record]) -> None:
         generation, outputs = self._host.generation, list[Output]()
         for record in batch:
+            self._in_turn(record)
             try:
                 outputs += self._work(record)
             except Poison as poison:
@@ -120,6 +124,13 @@ class Dispatch:
         if self._unsaved.due:
             await self._save(generation)
 
+    def _in_turn(self, record: Record) -> None:
+        """Ends the process rather than fold with a record left out; the next one starts right."""
+        expected = self._expected.get(record.partition, record.offset)
+        if record.offset > expected:
+            raise Stuck(f"{INBOX}[{record.partition}] went from {expected} to {record.offset}")
+        self._expected[record.partition] = max(expected, record.offset + 1)
+
     def _work(self, record: Record) -> list[Output]:
         event = record.event
         if not isinstance(event, DispatchInbox):
@@ -129,9 +140,9 @@ class Dispatch:
         if record.partition != right:
             raise Poison(f"pool {name} belongs to partition {right}, not {record.partition}")
         pool = self._pool(name)
-        if record.offset < pool.offset:
+        if record.offset < pool.next_offset:
             return []  # the snapshot that we started from has seen it
-        self._unsaved.pools[name] = record.offset + 1
+        pool.next_offset = self._unsaved.pools[name] = record.offset + 1
         return pool.pool.step(parse(event), record.timestamp_ms)
 
     async def _save(self, generation: tuple[int, int]) -> None:

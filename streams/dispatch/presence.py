@@ -3,7 +3,7 @@
 Up at the first heartbeat, down after SILENCE_MS without one. Pure: the clock is an argument.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from schemas.events import Lease
@@ -14,7 +14,8 @@ SILENCE_MS = 3_000
 @dataclass(frozen=True, slots=True)
 class Change:
     """An edge or a shard of workers that came or went. `cause` is the id of the lease record that
-    showed it (of the last heartbeat, where silence did), `offset` is that record's."""
+    showed it (of the last heartbeat, where silence did), `offset` is that record's; `at_ms` derives
+    from its time."""
 
     kind: Literal["edge", "worker"]
     name: str
@@ -22,6 +23,7 @@ class Change:
     offset: int
     partitions: tuple[int, ...]
     cause: str
+    at_ms: int
 
 
 @dataclass(slots=True)
@@ -42,7 +44,8 @@ class Heartbeats:
         if named is None or lease.kind != "heartbeat":
             return None
         kind, name = named
-        now = Change(kind, name, True, offset, tuple(lease.partitions), lease.event_id)
+        partitions, at = tuple(lease.partitions), lease.occurred_at
+        now = Change(kind, name, True, offset, partitions, lease.event_id, at)
         holder = self._holders.get(lease.shard)
         if holder is None:
             self._holders[lease.shard] = _Holder(now, at_ms)
@@ -56,9 +59,7 @@ class Heartbeats:
         for holder in self._holders.values():
             last = holder.last
             if last.up and now_ms - holder.heard_ms > SILENCE_MS:
-                holder.last = Change(
-                    last.kind, last.name, False, last.offset, last.partitions, last.cause
-                )
+                holder.last = replace(last, up=False, at_ms=last.at_ms + SILENCE_MS)
                 gone.append(holder.last)
         return gone
 

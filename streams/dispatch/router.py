@@ -49,7 +49,7 @@ def playbook_copy(event: Playbook, offset: int, pool: str) -> Output:
     return _copy(event, "robot", pool, "playbooks", text)
 
 
-def presence_copy(change: Change, pool: str, at_ms: int) -> Output:
+def presence_copy(change: Change, pool: str) -> Output:
     """An edge or a worker that came or went, for one pool; its id comes from the lease record."""
     state = "up" if change.up else "down"
     body: dict[str, Any] = {
@@ -61,7 +61,7 @@ def presence_copy(change: Change, pool: str, at_ms: int) -> Output:
     record = DispatchInbox(
         event_id=event_id(change.cause, f"{change.kind}/{state}/{pool}"),
         kind=change.kind,
-        occurred_at=at_ms,
+        occurred_at=change.at_ms,
         producer=PRODUCER,
         causation_id=change.cause,
         pool=pool,

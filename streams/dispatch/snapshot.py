@@ -47,11 +47,12 @@ def is_head(key: str) -> bool:
 
 
 class Snapshots:
-    """Writes and reads one pool's snapshots. `offset` is the next inbox offset to work."""
+    """Writes and reads one pool's snapshots. `offset` is the next inbox offset to work according
+    to the newest one, `next_offset` is the host's to count on from there."""
 
     def __init__(self, pool: Pool, offset: int = 0) -> None:
         self.pool = pool
-        self.offset = offset
+        self.offset = self.next_offset = offset
         self._sides: dict[tuple[str, int], int] = {}
         self._garbage: list[str] = []
 

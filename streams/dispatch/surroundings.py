@@ -86,15 +86,13 @@ class Surroundings:
                 await self._tell(self._heartbeats.silent(now_ms()))
 
     async def _tell(self, changes: list[Change]) -> None:
-        at_ms = now_ms()
         await self._producer.send_all(
-            presence_copy(change, pool, at_ms) for change in changes for pool in sorted(self.pools)
+            presence_copy(change, pool) for change in changes for pool in sorted(self.pools)
         )
 
     async def _tell_all(self, pool: str) -> None:
-        at_ms = now_ms()
         out: list[Output] = [
             playbook_copy(event, offset, pool) for event, offset in self._playbooks.values()
         ]
-        out += [presence_copy(change, pool, at_ms) for change in self._heartbeats.all()]
+        out += [presence_copy(change, pool) for change in self._heartbeats.all()]
         await self._producer.send_all(out)

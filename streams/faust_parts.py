@@ -1,0 +1,112 @@
+"""Parts of Faust 0.15 that we replace, each with what went wrong without.
+
+- `KeyedTable`: a row belongs to the partition of its key, not to that of whichever event was last,
+  and its changelog record can be waited for.
+- `FencedEvent`: Faust acknowledges events that it throws away in a rebalance.
+- `SteadyConsumer`: a fetch that began before a rebalance and ended after it brings records from
+  behind the place that was sought; Faust then takes what lies between for a gap in the log, skips
+  it and in the end commits past it.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import faust
+from faust.transport.drivers.aiokafka import Consumer, Transport
+
+from ringlog import log
+from schemas.catalogue import CALL_PARTITIONS, TOPICS
+from schemas.partition import partition_of
+
+logger = log.logger("streams.faust")
+
+
+class KeyedTable(faust.Table[str, str]):
+    """A table whose rows belong to the partition of what `owner_of` finds in their key, and whose
+    changelog writes can be waited for. Keys and values are text."""
+
+    owner_of: Callable[[str], str] = staticmethod(lambda key: key)
+
+    def partition_for_key(self, key: str) -> int:
+        """By the contract's partitioner, as the records that the row is folded from."""
+        return partition_of(self.owner_of(key), CALL_PARTITIONS)
+
+    def send_changelog(self, *args: Any, **kwargs: Any) -> Any:
+        """As Faust's; keeps the promise for `written`."""
+        promise = super().send_changelog(*args, **kwargs)
+        self.__dict__.setdefault("promises", []).append(promise)
+        return promise
+
+    async def written(self) -> None:
+        """Waits until the broker has every row set or deleted so far; raises KafkaError."""
+        promises, self.__dict__["promises"] = self.__dict__.get("promises", []), []
+        await asyncio.gather(*promises)
+
+
+class FencedEvent(faust.Event):
+    """An event that counts as done only in the generation in which it was fetched: Faust also
+    acknowledges what it throws away in a rebalance."""
+
+    def ack(self) -> bool:
+        """As Faust's, for this generation."""
+        if self.message.generation_id != self.app.consumer_generation_id:
+            return False
+        return bool(super().ack())
+
+
+class SteadyConsumer(Consumer):
+    """A consumer that hands on the records of a partition one after the other, none left out."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._next: dict[Any, int] = {}
+        self._asked_again: dict[Any, int] = {}
+
+    async def perform_seek(self) -> None:
+        """As Faust's; notes the offset that every partition now has to go on with."""
+        await super().perform_seek()
+        self._next = {tp: at for tp, at in self._read_offset.items() if at and _dense(tp.topic)}
+
+    async def getmany(self, timeout: float) -> AsyncIterator[tuple[Any, Any]]:
+        """As Faust's; where records are missing, it goes back to them instead.
+
+        Records that retention has deleted do not come either: the second answer is taken.
+        """
+        left: set[Any] = set()
+        async for tp, message in super().getmany(timeout):
+            if tp in left:
+                continue
+            expected = self._next.get(tp)
+            ahead = expected is not None and message.offset > expected
+            if expected is not None and ahead and self._asked_again.get(tp) != expected:
+                logger.warning(
+                    "records ahead of their turn", topic=tp.topic, partition=tp.partition,
+                    expected=expected, found=message.offset,
+                )  # fmt: skip
+                self._asked_again[tp] = expected
+                left.add(tp)
+                await self.seek(tp, expected)
+                continue
+            if _dense(tp.topic):
+                self._next[tp] = message.offset + 1
+            yield tp, message
+
+
+def _dense(topic_name: str) -> bool:
+    """Whether the offsets of a topic have no holes: it is ours, and not compacted."""
+    found = TOPICS.get(topic_name)
+    return found is not None and not found.compacted
+
+
+class SteadyTransport(Transport):
+    """Kafka, with that consumer."""
+
+    Consumer = SteadyConsumer
+
+
+class SteadyApp(faust.App):
+    """A Faust application on that transport."""
+
+    def _new_transport(self) -> Any:
+        return SteadyTransport(self.conf.broker_consumer, self)
