@@ -1,5 +1,6 @@
 """Telephone audio for benchmarks: people of the demo talking, with pauses, over noise."""
 
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -12,7 +13,6 @@ from schemas.events import MediaChunk
 
 VOICES = ("+f3", "+m4", "+f5", "+m8", "")
 SPEECH_RMS = 3277  # -20 dBFS
-PAUSE_MS = (500, 1_500)
 CHUNK = 800
 _AUDIBLE = 300
 
@@ -33,7 +33,23 @@ def utterance(text: str, voice: str, speed: int) -> Int16:
     return np.clip(sound * (SPEECH_RMS / level), -32768, 32767).astype(np.int16)
 
 
-def leg(seed: int, seconds: float, snr_db: float) -> tuple[bytes, float]:
+@dataclass(frozen=True)
+class Manner:
+    """How people talk: lines an utterance, pauses within one, and pauses between, ms."""
+
+    lines: tuple[int, int]
+    within_ms: tuple[int, int]
+    between_ms: tuple[int, int]
+
+
+SENTENCES = Manner((2, 4), (150, 400), (1_500, 2_600))
+"""Two or three phrases at a time: the material that the budget was set on."""
+
+SHORT_ANSWERS = Manner((1, 2), (0, 1), (500, 1_500))
+"""A word or two, in quick succession: as many turns as there can be."""
+
+
+def leg(seed: int, seconds: float, snr_db: float, manner: Manner) -> tuple[bytes, float]:
     """(mu-law octets, share of speech in it) of one person's side of a call at 8 kHz."""
     random = np.random.default_rng(seed)
     voice = VOICES[seed % len(VOICES)]
@@ -41,12 +57,18 @@ def leg(seed: int, seconds: float, snr_db: float) -> tuple[bytes, float]:
     sound = random.standard_normal(total) * SPEECH_RMS * 10 ** (-snr_db / 20)
     at, spoken = 0, 0
     while at < total:
-        at += int(random.integers(*PAUSE_MS)) * SAMPLE_RATE_HZ // 1000
-        said = utterance(str(random.choice(lines())), voice, int(random.choice((170, 200, 230))))
-        said = said[: max(0, total - at)]
-        sound[at : at + len(said)] += said
-        at, spoken = at + len(said), spoken + len(said)
+        at += _pause(random, manner.between_ms)
+        for n in range(int(random.integers(*manner.lines))):
+            at += _pause(random, manner.within_ms) if n else 0
+            text, speed = str(random.choice(lines())), int(random.choice((170, 200, 230)))
+            said = utterance(text, voice, speed)[: max(0, total - at)]
+            sound[at : at + len(said)] += said
+            at, spoken = at + len(said), spoken + len(said)
     return encode("pcmu", np.clip(sound, -32768, 32767).astype(np.int16)), spoken / total
+
+
+def _pause(random: np.random.Generator, bounds_ms: tuple[int, int]) -> int:
+    return int(random.integers(*bounds_ms)) * SAMPLE_RATE_HZ // 1000
 
 
 def samples(octets: bytes) -> Int16:

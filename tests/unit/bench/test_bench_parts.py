@@ -45,7 +45,7 @@ def test_transcripts_are_events_of_their_topic() -> None:
 
 
 def test_a_leg_is_as_long_as_asked_and_speaks() -> None:
-    octets, share = speech.leg(3, 4.0, 18.0)
+    octets, share = speech.leg(3, 4.0, 18.0, speech.SHORT_ANSWERS)
     assert len(octets) == 32_000
     assert 0.2 < share < 0.9
     chunks = speech.chunks(3, octets)
