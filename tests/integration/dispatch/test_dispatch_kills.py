@@ -150,8 +150,8 @@ def _said(world: World, pool: str) -> dict[str, Event]:
 
 
 def _folded_anew(world: World, pool: str) -> dict[str, Event]:
-    policy = Policy(
-        **{name.removeprefix("RINGLOG_DISPATCH_").lower(): int(value)
+    policy = Policy.model_validate(
+        {name.removeprefix("RINGLOG_DISPATCH_").lower(): int(value)
            for name, value in QUICK.items() if name.startswith("RINGLOG_DISPATCH_")}
     )  # fmt: skip
     return {e.event_id: e for _, e in world.refold(pool, policy) if isinstance(e, TaskEvent)}
