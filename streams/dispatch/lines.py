@@ -51,10 +51,9 @@ class Lines:
             if line is None or line.offered != seq:
                 heappop(heads)  # offered anew under another head, or forgotten
                 continue
-            task = self._head(line)
-            robot = None
-            if task is not None and not line.candidates.parked:
-                robot = self.roster.best(line.candidates)
+            candidates = line.candidates
+            robot = None if candidates.parked else self.roster.best(candidates)
+            task = None if robot is None else self._head(line)
             if task is None or robot is None:
                 heappop(heads)
                 line.offered = None
@@ -93,9 +92,8 @@ class Lines:
 
     def _wake(self, candidates: Candidates) -> None:
         for line in self._lines.get(candidates.need, ()):
-            task = self._head(line)
-            if task is not None and line.offered is None:
-                self._offer(line, task.seq)
+            if line.heap and line.offered is None:
+                self._offer(line, line.heap[0])  # mended when it comes to the top
 
     def _forget_empty(self) -> None:
         for need, lines in list(self._lines.items()):
