@@ -12,6 +12,7 @@ A crash between any two repeats work whose outputs have the same ids.
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
@@ -30,6 +31,10 @@ from schemas.envelope import Event
 from schemas.wire import Poison
 from streams.faust_parts import FencedEvent, KeyedTable, SteadyApp
 from streams.progress import Progress, Stuck
+
+# Their news of every start and every commit that took long says nothing to an operator.
+for _chatty in ("mode.timers", "streams.faust_parts"):
+    logging.getLogger(_chatty).setLevel(logging.ERROR)
 
 MAX_BATCH = 500
 STOP_S = 5.0
@@ -150,11 +155,19 @@ class FaustHost:
         self._workers.append((topic_name, handler, idle_s))
 
     def route(self, topic_name: str, copies: Callable[[Event, int], Iterable[Output]]) -> None:
-        """Copies a topic's events to where `copies(event, offset)` says; stateless, in order."""
+        """Copies a topic's events to where `copies(event, offset)` says; stateless, in order.
+
+        An event for which it raises Poison goes to `dead_letters`.
+        """
 
         async def handler(batch: list[Record]) -> None:
-            events = ((r.event, r.offset) for r in batch if r.event is not None)
-            outputs = [out for event, offset in events for out in copies(event, offset)]
+            outputs: list[Output] = []
+            for record in batch:
+                try:
+                    if record.event is not None:
+                        outputs += copies(record.event, record.offset)
+                except Poison as poison:
+                    await self.bury(record, poison)
             await self.producer.send_all(outputs)
             for record in batch:
                 record.done()

@@ -80,7 +80,7 @@ class SteadyConsumer(Consumer):
             expected = self._next.get(tp)
             ahead = expected is not None and message.offset > expected
             if expected is not None and ahead and self._asked_again.get(tp) != expected:
-                logger.warning(
+                logger.info(
                     "records ahead of their turn", topic=tp.topic, partition=tp.partition,
                     expected=expected, found=message.offset,
                 )  # fmt: skip

@@ -7,6 +7,7 @@ from schemas.envelope import Event
 from schemas.events import ProfileInbox
 from schemas.ids import event_id
 from schemas.text import to_line
+from schemas.wire import Poison
 
 PRODUCER = "profiles"
 Kind = Literal["request", "change", "turn", "ended"]
@@ -21,7 +22,12 @@ KINDS: dict[str, Kind] = {
 
 
 def copies(source_topic: str, event: Event, _offset: int = 0) -> Iterable[tuple[str, Event]]:
-    """The inbox record of an event, if it concerns a known customer's profile."""
+    """The inbox record of an event, if it concerns a known customer's profile.
+
+    Raises Poison for a request of nobody.
+    """
+    if source_topic == "tasks.requested" and not (event.customer_id and event.task_id):
+        raise Poison("a request needs customer_id and task_id")
     if not event.customer_id or (source_topic == "calls.events" and event.kind != "ended"):
         return
     record = ProfileInbox(

@@ -17,6 +17,7 @@ TASKS, CUSTOMERS, KILLS = 500, 60, 6
 LIFE = ["queued", "assigned", "dialing", "completed"]
 
 
+@pytest.mark.heavy
 def test_kills_under_load(world: World, services: dict[str, Process]) -> None:
     pool = f"pool-{uuid4().hex[:8]}"
     tasks = [f"{pool}-t{n}" for n in range(TASKS)]
@@ -66,6 +67,7 @@ def test_kills_under_load(world: World, services: dict[str, Process]) -> None:
         until("every ended call in the profile", counted)
 
 
+@pytest.mark.heavy
 def test_two_workers_share_the_work_and_take_over(
     world: World, services: dict[str, Process]
 ) -> None:

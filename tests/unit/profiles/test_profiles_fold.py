@@ -270,6 +270,8 @@ def test_the_router_copies_what_concerns_a_customer() -> None:
     answered = CallEvent.model_validate(_envelope(kind="answered", call_id="x"))
     assert list(copies("calls.events", answered)) == []
     assert list(copies("dialogue.turns", turn(customer_id=None))) == []
+    with pytest.raises(Poison):
+        list(copies("tasks.requested", asked(customer_id=None)))
     event = turn()
     first, second = (list(copies("dialogue.turns", event)) for _ in range(2))
     assert first == second
