@@ -35,6 +35,12 @@ POLL_MS = 50
 BATCH = 500
 """Records a poll returns at most: 50 s of one leg, 0.2 s of work."""
 
+POSITION_MS = 10_000
+"""Longest wait for where to read on, after partitions were assigned."""
+
+STALL_S = 5.0
+"""A consumer that gets nothing for so long is asked whether there is nothing."""
+
 COMMIT_EVERY_S = 0.2
 FLUSH_S = 10.0
 SESSION_MS = 6_000
@@ -51,11 +57,16 @@ class TopicMissing(RuntimeError):
     """The broker does not have the contract's topics."""
 
 
+class Stalled(RuntimeError):
+    """The consumer hands out nothing although there are records; a new process will."""
+
+
 class _Rebalances(ConsumerRebalanceListener):  # type: ignore[misc] # kafka-python is untyped
-    """Notes what was taken away; called within `poll`, so the loop acts on it right after."""
+    """Notes what changed; called within `poll`, so the loop acts on it right after."""
 
     def __init__(self) -> None:
         self.gone: set[int] = set()
+        self.fresh: set[TopicPartition] = set()
         self.assigned = False
 
     def on_partitions_revoked(self, revoked: list[TopicPartition]) -> None:
@@ -63,6 +74,7 @@ class _Rebalances(ConsumerRebalanceListener):  # type: ignore[misc] # kafka-pyth
 
     def on_partitions_assigned(self, assigned: list[TopicPartition]) -> None:
         self.assigned = True
+        self.fresh.update(assigned)
         logger.info("assigned", partitions=sorted(tp.partition for tp in assigned))
 
     def on_partitions_lost(self, lost: list[TopicPartition]) -> None:
@@ -92,6 +104,8 @@ class Host:
         self._unacknowledged: list[Any] = []
         self.committed: dict[int, int] = {}
         self._commit_due_s = 0.0
+        self._watch_due_s = time.monotonic() + STALL_S
+        self._behind: dict[TopicPartition, int | None] = {}
         codec.warm(TRANSCRIPTS, "dead_letters")
         self._producer: KafkaProducer = producer_of(config, SERVICE, linger_ms=0)
         self._finals: KafkaConsumer = consumer_of(config, f"{SERVICE}-finals", group_id=None)
@@ -120,6 +134,8 @@ class Host:
         """
         polled: dict[TopicPartition, list[Any]] = self._consumer.poll(timeout_ms=POLL_MS)
         self._forget_revoked()
+        self._find_positions()
+        self._watch(bool(polled))
         count = 0
         for tp, records in polled.items():
             if tp.partition not in self._core.partitions:
@@ -160,7 +176,7 @@ class Host:
         """Turn until told to stop, then commit and leave."""
         while not stopping():
             self.turn()
-            if self._rebalances.assigned and not self._health.ready:
+            if self._rebalances.assigned and not self._rebalances.fresh and not self._health.ready:
                 self._health.set_ready()
         self.commit()
         self.close()
@@ -170,6 +186,40 @@ class Host:
         self._producer.close(timeout=FLUSH_S)
         self._consumer.close(autocommit=False)
         self._finals.close(autocommit=False)
+
+    def _find_positions(self) -> None:
+        """Waits until it is known where newly assigned partitions are read on.
+
+        A poll gives that question only its own short time; on a busy machine the answer takes
+        longer, poll after poll.
+        """
+        held = self._consumer.assignment()
+        for tp in sorted(self._rebalances.fresh):
+            if tp not in held or self._consumer.position(tp, timeout_ms=POSITION_MS) is not None:
+                self._rebalances.fresh.discard(tp)
+
+    def _watch(self, busy: bool) -> None:
+        """Raises Stalled when twice in a row, `STALL_S` apart, records wait and none come."""
+        now_s = time.monotonic()
+        if busy:
+            self._behind, self._watch_due_s = {}, now_s + STALL_S
+        if now_s < self._watch_due_s:
+            return
+        self._watch_due_s = now_s + STALL_S
+        held = list(self._consumer.assignment())
+        if not held:
+            return
+        ends = self._consumer.end_offsets(held)
+        behind = {
+            tp: position
+            for tp in held
+            if (position := self._consumer.position(tp, timeout_ms=POSITION_MS)) is None
+            or position < ends[tp]
+        }
+        stuck = {tp for tp, position in behind.items() if self._behind.get(tp, -1) == position}
+        if stuck:
+            raise Stalled(f"nothing comes from partitions {sorted(tp.partition for tp in stuck)}")
+        self._behind = behind
 
     def _forget_revoked(self) -> None:
         for partition in self._rebalances.gone & set(self._core.partitions):
