@@ -32,6 +32,7 @@ _LAG = 160
 _SURE = 0.55
 _LEAD = 0.15
 _CUT_OFF_FRAMES = 20
+_PAUSE_FRAMES = 4
 _END_SLACK_FRAMES = 15
 
 
@@ -116,7 +117,7 @@ class Ear:
         n = len(self._heard)
         if self._current is None:
             if n >= _FIRST_LOOK_FRAMES and n % _LOOK_EVERY_FRAMES == 0 and n <= _GIVE_UP_FRAMES:
-                self._current = self._recognise(np.concatenate(self._heard))
+                self._current = self._look()
                 if self._current is not None:
                     return [Heard("began", self._current.name, self._time)]
             if self._quiet >= 2 * _CUT_OFF_FRAMES:
@@ -130,6 +131,22 @@ class Ear:
         if self._quiet >= _CUT_OFF_FRAMES and not self._pause_expected(n):
             return [self._end(self._current.name, n - self._quiet >= total - _END_SLACK_FRAMES)]
         return []
+
+    def _look(self) -> _Template | None:
+        """Tries what was heard from its beginning, then from behind each pause in it: a click or
+        the tail of the prompt before may have been taken for the beginning."""
+        loud = [_rms(frame) > _LOUD_RMS for frame in self._heard]
+        starts = [0] + [
+            n
+            for n in range(_PAUSE_FRAMES, len(loud) - _FIRST_LOOK_FRAMES)
+            if loud[n] and not any(loud[n - _PAUSE_FRAMES : n])
+        ]
+        for start in starts:
+            found = self._recognise(np.concatenate(self._heard[start:]))
+            if found is not None:
+                del self._heard[:start]
+                return found
+        return None
 
     def _pause_expected(self, n: int) -> bool:
         """Whether the prompt itself was silent over the frames that just were."""

@@ -64,3 +64,9 @@ def test_noise_is_no_prompt(prompts: dict[str, Int16]) -> None:
     noise = np.random.default_rng(1).normal(0, 2_000, 8 * 3_000).astype(np.int16)
     heard = listen(Ear(prompts), line(noise, quiet(1500)))
     assert [(h.kind, h.prompt) for h in heard] == [("ended", None)]
+
+
+def test_a_click_before_a_prompt_does_not_hide_it(prompts: dict[str, Int16]) -> None:
+    click = np.full(320, 3_000, np.int16)
+    heard = listen(Ear(prompts), line(click, quiet(140), prompts["greeting"], quiet(1200)))
+    assert [(h.kind, h.prompt) for h in heard] == [("began", "greeting"), ("ended", "greeting")]
