@@ -41,8 +41,8 @@ NOTES = {
     "asr_profile": "its model is loaded before the ASR worker is ready; a call that names none, or "
     "one that is not there, gets the registry's `default`",
     "bind_host": "`0.0.0.0` to be reached from elsewhere; first set `RINGLOG_API_KEY` and "
-    "`RINGLOG_CLICKHOUSE_PASSWORD`, and keep strangers out: Kafka, the registry and the metrics ask "
-    "for nothing",
+    "`RINGLOG_CLICKHOUSE_PASSWORD`, and keep strangers out: Kafka, the registry and the metrics "
+    "ask for nothing",
 }
 """What the description in the code leaves out."""
 

@@ -34,9 +34,9 @@ def show(as_json: bool) -> None:
     rows = {}
     for name, field in Settings.model_fields.items():
         value = getattr(current, name)
+        changed = f"RINGLOG_{name.upper()}" in os.environ or value != field.default
         if isinstance(value, SecretStr):
             value = "********" if value.get_secret_value() else ""
-        changed = f"RINGLOG_{name.upper()}" in os.environ or value != field.default
         rows[name] = (value, "set" if changed else "default", field.description or "")
     if as_json:
         click.echo(json.dumps({k: v[0] for k, v in rows.items()}, default=str))

@@ -65,6 +65,9 @@ def test_config_show_masks_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     result = CliRunner().invoke(config, ["show"])
     assert result.exit_code == 0
     assert "hunter2" not in result.output
+    lines = {line.split()[0]: line for line in result.output.splitlines()}
+    assert " set " in lines["RINGLOG_API_KEY"]
+    assert " default " in lines["RINGLOG_CLICKHOUSE_PASSWORD"], "an empty secret is the default"
 
 
 def test_help_lists_all_commands_and_wrong_usage_is_2() -> None:
