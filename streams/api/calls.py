@@ -5,13 +5,13 @@ import contextlib
 
 from aiohttp import web
 
+from ringlog.dispositions import disposition_of
 from ringlog.kafka.producer import EventProducer
 from ringlog.metrics import CALLS
 from ringlog.settings import Settings
 from schemas import ids
 from schemas.events import CallEvent
 from schemas.text import to_json
-from streams.api.disposition import disposition_of
 from streams.api.hub import Hub
 from streams.api.models import CallStatusRequest
 from streams.api.older import Archive, ArchiveAway

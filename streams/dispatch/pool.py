@@ -8,13 +8,14 @@ same ids. The cost of a step does not depend on how many tasks wait.
 
 from collections.abc import Iterable
 
+from ringlog.dispositions import FAILED, RETRIED
 from schemas.catalogue import CALL_PARTITIONS
 from schemas.ids import call_id as id_of_call
 from streams.dispatch import inputs as i
 from streams.dispatch.facts import Output, call_ended, refusal, task_event
 from streams.dispatch.fairness import Fairness
 from streams.dispatch.lines import RANKS, Lines
-from streams.dispatch.outcome import FAILED, RETRIED, disposition_of
+from streams.dispatch.outcome import disposition_of
 from streams.dispatch.policy import Policy
 from streams.dispatch.roster import Robot
 from streams.dispatch.state import Index, Optouts, Presence, Recent, Touched

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ringlog.dispositions import disposition_of
 from schemas.events import CallEvent, TaskEvent, TaskRequested
 from schemas.ids import root_id
-from streams.api.disposition import disposition_of
 from streams.api.models import AssignRequest
 from streams.api.openapi import document
 from streams.api.state import CALL_STATES, Board

@@ -41,9 +41,10 @@ def _kinds(events: list[Any]) -> list[tuple[str, str | None]]:
         ({"disposition": "opted_out"}, "completed", "opted_out"),
         ({"disposition": "failed"}, "failed", "failed"),
         ({"disposition": "abandoned"}, "failed", "abandoned"),
-        ({"cause_q850": 16}, "completed", "completed"),
+        ({"cause_q850": 16}, "failed", "abandoned"),
         ({"cause_q850": 38}, "failed", "failed"),
-        ({}, "completed", "completed"),
+        ({}, "failed", "abandoned"),
+        ({"disposition": "rejected"}, "failed", "rejected"),
     ],
 )
 def test_the_first_end_decides(desk: Desk, ended: dict[str, Any], kind: str, reason: str) -> None:

@@ -1,4 +1,11 @@
-"""What a carrier's cause says of a call (ITU-T Q.850, SIP response codes)."""
+"""What a call came to: the dispositions, and what a carrier's cause says (ITU-T Q.850 table 1,
+RFC 3261 section 21)."""
+
+RETRIED = frozenset({"no_answer", "busy"})
+"""Dispositions after which the customer is called again."""
+
+FAILED = RETRIED | {"failed", "rejected", "abandoned"}
+"""Dispositions after which a task has not done what it was for."""
 
 _BUSY = frozenset({17})
 _NO_ANSWER = frozenset({18, 19, 20})
