@@ -55,13 +55,11 @@ class Settings(BaseSettings):
     rtp_port_max: Port = Field(20998, description="Last RTP port, even")
     metrics_port: Port = Field(19100, description="Metrics port of the first service")
 
-    call_partitions: int = Field(8, description="Partitions of topics keyed by call or customer")
     turn_silence_ms: int = Field(500, description="Silence that ends a customer's turn, ms")
     asr_profile: str = Field("demo", description="Recogniser for calls that name none")
     api_key: SecretStr | None = Field(None, description="Bearer key of the API; unset: made")
     site_key: SecretStr | None = Field(None, description="HMAC key of opt-out hashes; unset: made")
     log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR")
-    fsync: bool = Field(False, description="ClickHouse inserts reach the disk before they return")
 
     def port(self, base: int) -> int:
         """A base port moved by `port_shift`."""
