@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ringlog import jvm
 from ringlog.settings import Settings
+from schemas.catalogue import CALL_PARTITIONS
 
 _HEAP_MB = 512
 _CHECK_EVERY_MS = 60_000
@@ -48,7 +49,7 @@ def properties(settings: Settings) -> dict[str, str]:
         "controller.listener.names": "CONTROLLER",
         "log.dirs": str(home(settings) / "data"),
         "auto.create.topics.enable": "false",
-        "num.partitions": str(settings.call_partitions),
+        "num.partitions": str(CALL_PARTITIONS),
         "default.replication.factor": "1",
         "offsets.topic.replication.factor": "1",
         "offsets.topic.num.partitions": "8",

@@ -8,6 +8,7 @@ from kafka.admin import ConfigResource, ConfigResourceType
 
 from ringlog.settings import Settings
 from ringlog.site_key import site_key
+from schemas.catalogue import CALL_PARTITIONS
 from schemas.events import CustomerChange, Turn
 from schemas.ids import phone_hash
 from tests.integration.dispatch.lab import Process, World, request, robot, until
@@ -73,6 +74,6 @@ def test_state_lies_in_compacted_changelogs(stack: Settings, services: dict[str,
             found = admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name)])
             assert found["topic"][name]["cleanup.policy"]["value"] == "compact"
         for described in admin.describe_topics(names):
-            assert len(described["partitions"]) == stack.call_partitions
+            assert len(described["partitions"]) == CALL_PARTITIONS
     finally:
         admin.close()

@@ -101,7 +101,7 @@ def test_settings_survive_the_way_into_another_process(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     before = Settings.model_validate(
-        {"home": "relative", "port_shift": 7, "api_key": "k", "fsync": True, "kafka": "b:1"}
+        {"home": "relative", "port_shift": 7, "api_key": "k", "kafka": "b:1"}
     )
     for name, value in environment.as_variables(before).items():
         monkeypatch.setenv(name, value)
