@@ -4,38 +4,75 @@ The actor holds what a call has in the world: its session, its port, its timers.
 """
 
 import asyncio
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, assert_never
+from collections.abc import Coroutine, Iterable
+from typing import Any, Protocol, assert_never
 
 from ingest import call_types as t
 from ingest import calls as c
 from ingest.chunker import Logged
 from ingest.clock import monotonic_us
-from ingest.journal import Entry, HeardLeg
+from ingest.journal import Entry, HeardLeg, Journal
 from ingest.media import Digit, Format, Leg, leg_ssrc, stream_ids
-from ingest.media_log import Stamp
+from ingest.media_log import MediaLog, Stamp
+from ingest.optouts import OptOuts
+from ingest.pacer import Pacer
 from ingest.playout import Ended, Event, Keys, Mark, Marked, QueueFull, Say, Started
-from ingest.prompts import PromptMissing
+from ingest.prompts import PromptMissing, PromptStore
 from ingest.receiver import Address, Known, Receiver
 from ingest.session import Clock, Session
-from ingest.trunks.driver import MediaAddress, Refused
-from ingest.udp import NoPort, RtpTransport
+from ingest.trunks.driver import MediaAddress, Refused, Trunk
+from ingest.udp import NoPort, PortPool, RtpTransport
 from ringlog import log
 from ringlog.clock import now_ms
+from ringlog.settings import Settings
+from schemas.envelope import Event as Record
 from schemas.events import CallEvent, Directive
-
-if TYPE_CHECKING:
-    from ingest.edge import Edge
 
 logger = log.logger("ringlog.ingest.call")
 
 Q850_NO_CIRCUIT = 34
 
 
+class Surroundings(Protocol):
+    """What a call needs of the edge it lives in."""
+
+    config: Settings
+    stream_secret: bytes
+    optouts: OptOuts
+    prompts: PromptStore
+    journal: Journal
+    ports: PortPool
+    media_log: MediaLog
+    trunk: Trunk
+    pacer: Pacer
+    sessions: dict[str, Session]
+
+    @property
+    def rtp_host(self) -> str:
+        """The address that far ends send to."""
+        ...
+
+    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        """Runs work whose failure is one call's matter."""
+        ...
+
+    async def queue(self, topic: str, event: Record) -> "asyncio.Future[object]":
+        """Hands a record to the producer; the future is its acknowledgement."""
+        ...
+
+    def on_written(self, future: "asyncio.Future[object]") -> None:
+        """Takes the broker's answer to a record."""
+        ...
+
+    async def resolve(self, theirs: MediaAddress) -> tuple[str, int]:
+        """A far end's numeric address; raises Refused."""
+        ...
+
+
 class CallActor:
     """One call of this edge, from its assignment to its end."""
 
-    def __init__(self, edge: "Edge", call: t.Call, sound: Format) -> None:
+    def __init__(self, edge: Surroundings, call: t.Call, sound: Format) -> None:
         self.call = call
         self.sound = sound
         self.session: Session | None = None

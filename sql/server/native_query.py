@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import aclosing
-from typing import TYPE_CHECKING
 
 from sql.server.engine import Chunk, EngineSession, quote_string
 from sql.server.errors import (
@@ -16,15 +15,13 @@ from sql.server.errors import (
     ProtocolError,
     ServerError,
 )
+from sql.server.native_link import NativeLink
 from sql.server.protocol import packets
 from sql.server.protocol.blocks import Column, first_columns, header, split
 from sql.server.protocol.wire import Buffer, parse_all, varint
 from sql.server.protocol.zones import lacks_zones, with_zones, zoned
 from sql.server.spool import Spool
 from sql.server.statement import Answer, Insert, Statement, parse
-
-if TYPE_CHECKING:
-    from sql.server.native import NativeConnection
 
 _PLAIN_TYPES = "SETTINGS print_pretty_type_names = 0"
 _LONG_SQL = 32_768
@@ -36,7 +33,7 @@ _NOT_INSERTABLE = frozenset({"MATERIALIZED", "ALIAS"})
 class NativeQuery:
     """Runs one query for a connection. ``run()`` raises ServerError for the client to see."""
 
-    def __init__(self, connection: NativeConnection, query: packets.Query) -> None:
+    def __init__(self, connection: NativeLink, query: packets.Query) -> None:
         self._link = connection
         self._query = query
         self._session = connection.session
