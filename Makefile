@@ -8,8 +8,10 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 CALLS ?= 20
+PIP = $(BIN)/python -m pip install --disable-pip-version-check --no-deps
+SIZES = awk '/Downloading|Using cached/ && /\(/ { sub(/^ +/, "  "); print; fflush() }'
 CODE := schemas ringlog ingest asr_worker streams sql stack demo bench
-CHECKED := $(CODE) tests
+CHECKED := $(CODE) tests docs
 STAMP = $(VENV)/.installed-$(firstword $(shell cat requirements-build.lock requirements.lock pyproject.toml | sha256sum))
 
 .PHONY: help check-tools install demo up down status test test-all lint unit integration bench clean
@@ -24,6 +26,8 @@ check-tools:
 	@missing=0; \
 	need() { echo "missing: $$1"; echo "   mend: $$2"; missing=1; }; \
 	command -v git >/dev/null || need "git" "apt-get install git (or your system's package)"; \
+	[ "$$(uname -m)" = x86_64 ] || need "an x86-64 processor" "some packages come for no other"; \
+	[ "$$(uname -m)" = x86_64 ] || need "an x86-64 processor" "there are no packages for $$(uname -m)"; \
 	[ "$$(uname -s)" = Linux ] || need "Linux" "use a Linux machine, a virtual machine or WSL 2"; \
 	if [ ! -x $(BIN)/python ]; then \
 		if ! command -v $(PYTHON) >/dev/null; then \
@@ -38,10 +42,10 @@ check-tools:
 
 $(STAMP): | check-tools
 	@[ -x $(BIN)/python ] || { echo "making $(VENV)"; $(PYTHON) -m venv $(VENV); }
-	@echo "installing Python packages (once; some minutes)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-build.lock
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --no-build-isolation -r requirements.lock
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@echo "installing Python packages (once; 1.9 GB when unpacked; goes on where it was broken off)"
+	@$(PIP) --require-hashes -r requirements-build.lock | $(SIZES)
+	@$(PIP) --require-hashes --no-build-isolation -r requirements.lock | $(SIZES)
+	@$(PIP) --quiet --no-build-isolation -e . 2>/dev/null || $(PIP) --no-build-isolation -e .
 	@rm -f $(VENV)/.installed-*; touch $@
 
 demo: install ## Make CALLS=20 simulated calls through the whole product and check every result
