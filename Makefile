@@ -26,7 +26,6 @@ check-tools:
 	@missing=0; \
 	need() { echo "missing: $$1"; echo "   mend: $$2"; missing=1; }; \
 	command -v git >/dev/null || need "git" "apt-get install git (or your system's package)"; \
-	[ "$$(uname -m)" = x86_64 ] || need "an x86-64 processor" "some packages come for no other"; \
 	[ "$$(uname -m)" = x86_64 ] || need "an x86-64 processor" "there are no packages for $$(uname -m)"; \
 	[ "$$(uname -s)" = Linux ] || need "Linux" "use a Linux machine, a virtual machine or WSL 2"; \
 	if [ ! -x $(BIN)/python ]; then \
