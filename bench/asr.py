@@ -29,6 +29,7 @@ from schemas.events import MediaChunk
 PARTITIONS = 8
 STEP_S = 0.1
 LEGS_IN_REAL_TIME = 150
+SPREAD_STEPS = 20
 BUDGET = 0.85
 _WIDE_HZ = 16_000
 
@@ -43,17 +44,28 @@ class Worker:
         self._recognisers.get("demo")  # loads the model
         self._detector = Silero()
 
-    def run(self, legs: Legs, stepped: Callable[[], None] = lambda: None) -> int:
-        """All legs side by side; returns the finals. `stepped` is called after every 100 ms."""
+    def run(
+        self,
+        legs: Legs,
+        stepped: Callable[[], None] = lambda: None,
+        begins: list[int] | None = None,
+    ) -> int:
+        """All legs side by side; returns the finals. `stepped` is called after every 100 ms.
+
+        `begins` has the step at which each leg begins; it goes on until the first one ends.
+        """
         core = Core(self._recognisers.registry, self._detector, self._recognisers.get)
         for partition in range(PARTITIONS):
             core.assign(partition, {})
         finals = 0
         offsets = [0] * PARTITIONS
-        for step in range(len(legs[0])):
+        begins = begins or [0] * len(legs)
+        for step in range(min(begins) + len(legs[0])):
             for n, leg in enumerate(legs):
+                if step < begins[n]:
+                    continue
                 partition = n % PARTITIONS
-                core.accept(partition, offsets[partition], step * 100, leg[step])
+                core.accept(partition, offsets[partition], step * 100, leg[step - begins[n]])
                 offsets[partition] += 1
             while core.busy:
                 finals += sum(o.transcript.kind == "final" for o in core.step(time.perf_counter))
@@ -101,8 +113,13 @@ def quiet() -> Iterator[None]:
         os.close(nowhere)
 
 
-def in_real_time(worker: Worker, legs: Legs) -> Measure:
-    """CPU time of 100 ms steps with 150 legs: a step must be done before the next one comes."""
+def in_real_time(worker: Worker, legs: Legs, apart: bool) -> Measure:
+    """CPU time of 100 ms steps with 150 legs: a step must be done before the next one comes.
+
+    Points of decoding lie on each leg's own grid. Legs that begin `apart`, over two seconds as
+    calls do, share the work evenly among the steps; those that begin at once all want it together.
+    """
+    begins = [n % SPREAD_STEPS if apart else 0 for n in range(len(legs))]
     steps_ms: list[float] = []
     last = time.process_time()
 
@@ -112,13 +129,16 @@ def in_real_time(worker: Worker, legs: Legs) -> Measure:
         steps_ms.append((now - last) * 1000)
         last = now
 
-    worker.run(legs, stepped)
-    p95, worst = np.percentile(steps_ms, [95, 100])
-    over = sum(step > STEP_S * 1000 for step in steps_ms)
+    worker.run(legs, stepped, begins)
+    steady_ms = steps_ms[max(begins) :]
+    p95, worst = np.percentile(steady_ms, [95, 100])
+    over = sum(step > STEP_S * 1000 for step in steady_ms)
+    begun = "begun over 2 s" if apart else "begun at the same moment"
     return Measure(
-        what=f"a 100 ms step of {len(legs)} legs, p95", unit="CPU ms", ours=float(p95),
+        what=f"a 100 ms step of {len(legs)} legs {begun}, p95", unit="CPU ms", ours=float(p95),
         against="the step's length", theirs=STEP_S * 1000, budget=1.0, bound="at most",
-        note=f"worst {worst:.0f} ms, {over} of {len(steps_ms)} steps over",
+        note=f"mean {np.mean(steady_ms):.0f} ms, worst {worst:.0f} ms, {over} of {len(steady_ms)} "
+        "steps over",
     )  # fmt: skip
 
 
@@ -184,9 +204,10 @@ def run(quick: bool) -> Outcome:
     sentences = compare(speech.SENTENCES, "two or three phrases a turn", size)
     short = compare(speech.SHORT_ANSWERS, "one word or two a turn", size)
     talk = [speech.leg(n, seconds, 15.0, speech.SENTENCES)[0] for n in range(many)]
-    step = in_real_time(Worker(load()), [speech.chunks(n, o) for n, o in enumerate(talk)])
+    worker, records = Worker(load()), [speech.chunks(n, o) for n, o in enumerate(talk)]
+    steps = [in_real_time(worker, records, apart) for apart in (True, False)]
     return Outcome(
-        measures=[*sentences.measures, *short.measures, step],
+        measures=[*sentences.measures, *short.measures, *steps],
         notes=[
             *sentences.notes,
             *short.notes,
