@@ -29,10 +29,10 @@ _LOOK_EVERY_FRAMES = 6
 _GIVE_UP_FRAMES = 250
 _CANDIDATES = 5
 _LAG = 160
-_SURE = 0.55
+_SURE = 0.75
 _LEAD = 0.15
 _CUT_OFF_FRAMES = 20
-_PAUSE_FRAMES = 4
+_PAUSE_FRAMES = 1
 _END_SLACK_FRAMES = 15
 
 
@@ -126,8 +126,12 @@ class Ear:
                 return [self._end(found.name if found else None, found is not None)]
             return []
         total = len(self._current.samples) // FRAME
-        if n >= total and self._quiet >= 3:
-            return [self._end(self._current.name, True)]
+        # Another prompt may follow at once, so the end is where its last sound was due.
+        if n >= total and (self._quiet or n >= total + 2):
+            behind = self._heard[total:] if not self._quiet else []
+            ended = self._end(self._current.name, True)
+            self._heard = behind
+            return [ended]
         if self._quiet >= _CUT_OFF_FRAMES and not self._pause_expected(n):
             return [self._end(self._current.name, n - self._quiet >= total - _END_SLACK_FRAMES)]
         return []
@@ -136,7 +140,7 @@ class Ear:
         """Tries what was heard from its beginning, then from behind each pause in it: a click or
         the tail of the prompt before may have been taken for the beginning."""
         loud = [_rms(frame) > _LOUD_RMS for frame in self._heard]
-        starts = [0] + [
+        starts = [0, 2, 4] + [
             n
             for n in range(_PAUSE_FRAMES, len(loud) - _FIRST_LOOK_FRAMES)
             if loud[n] and not any(loud[n - _PAUSE_FRAMES : n])

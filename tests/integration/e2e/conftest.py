@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from ringlog.settings import Settings, root, settings
+from ringlog.settings import Settings, root
 from stack import control
 from tests.integration.conftest import free_port_shift
 
@@ -26,21 +26,18 @@ profiles:
 
 @pytest.fixture(scope="package")
 def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """Settings of a complete running stack of its own."""
+    """Settings of a complete running stack of its own.
+
+    Programs find it by `environment.of_services`: the process's own names the session's stack.
+    """
     home = tmp_path_factory.mktemp("product")
     if SPEECH.is_dir():
         (home / "models").mkdir()
         (home / "models" / "fsmn").symlink_to(SPEECH / "fsmn-ctc-zh")
         (home / "asr-models.yaml").write_text(SITE_MODELS, encoding="utf-8")
     config = Settings(home=home, port_shift=free_port_shift())
-    environment = pytest.MonkeyPatch()
-    environment.setenv("RINGLOG_HOME", str(home))
-    environment.setenv("RINGLOG_PORT_SHIFT", str(config.port_shift))
-    settings.cache_clear()
     control.up(config, detach=True, tied=True)
     try:
         yield config
     finally:
         control.down(config)
-        environment.undo()
-        settings.cache_clear()

@@ -5,11 +5,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from clickhouse_driver import Client
 
 from ringlog.settings import Settings
+from stack import environment
 
 
+@pytest.mark.timeout(600)
 def test_the_demo_call_centre(product: Settings, tmp_path: Path) -> None:
     out = tmp_path / "report.json"
     run = subprocess.run(
@@ -17,6 +20,7 @@ def test_the_demo_call_centre(product: Settings, tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         timeout=600,
+        env=environment.of_services(product),
         check=False,
     )
     assert run.returncode == 0, run.stdout[-6_000:] + run.stderr[-2_000:]

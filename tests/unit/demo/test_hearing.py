@@ -15,6 +15,7 @@ TEXTS = {
     "registered": "好的，已经为您登记，稍后给您发送短信，请注意查收",
     "transfer": "请稍等，正在为您转接",
     "unclear": "对不起，我没有听清楚，请您再说一遍",
+    "who": "我是智能客服",
 }
 
 
@@ -70,3 +71,10 @@ def test_a_click_before_a_prompt_does_not_hide_it(prompts: dict[str, Int16]) -> 
     click = np.full(320, 3_000, np.int16)
     heard = listen(Ear(prompts), line(click, quiet(140), prompts["greeting"], quiet(1200)))
     assert [(h.kind, h.prompt) for h in heard] == [("began", "greeting"), ("ended", "greeting")]
+
+
+@pytest.mark.parametrize("lead_ms", [300, 305, 311])
+def test_a_prompt_right_behind_another_is_heard(lead_ms: int, prompts: dict[str, Int16]) -> None:
+    sound = line(quiet(lead_ms), prompts["who"], prompts["greeting"], quiet(1200))
+    ended = [(h.prompt, h.complete) for h in listen(Ear(prompts), sound) if h.kind == "ended"]
+    assert ended == [("who", True), ("greeting", True)]

@@ -1,0 +1,1 @@
+"""The whole chain. A package, so that its stack ends with its last test."""
