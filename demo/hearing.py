@@ -29,6 +29,8 @@ _LOOK_EVERY_FRAMES = 6
 _GIVE_UP_FRAMES = 250
 _CANDIDATES = 5
 _LAG = 160
+_COMPARED = 4_000
+_SEARCH_FRAMES = frozenset({36, 60, 96, 150})
 _SURE = 0.75
 _LEAD = 0.15
 _CUT_OFF_FRAMES = 20
@@ -140,6 +142,8 @@ class Ear:
         """Tries what was heard from its beginning, then from behind each pause in it: a click or
         the tail of the prompt before may have been taken for the beginning."""
         loud = [_rms(frame) > _LOUD_RMS for frame in self._heard]
+        if len(loud) not in _SEARCH_FRAMES:
+            return self._recognise(np.concatenate(self._heard))
         starts = [0, 2, 4] + [
             n
             for n in range(_PAUSE_FRAMES, len(loud) - _FIRST_LOOK_FRAMES)
@@ -219,12 +223,18 @@ def _distance(a: Float32, b: Float32) -> float:
 
 
 def _correlation(x: Float32, y: Float32) -> float:
-    """Largest normalised correlation of x with y, for lags of up to 20 ms either way."""
-    n = min(len(x), len(y)) - 2 * _LAG
-    if n <= 0:
+    """Largest normalised correlation of x with y, for lags of up to 20 ms either way.
+
+    Over the newest half second that both have: prompts that begin alike differ there.
+    """
+    end = min(len(x), len(y))
+    core = x[max(_LAG, end - _LAG - _COMPARED) : end - _LAG]
+    if len(core) == 0:
         return 0.0
-    core = x[_LAG : _LAG + n]
-    windows = np.lib.stride_tricks.sliding_window_view(y[: n + 2 * _LAG], n)
-    dots = windows @ core
-    norms = np.sqrt(np.sum(core**2) * np.maximum(np.einsum("ij,ij->i", windows, windows), 1e-9))
+    start = max(_LAG, end - _LAG - _COMPARED)
+    around = y[start - _LAG : start + len(core) + _LAG]
+    dots = np.correlate(around, core, "valid")
+    squares = np.concatenate([[0.0], np.cumsum(around.astype(np.float64) ** 2)])
+    energy = squares[len(core) :] - squares[: -len(core)]
+    norms = np.sqrt(np.sum(core.astype(np.float64) ** 2) * np.maximum(energy, 1e-9))
     return float(np.max(dots / np.maximum(norms, 1e-9)))
