@@ -255,8 +255,8 @@ class Log:
             ),
         )  # fmt: skip
 
-    async def direct(self, call: str, kind: Any, epoch: int = 1, **fields: Any) -> str:
-        """A robot worker's directive; returns its directive_id."""
+    async def direct(self, call: str, kind: Any, epoch: int = 9, **fields: Any) -> str:
+        """A robot worker's directive, of an epoch above every barrier here; returns its id."""
         n = next(_n)
         await self.producer.send(
             "dialogue.directives",
