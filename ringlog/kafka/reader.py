@@ -121,8 +121,8 @@ class TopicReader:
 
     async def _decode(self, tp: TopicPartition, record: object) -> Event | None:
         value: bytes | None = record.value  # type: ignore[attr-defined] # ConsumerRecord, untyped
-        offset: int = record.offset  # type: ignore[attr-defined]
-        at_ms: int = record.timestamp  # type: ignore[attr-defined]
+        offset: int = record.offset  # type: ignore[attr-defined] # as above
+        at_ms: int = record.timestamp  # type: ignore[attr-defined] # as above
         t = topic(tp.topic)
         if value is None and t.compacted:
             return None  # a tombstone: compaction's, not ours
