@@ -63,11 +63,14 @@ test: install lint ## Lint, unit tests and integration tests, with coverage
 	@$(BIN)/coverage erase
 	@$(BIN)/pytest tests/unit -q --cov --cov-report=
 	@# A stack of its own for each room: one room's records on the log would be another's past.
-	@for room in tests/integration/*/; do \
+	@failed=""; \
+	for room in tests/integration/*/; do \
 		ls $$room/test_*.py >/dev/null 2>&1 || continue; \
 		echo "== $$room"; \
-		$(BIN)/pytest $$room -q -m "not heavy" --cov --cov-append --cov-report= || exit 1; \
-	done
+		$(BIN)/pytest $$room -q -m "not heavy" --cov --cov-append --cov-report= \
+			|| failed="$$failed $$room"; \
+	done; \
+	[ -z "$$failed" ] || { echo "failed:$$failed" >&2; exit 1; }
 	@$(BIN)/coverage report --skip-covered
 
 test-all: install lint ## Everything: also the heavy tests and the kills
