@@ -1,4 +1,8 @@
-"""`python -m asr_worker`: the service `asr`."""
+"""`python -m asr_worker`: the service `asr`, or with `--spare` the service `asr-b`.
+
+A spare has its models loaded and waits for the seat of its instance. As the same static member of
+the group it gets the dead worker's partitions at once, without the group's session time-out.
+"""
 
 import signal
 import sys
@@ -14,6 +18,7 @@ from asr_worker.registry import RegistryError, load
 from ringlog import log
 from ringlog.health import Health, serve_health_in_thread
 from ringlog.kafka.codec import codec_of
+from ringlog.seat import Seat
 from ringlog.settings import settings
 
 logger = log.logger("asr_worker")
@@ -31,15 +36,17 @@ logger = log.logger("asr_worker")
     type=int,
     help="Where /metrics, /healthz and /readyz are; a second worker needs its own",
 )
-def main(instance: str, metrics_port: int | None) -> None:  # fmt: skip
+@click.option("--spare", is_flag=True, help="Wait until the worker of this instance is gone")
+def main(instance: str, metrics_port: int | None, spare: bool) -> None:
     """Transcribe `media.audio` to `asr.transcripts` until told to stop."""
     config = settings()
-    log.configure(SERVICE, config.log_level)
+    service = f"{SERVICE}-b" if spare else SERVICE
+    log.configure(service, config.log_level)
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
-    health = Health(SERVICE)
-    port = metrics_port or config.metrics_port_of(SERVICE)
+    health = Health(service)
+    port = metrics_port or config.metrics_port_of(service)
     serve_health_in_thread(health, config.bind_host, port)
     try:
         health.set_waiting("models")
@@ -47,6 +54,13 @@ def main(instance: str, metrics_port: int | None) -> None:  # fmt: skip
         recognisers = Recognisers(registry)
         recognisers.get(config.asr_profile)
         core = Core(registry, Silero(), recognisers.get)
+        seat = Seat(config.home / SERVICE / f"{instance}.seat", service)
+        if not seat.take():
+            health.detail["role"] = "spare"
+            health.set_ready()
+            if not seat.wait(stopping.is_set):
+                return
+        health.detail["role"] = "works"
         health.set_waiting("partitions")
         host = Host(config, core, codec_of(config), health, instance)
         host.run(stopping.is_set)

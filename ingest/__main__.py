@@ -1,32 +1,63 @@
-"""`python -m ingest`: the telephony edge."""
+"""`python -m ingest`: the telephony edge. With `--spare` a second process that waits to serve.
 
+Both are the same program; whoever holds the seat serves. The other has everything loaded, so that
+after a death only the log has to be read: the calls go on from the same ports (`Edge.start`).
+"""
+
+import asyncio
+
+import click
 from aiohttp import web
 
 from ingest.control import Control
-from ingest.edge import Edge
+from ingest.edge import EDGE_ID, Edge
 from ringlog import lifecycle
-from ringlog.health import add_routes, serve
+from ringlog.health import serve
 from ringlog.lifecycle import Lifecycle
+from ringlog.seat import Seat
 
 
 async def main(life: Lifecycle) -> None:
-    """Runs until told to stop."""
+    """Waits for the seat, then serves until told to stop."""
+    seat = Seat(life.settings.home / EDGE_ID / "seat", life.service)
+    if not seat.take():
+        life.health.detail["role"] = "spare"
+        life.health.set_ready()
+        if not await _seated(life, seat):
+            return
+    life.health.detail["role"] = "serves"
     edge = Edge(life)
     app = web.Application()
-    add_routes(app, life.health)
     Control(edge).add_routes(app)
-    runner = await serve(app, life.settings.bind_host, life.settings.metrics_port_of(life.service))
+    config = life.settings
+    runner = await serve(app, config.bind_host, config.port(config.edge_control_port))
     try:
         await edge.start()
         await life.until_stopped()
     finally:
         try:
-            await edge.stop()
+            await edge.stop(hand_over=seat.has_successor())
         finally:
             await life.close()
             await edge.disconnect()
             await runner.cleanup()
 
 
+async def _seated(life: Lifecycle, seat: Seat) -> bool:
+    """Waits for the seat; False when told to stop first."""
+    taken = asyncio.ensure_future(seat.taken())
+    told = asyncio.ensure_future(life.until_stopped())
+    await asyncio.wait({taken, told}, return_when=asyncio.FIRST_COMPLETED)
+    told.cancel()
+    return not taken.cancel()
+
+
+@click.command()
+@click.option("--spare", is_flag=True, help="Run as the service edge-b, beside edge")
+def cli(spare: bool) -> None:
+    """Serve the edge's calls, or wait until the process that does is gone."""
+    lifecycle.run("edge-b" if spare else "edge", main)
+
+
 if __name__ == "__main__":
-    lifecycle.run("edge", main, own_http=True)
+    cli()

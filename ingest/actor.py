@@ -255,6 +255,15 @@ class CallActor:
             if not isinstance(given, told):
                 self.put(given)
 
+    def leave(self) -> None:
+        """Lets go of the call as a kill would: its records and its journal are a successor's."""
+        session, self.session = self.session, None
+        if session is not None:
+            self._edge.sessions.pop(self.call_id, None)
+            session.closed = True
+        if self.rtp is not None:
+            self.rtp.close()
+
     # Owner of the session ------------------------------------------------------------------------
 
     def on_logged(self, session: Session, logged: list[Logged]) -> None:

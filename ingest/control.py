@@ -1,4 +1,4 @@
-"""`/media/sessions` on the edge's own port, for this machine only: the API has the key."""
+"""`/media/sessions` on the edge's control port, for this machine only: the API has the key."""
 
 import ipaddress
 from http import HTTPStatus
@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from urllib.parse import quote
 
 from aiohttp import web
+from aiohttp.hdrs import RETRY_AFTER
 from aiokafka.errors import KafkaError
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
@@ -135,5 +136,7 @@ class Control:
             return problem(HTTPStatus.FORBIDDEN, "Only from this machine")
         if not self._edge.life.health.ready:
             waiting = self._edge.life.health.waiting_for
-            return problem(HTTPStatus.SERVICE_UNAVAILABLE, "Not ready", waiting)
+            refusal = problem(HTTPStatus.SERVICE_UNAVAILABLE, "Not ready", waiting)
+            refusal.headers[RETRY_AFTER] = "1"
+            return refusal
         return None

@@ -148,14 +148,21 @@ class Edge:
         if task.done():
             await task  # raises why reading ended
 
-    async def stop(self) -> None:
-        """Ends all calls with their records, flushes, and disconnects."""
+    async def stop(self, hand_over: bool = False) -> None:
+        """Ends all calls with their records, or leaves them to a successor; then flushes."""
         self.life.health.set_waiting("stopping")
         await self._ws.stop()
         actors = list(self.actors.values())
         for actor in actors:
-            actor.put(t.HungUp("failed", t.Q850_TEMPORARY_FAILURE))
-        if actors:
+            if hand_over:
+                actor.leave()
+            else:
+                actor.put(t.HungUp("failed", t.Q850_TEMPORARY_FAILURE))
+        if hand_over:
+            logger.info("calls handed over", calls=len(actors))
+            for task in self._background:
+                task.cancel()
+        elif actors:
             ends = [asyncio.create_task(actor.over.wait()) for actor in actors]
             _, late = await asyncio.wait(ends, timeout=STOP_S)
             for task in late:

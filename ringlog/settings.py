@@ -16,7 +16,7 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 
 METRICS_SERVICES = (
     "edge", "asr", "robots-a", "robots-b", "profiles", "dispatch", "history", "analytics", "api",
-    "clickhouse", "supervisor",
+    "clickhouse", "supervisor", "edge-b", "asr-b",
 )  # fmt: skip
 """Services in the order of their metrics ports, from `metrics_port` upwards."""
 
@@ -49,6 +49,7 @@ class Settings(BaseSettings):
     clickhouse_http_port: Port = 18123
     api_port: Port = 18080
     media_ws_port: Port = 18090
+    edge_control_port: Port = Field(18091, description="The API asks the edge here; loopback only")
     sim_port: Port = 18070
     flink_ui_port: Port = 18083
     rtp_port_min: Port = Field(20000, description="First RTP port, even")
@@ -97,6 +98,11 @@ class Settings(BaseSettings):
     def media_ws_url(self) -> str:
         """URL below which media WebSockets are opened."""
         return f"ws://127.0.0.1:{self.port(self.media_ws_port)}/media"
+
+    @property
+    def edge_control_url(self) -> str:
+        """URL at which the serving edge takes the API's questions."""
+        return f"http://127.0.0.1:{self.port(self.edge_control_port)}"
 
     @property
     def sim_url(self) -> str:

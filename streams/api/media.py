@@ -5,6 +5,8 @@ The edge owns the ports, so it answers; this is the door with the key.
 
 import aiohttp
 from aiohttp import web
+from aiohttp.hdrs import RETRY_AFTER
+from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from ringlog.settings import Settings
 from streams.api.models import MediaSessionRequest
@@ -12,12 +14,19 @@ from streams.api.problems import Problem, body_of
 
 _TIMEOUT = aiohttp.ClientTimeout(total=10)
 
+_TAKEOVER_S = 5.0
+"""How long a request waits while no edge serves: a dead one's successor needs about a second."""
+
+
+class _NobodyServes(Exception):
+    """The edge is dead and its successor not ready yet."""
+
 
 class MediaRoutes:
     """The media session routes of one API process."""
 
     def __init__(self, config: Settings) -> None:
-        self._edge = f"http://127.0.0.1:{config.metrics_port_of('edge')}/media/sessions"
+        self._edge = f"{config.edge_control_url}/media/sessions"
 
     def routes(self) -> list[web.RouteDef]:
         """For `add_routes`."""
@@ -37,14 +46,28 @@ class MediaRoutes:
 
     async def _ask(self, method: str, path: str, body: object) -> web.Response:
         try:
+            return await self._when_served(method, path, body)
+        except _NobodyServes as error:
+            raise Problem(503, "No edge serves", str(error)) from None
+        except (TimeoutError, aiohttp.ClientError) as error:
+            raise Problem(503, "The edge does not answer", type(error).__name__) from None
+
+    @retry(
+        retry=retry_if_exception_type(_NobodyServes),
+        stop=stop_after_delay(_TAKEOVER_S),
+        wait=wait_fixed(0.1),
+        reraise=True,
+    )
+    async def _when_served(self, method: str, path: str, body: object) -> web.Response:
+        """Only what no edge has taken up is asked again."""
+        try:
             async with (
                 aiohttp.ClientSession(timeout=_TIMEOUT) as session,
                 session.request(method, self._edge + path, json=body) as answer,
             ):
-                return web.Response(
-                    status=answer.status,
-                    body=await answer.read(),
-                    content_type=answer.content_type,
-                )
-        except (TimeoutError, aiohttp.ClientError) as error:
-            raise Problem(503, "The edge does not answer", type(error).__name__) from None
+                content = await answer.read()
+        except aiohttp.ClientConnectorError as error:
+            raise _NobodyServes(type(error).__name__) from None
+        if RETRY_AFTER in answer.headers:
+            raise _NobodyServes("an edge is starting")
+        return web.Response(status=answer.status, body=content, content_type=answer.content_type)

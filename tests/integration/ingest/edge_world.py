@@ -134,34 +134,50 @@ class Carrier:
 class EdgeProcess:
     """`python -m ingest`, as the supervisor runs it."""
 
-    def __init__(self, config: Settings, log: Path) -> None:
+    def __init__(self, config: Settings, log: Path, spare: bool = False) -> None:
         self.config = config
         self.log = log
+        self._arguments = ["--spare"] if spare else []
+        self._service = "edge-b" if spare else "edge"
         self._process: asyncio.subprocess.Process | None = None
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.config.metrics_port_of('edge')}"
+        return f"http://127.0.0.1:{self.config.metrics_port_of(self._service)}"
+
+    @property
+    def control_url(self) -> str:
+        return self.config.edge_control_url
 
     async def start(self) -> None:
         with self.log.open("ab") as out:
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "ingest", stdout=out, stderr=out, env=os.environ
-            )
+                sys.executable, "-m", "ingest", *self._arguments,
+                stdout=out, stderr=out, env=os.environ,
+            )  # fmt: skip
+        await self.until_ready()
+
+    async def until_ready(self, role: str | None = None) -> None:
+        """Waits for /readyz, and for a role."""
         async with asyncio.timeout(TIMEOUT_S), aiohttp.ClientSession() as http:
             while True:
+                assert self._process is not None
                 assert self._process.returncode is None, self.log.read_text()[-3000:]
                 try:
                     async with http.get(f"{self.url}/readyz") as answer:
-                        if answer.status == 200:
-                            return
-                except aiohttp.ClientError:
+                        ready = answer.status == 200
+                    async with http.get(f"{self.url}/healthz") as answer:
+                        found = (await answer.json())["role"]
+                    if ready and role in (None, found):
+                        return
+                except (aiohttp.ClientError, KeyError):
                     pass
                 await asyncio.sleep(0.05)
 
     async def end(self, sig: int = signal.SIGTERM) -> int:
-        """Sends a signal and waits; returns the exit status."""
-        assert self._process is not None
+        """Sends a signal and waits; returns the exit status, 0 if it never ran."""
+        if self._process is None:
+            return 0
         if self._process.returncode is None:
             self._process.send_signal(sig)
         async with asyncio.timeout(TIMEOUT_S):
@@ -293,6 +309,7 @@ class World:
         self.log = Log(config)
         self.carrier = Carrier(config)
         self.edge = EdgeProcess(config, folder / "edge.log")
+        self.spare = EdgeProcess(config, folder / "edge-b.log", spare=True)
 
     async def __aenter__(self) -> Self:
         await self.carrier.start()
@@ -307,6 +324,7 @@ class World:
         trace: TracebackType | None,
     ) -> None:
         await self.edge.end(signal.SIGKILL)
+        await self.spare.end(signal.SIGKILL)
         await self.log.stop()
         await self.carrier.stop()
 

@@ -145,8 +145,11 @@ async def test_a_carriers_end_stops_the_robot_and_frees_the_call(world: World) -
     assert not list((world.config.home / "edge" / "calls").glob("*.json"))
 
 
-async def test_a_killed_edge_comes_back_to_its_calls(world: World) -> None:
+@pytest.mark.parametrize("successor", ["itself", "spare"])
+async def test_a_killed_edges_calls_go_on(world: World, successor: str) -> None:
     log = world.log
+    if successor == "spare":
+        await world.spare.start()
     call, phone = await world.answered_call()
     await log.direct(call, "say", prompt_sha256=world.prompt(400))
     await log.until(lambda: "playout_ended" in log.kinds(call), "the first prompt")
@@ -155,7 +158,7 @@ async def test_a_killed_edge_comes_back_to_its_calls(world: World) -> None:
     before = log.chunks(call, "customer")
     await world.edge.end(signal.SIGKILL)
     asked = len(world.carrier.asked)
-    await world.edge.start()
+    await (world.edge.start() if successor == "itself" else world.spare.until_ready("serves"))
 
     await log.until(lambda: len(log.chunks(call, "customer")) > len(before) + 5, "sound goes on")
     await log.until(
@@ -192,12 +195,33 @@ async def test_a_stopped_edge_ends_its_calls_and_its_lease(world: World) -> None
     assert "Traceback" not in world.edge.log.read_text()
 
 
+async def test_a_stopped_edge_hands_its_calls_to_a_spare(world: World) -> None:
+    log = world.log
+    await world.spare.start()
+    call, _ = await world.answered_call()
+    said = await log.direct(call, "say", prompt_sha256=world.prompt(2000))
+    await log.until(lambda: "playout_started" in log.kinds(call), "the prompt")
+    assert await world.edge.end() == 0
+    await world.spare.until_ready("serves")
+    await log.until(
+        lambda: any(e.kind == "playout_ended" and e.directive_id == said for e in log.call(call)),
+        "the prompt is said again",
+    )
+    ended = next(e for e in log.call(call) if e.kind == "playout_ended")
+    assert ended.heard_ms == 2000 and "ended" not in log.kinds(call)
+    before = len(log.chunks(call, "customer"))
+    await log.until(lambda: len(log.chunks(call, "customer")) > before + 5, "sound goes on")
+    assert "Traceback" not in world.edge.log.read_text()
+    status, session = await open_session(world, call_id=f"{call}-foreign")
+    assert status == 201 and session["call_id"] == f"{call}-foreign"
+
+
 async def open_session(world: World, **fields: Any) -> tuple[int, dict[str, Any]]:
     body = {"call_id": "foreign|x".replace("|", "-"), "customer_id": "c9", "campaign_id": "spring",
             "playbook": "loan", "pool": "sales"} | fields  # fmt: skip
     async with (
         aiohttp.ClientSession() as http,
-        http.post(f"{world.edge.url}/media/sessions", json=body) as answer,
+        http.post(f"{world.edge.control_url}/media/sessions", json=body) as answer,
     ):
         return answer.status, await answer.json(content_type=None)
 
@@ -266,7 +290,7 @@ async def test_foreign_calls_are_checked_and_closed(world: World, tmp_path: Path
         assert status == 422 and problem["title"], wrong
     assert (await open_session(world, call_id=call, remote="127.0.0.1:9"))[0] == 201
     async with aiohttp.ClientSession() as http:
-        url = f"{world.edge.url}/media/sessions/{call}"
+        url = f"{world.edge.control_url}/media/sessions/{call}"
         async with http.delete(url) as answer:
             assert answer.status == 204
         async with http.delete(url) as answer:
