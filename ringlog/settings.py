@@ -58,6 +58,11 @@ class Settings(BaseSettings):
 
     turn_silence_ms: int = Field(500, description="Silence that ends a customer's turn, ms")
     asr_profile: str = Field("demo", description="Recogniser for calls that name none")
+    robot_death_ms: Annotated[int, Field(ge=300)] | None = Field(
+        None,
+        description="Silence after which a robot worker counts as dead, ms; unset: 500 with the "
+        "stack's own broker, 800 with another",
+    )
     api_key: SecretStr | None = Field(None, description="Bearer key of the API; unset: made")
     site_key: SecretStr | None = Field(None, description="HMAC key of opt-out hashes; unset: made")
     log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR")
@@ -108,6 +113,11 @@ class Settings(BaseSettings):
     def sim_url(self) -> str:
         """URL of the simulated carrier."""
         return f"http://127.0.0.1:{self.port(self.sim_port)}"
+
+    @property
+    def robot_death_s(self) -> float:
+        """Silence after which a robot worker counts as dead: longer with a network between."""
+        return (self.robot_death_ms or (800 if self.kafka else 500)) / 1000
 
     @property
     def rtp_ports(self) -> range:

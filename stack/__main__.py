@@ -81,7 +81,8 @@ def table(items: Iterable[ServiceStatus]) -> str:
     for item in items:
         uptime = f"{item.uptime_s:.0f} s" if item.pid else "-"
         pid = str(item.pid or "-")
-        lines.append(f"{item.service:<12}{item.state:<12}{pid:>8}{item.restarts:>10}{uptime:>10}")
+        line = f"{item.service:<12}{item.state:<12}{pid:>8}{item.restarts:>10}{uptime:>10}"
+        lines.append(f"{line}  {item.detail}".rstrip())
     return "\n".join(lines)
 
 

@@ -10,6 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,12 @@ from stack.runner import ServiceStatus
 _READY_WITHIN_S = 600.0
 _STOP_WITHIN_S = 120.0
 _POLL_S = 0.1
+_ROLES = {
+    "follow": "follows",
+    "barrier": "takes over",
+    "catch_up": "takes over",
+    "speak": "speaks",
+}
 _JVM_PARTS = {"kafka": "kafka", "registry": "registry", "analytics": "flink"}
 
 
@@ -96,13 +103,24 @@ def down(settings: Settings) -> None:
 
 
 def status(settings: Settings) -> list[ServiceStatus]:
-    """Every service of the running stack, in start order. Raises StackNotRunning."""
+    """Every service of the running stack, in start order, robot workers with their role.
+
+    Raises StackNotRunning, StackError.
+    """
     if not is_running(settings):
         raise StackNotRunning(f"no stack is running in {settings.home} (ringlog up -d)")
     answer = _ask(settings, "/status")
     if answer is None:
         raise StackError("the supervisor does not answer: it is starting or stopping")
-    return [ServiceStatus(**item) for item in answer]
+    return [_with_role(settings, ServiceStatus(**item)) for item in answer]
+
+
+def _with_role(settings: Settings, item: ServiceStatus) -> ServiceStatus:
+    if item.pid is None or not item.service.startswith("robots-"):
+        return item
+    port = settings.metrics_port_of(item.service)
+    said = _get(f"http://127.0.0.1:{port}/healthz", timeout_s=1) or {}
+    return replace(item, detail=_ROLES.get(str(said.get("role")), ""))
 
 
 def _start_detached(
@@ -162,9 +180,12 @@ def _ask(settings: Settings, path: str) -> Any:
     """
     if not settings.pids_file.is_file():
         return None
-    address = f"http://127.0.0.1:{settings.metrics_port_of('supervisor')}{path}"
+    return _get(f"http://127.0.0.1:{settings.metrics_port_of('supervisor')}{path}", timeout_s=5)
+
+
+def _get(address: str, timeout_s: float) -> Any:
     try:
-        with urllib.request.urlopen(address, timeout=5) as answer:
+        with urllib.request.urlopen(address, timeout=timeout_s) as answer:
             return json.load(answer)
     except (urllib.error.URLError, OSError, ValueError):
         return None

@@ -6,6 +6,7 @@ import io
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -42,6 +43,7 @@ class ServiceStatus:
     restarts: int
     uptime_s: float
     ready: bool
+    detail: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -155,6 +157,7 @@ class Runner:
             return await self._watch(process)
         finally:
             if not self._stopping.is_set():
+                self._tell_exit(process.pid)
                 await self._clean_up()
             else:
                 self._set("stopped")
@@ -234,6 +237,26 @@ class Runner:
         finally:
             transport.close()
             self.output.end()
+
+    def _tell_exit(self, pid: int) -> None:
+        """Runs the service's hook in a thread of its own: supervision goes on whatever it does."""
+        hook, loop = self.service.on_exit, asyncio.get_running_loop()
+        if hook is None:
+            return
+
+        def say(event: str, level: str, **fields: object) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody listens any more
+                loop.call_soon_threadsafe(lambda: self.output.say(event, level, **fields))
+
+        def run() -> None:
+            try:
+                hook(pid)
+            except Exception as error:  # whatever fails here, the service itself is unharmed
+                say("its exit was not told", "warning", error=f"{type(error).__name__}: {error}")
+            else:
+                say("its exit was told", "info", pid=pid)
+
+        threading.Thread(target=run, name=f"exit of {self.service.name}", daemon=True).start()
 
     async def _clean_up(self) -> None:
         """Nothing of the last life stays: neither its children nor unread output."""

@@ -6,12 +6,12 @@ all that they need is ready, so independent parts start side by side.
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from graphlib import TopologicalSorter
 from typing import Literal
 
 from ringlog.settings import METRICS_SERVICES, Settings
-from stack import kafka, registry
+from stack import kafka, last_words, registry
 
 
 class UnknownService(ValueError):
@@ -37,6 +37,8 @@ class Service:
     ports: Mapping[int, str] = field(default_factory=dict)
     env: Mapping[str, str] = field(default_factory=dict)
     prepare: Callable[[], None] | None = None
+    on_exit: Callable[[int], None] | None = None
+    """Told the pid of a process that ended unasked; it may block, raise and be late."""
     stop_grace_s: float = 10.0
 
     @property
@@ -91,7 +93,7 @@ def select(parts: Sequence[Service], only: set[str] | None) -> list[Service]:
 def _without(part: Service, elsewhere: set[str]) -> Service:
     if not elsewhere & set(part.needs):
         return part
-    return Service(**{**part.__dict__, "needs": tuple(n for n in part.needs if n not in elsewhere)})
+    return replace(part, needs=tuple(n for n in part.needs if n not in elsewhere))
 
 
 def _servers(s: Settings) -> list[Service]:
@@ -171,13 +173,19 @@ def _own(s: Settings) -> list[Service]:
             "edge", "ingest", needs=published, ports={s.port(s.media_ws_port): "media WebSocket"}
         ),
         service("asr", "asr_worker"),
-        service("robots-a", "streams.robots", "--name", "a", needs=published),
+        _robots(service("robots-a", "streams.robots", "--name", "a", needs=published), s),
+        _robots(service("robots-b", "streams.robots", "--name", "b", needs=published), s),
         service("profiles", "streams.profiles"),
         service("dispatch", "streams.dispatch"),
         service("history", "streams.history", needs=stored),
         service("analytics", "streams.analytics"),
         service("api", "streams.api", needs=stored, ports={s.port(s.api_port): "REST"}),
     ]
+
+
+def _robots(worker: Service, s: Settings) -> Service:
+    """The other worker of the shard takes over at once, instead of waiting for a sign of life."""
+    return replace(worker, on_exit=lambda pid: last_words.tell(s, worker.name, pid))
 
 
 def _python(module: str, *arguments: str) -> list[str]:

@@ -10,17 +10,11 @@ from streams.robots.worker import SHARD, Worker
 @click.command()
 @click.option("--name", default="a", show_default=True, help="a or b: the service robots-NAME.")
 @click.option("--shard", default=SHARD, show_default=True, help="The shard to serve.")
-@click.option(
-    "--death-ms",
-    default=800,
-    show_default=True,
-    help="A speaker that was not heard so long is dead; 500 is good on one machine.",
-)
-def main(name: str, shard: str, death_ms: int) -> None:
+def main(name: str, shard: str) -> None:
     """Speaks for the calls of a shard, or follows and takes over when the speaker dies."""
 
     async def serve(life: Lifecycle) -> None:
-        await Worker(life, shard, Timing(death=death_ms / 1000)).run()
+        await Worker(life, shard, Timing(death=life.settings.robot_death_s)).run()
 
     run(f"robots-{name}", serve)
 
