@@ -15,7 +15,15 @@ from schemas.ids import event_id, timer_id
 from streams.robots.emotions import NEUTRAL
 from streams.robots.loading import Script
 from streams.robots.playbook import Fallback, Node, Playbook, Transition
-from streams.robots.state import REPROMPT, CallFacts, Dialogue, Said, last_heard, playing
+from streams.robots.state import (
+    REPROMPT,
+    CallFacts,
+    Dialogue,
+    Said,
+    cut_short,
+    last_heard,
+    playing,
+)
 from streams.robots.understanding import Understander, Understanding, backchannel_only
 from streams.robots.wording import Counts, Posterior, choose
 
@@ -225,10 +233,15 @@ class _Talk:
     def silence(self) -> None:
         """Nobody has spoken for a while."""
         transition = self.transition(None)
+        fallback, so_far = self.book.fallback.silence, self.state.silences
         if transition is not None:
             self.take(transition)
+        elif so_far < fallback.max and self.has_prompt() and cut_short(self.state, self.facts):
+            # Nobody can answer what was not heard: it is said again, instead of "are you there".
+            self.plan.outcome = REPROMPT
+            self.again()
         else:
-            self.fall_back(self.book.fallback.silence, self.state.silences)
+            self.fall_back(fallback, so_far)
 
     def transition(self, heard: Understanding | None) -> Transition | None:
         """The first transition whose conditions all hold: the node's own, then `always`."""
@@ -274,6 +287,10 @@ class _Talk:
             self.say(fallback.prompt, self.state.node)
         else:
             self.enter(fallback.then)
+
+    def has_prompt(self) -> bool:
+        """Whether the node says something of its own."""
+        return self.book.nodes[self.state.node].prompt is not None
 
     def again(self) -> None:
         """Repeats the node's own prompt, in the wording that was said before."""

@@ -25,8 +25,9 @@ class CallReader(TopicReader):
 
     async def start(self) -> None:
         """As its base."""
-        self.read_to = {}
         await super().start()
+        # Not 0: of a partition without records since then, nothing will ever be read.
+        self.read_to = {tp: await self._consumer.position(tp) for tp in self._tps}
 
     async def _decode(self, tp: TopicPartition, record: object) -> Event | None:
         event = await super()._decode(tp, record)
@@ -35,7 +36,7 @@ class CallReader(TopicReader):
 
     def has_read(self, ends: dict[TopicPartition, int]) -> bool:
         """Whether everything before these offsets was read."""
-        return all(self.read_to.get(tp, 0) >= end for tp, end in ends.items())
+        return all(self.read_to[tp] >= end for tp, end in ends.items())
 
 
 class Ends:

@@ -5,10 +5,10 @@ only pending until their turn and all of its directives were read back from the 
 flight holds back the next one of its call, so that every decision stands on the log alone.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ringlog.kafka.reader import Received
-from schemas.acceptance import Acceptance, Standing
+from schemas.acceptance import NO_EPOCH, Acceptance, Standing
 from schemas.events import CallEvent, Directive, Transcript, Turn
 from streams.robots.dialogue import (
     Decision,
@@ -65,6 +65,8 @@ class Call:
     in_flight: set[str] = field(default_factory=set)
     """Ids of records that were sent and not read back yet."""
     due: Input | None = None
+    epoch: int = NO_EPOCH
+    """The highest of its turns."""
     seen_ms: int = 0
 
 
@@ -163,6 +165,11 @@ class Shard:
             return  # of two records with one id the first counts
         call.answered.add(turn.input_event_id)
         call.pending.pop(turn.input_event_id, None)
+        epoch = NO_EPOCH if turn.epoch is None else turn.epoch
+        if epoch < call.epoch and turn.input_kind == "silence":
+            # A silenced speaker's timer, read after its successor's turn: the talk has gone on.
+            return
+        call.epoch = max(call.epoch, epoch)
         call.before, call.state = call.state, evolve(call.state, turn)
         given = call.given.get(turn.input_event_id) or input_of(turn)
         call.unfinished = (turn, given)
@@ -226,6 +233,8 @@ class Shard:
         call = self.calls.get(call_id)
         if call is None or call.in_flight:
             return None
+        if self.acceptance.epochs.get(call.partition, NO_EPOCH) > epoch:
+            return None  # another speaks here already; what we wrote would not count
         work = (
             self._rest_of_turn(call, now_ms, epoch)
             or self._stop(call, now_ms, epoch)
@@ -243,22 +252,29 @@ class Shard:
 
     def _rest_of_turn(self, call: Call, now_ms: int, epoch: int) -> Work | None:
         """Directives of a turn whose speaker died before it wrote them: decided again, with the
-        choice that the turn has recorded."""
+        choice that the turn has recorded. The turn stays unfinished until all were read back."""
         if call.unfinished is None:
             return None
         (turn, given), call_id = call.unfinished, call.facts.call_id
-        call.unfinished = None
         scene = self._scene(call, epoch)
         if scene is None:
             return None
-        again = decide(call.before, call.facts, given, scene, now_ms, variant=turn.variant)
-        rest = tuple(
+        # Topics have no common order, so `before` may lack older directives: those are in `state`.
+        said = tuple(s for s in call.state.said if s.directive_id not in turn.directive_ids)
+        stopped = min(call.state.stopped, len(said))
+        before = replace(call.before, said=said, stopped=stopped, seq=call.state.seq)
+        again = decide(before, call.facts, given, scene, now_ms, variant=turn.variant)
+        missing = [
             d
             for d in again.directives
             if d.directive_id in turn.directive_ids
             and not self.acceptance.has(call_id, d.directive_id)
-        )
-        return Work(call_id, None, rest) if rest else None
+        ]
+        rest = tuple(d.model_copy(update={"seq": before.seq + n}) for n, d in enumerate(missing))
+        if not rest:
+            call.unfinished = None  # what is missing has no sense any more: nothing is to be cut
+            return None
+        return Work(call_id, None, rest)
 
     def _stop(self, call: Call, now_ms: int, epoch: int) -> Work | None:
         if (partial := call.partial) is None:

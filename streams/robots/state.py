@@ -18,6 +18,9 @@ from streams.robots.understanding import backchannel_only
 REPROMPT = "reprompt"
 """Outcome of a turn that nothing fitted; such turns in a row are counted."""
 
+NO_WORDS_MS = 200
+"""The end of a prompt without which it was heard all the same: breath and room."""
+
 
 @dataclass(frozen=True, slots=True)
 class Said:
@@ -101,6 +104,7 @@ class Playout:
     started_at: int | None = None
     ended: tuple[int, str] | None = None
     heard_ms: int | None = None
+    prompt_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +162,12 @@ def _playout(playout: Playout, event: CallEvent) -> Playout:
         return replace(playout, started_at=event.occurred_at)
     if playout.ended is not None:
         return playout
-    return replace(playout, ended=(event.occurred_at, event.event_id), heard_ms=event.heard_ms)
+    return replace(
+        playout,
+        ended=(event.occurred_at, event.event_id),
+        heard_ms=event.heard_ms,
+        prompt_ms=event.prompt_ms,
+    )
 
 
 def _profile(text: str, before: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -199,3 +208,13 @@ def last_heard(state: Dialogue, facts: CallFacts) -> int | None:
         if playout is not None and playout.heard_ms is not None:
             return playout.heard_ms
     return None
+
+
+def cut_short(state: Dialogue, facts: CallFacts) -> bool:
+    """Whether the last prompt is over and was not heard to its end; False when nothing tells."""
+    if not state.said:
+        return False
+    playout = facts.playouts.get(state.said[-1].directive_id, _NOT_PLAYED)
+    if playout.ended is None or playout.heard_ms is None or playout.prompt_ms is None:
+        return False
+    return playout.heard_ms < playout.prompt_ms - NO_WORDS_MS

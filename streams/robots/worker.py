@@ -30,6 +30,7 @@ LEASES_BACK_MS = 10_000
 _MOST_WAITING_BEATS = 5
 _FORGET_EVERY_S = 30.0
 _LAST_WORDS_S = 3.0
+_AGAIN_S = 0.1
 
 log = logger("robots.worker")
 
@@ -168,12 +169,19 @@ class Worker:
             self._write(self._catch_up(self.leadership.epoch))
 
     async def _catch_up(self, epoch: int) -> None:
-        """Reads every turn that was written before the barrier, then speaks."""
-        tps = [TopicPartition("dialogue.turns", p) for p in self.partitions]
-        ends = await self._ends.of(tps)
-        while not self._calls.has_read(ends):
+        """Reads all that was written before the barrier, then speaks: the turns, so that nothing
+        is decided twice, and what customer and edge did, so that nothing is decided on less than
+        the other knew."""
+        tps = [TopicPartition(name, p) for name in shard.TOPICS for p in self.partitions]
+        ends: dict[TopicPartition, int] | None = None
+        while ends is None or not self._calls.has_read(ends):
             if self.leadership.epoch != epoch or self.leadership.role != "catch_up":
                 return
+            try:
+                ends = ends or await self._ends.of(tps)
+            except KafkaError as error:
+                log.warning("the ends are not known", error=str(error))
+                await asyncio.sleep(_AGAIN_S)
             await asyncio.sleep(0.002)
         if self.leadership.caught_up(epoch):
             silent_since = self.leadership.silent_since
@@ -237,9 +245,11 @@ class Worker:
         why = f"not decided: {type(error).__name__}: {error}"
         log.error("an input could not be decided", call_id=undecidable.call_id, why=why)
         if source is not None:
-            await self._producer.dead(
-                source.topic, source.partition, source.offset, why, None, source.logged_ms
-            )
+            where = source.topic, source.partition, source.offset
+            try:
+                await self._producer.dead(*where, why, None, source.logged_ms)
+            except KafkaError as lost:
+                log.error("a dead letter was not taken", where=where, error=str(lost))
 
     def _act(self, actions: list[Action]) -> None:
         for action in actions:
@@ -270,9 +280,20 @@ class Worker:
 
     async def _raise_barrier(self, epoch: int) -> None:
         leader, service = self.leadership, self.life.service
-        for partition in self.partitions:
-            record = barrier_record(leader.shard, self.name, epoch, partition, service, now_ms())
-            await self._producer.queue("dialogue.directives", record, partition)
+        while (leader.epoch, leader.role) == (epoch, "barrier"):
+            now = now_ms()
+            records = [
+                (p, barrier_record(leader.shard, self.name, epoch, p, service, now))
+                for p in self.partitions
+            ]
+            try:
+                await asyncio.gather(
+                    *(self._producer.send("dialogue.directives", r, p) for p, r in records)
+                )
+                return
+            except KafkaError as error:
+                log.warning("the barrier was not taken", error=str(error))
+                await asyncio.sleep(_AGAIN_S)
 
     def _lease(self, action: Action) -> Lease:
         return lease_record(
