@@ -1,6 +1,7 @@
-"""Checkpoints on disk: which one to start from, and which to throw away.
+"""Checkpoints and savepoints on disk: which one to start from, and which to throw away.
 
-Layout (Flink's own): `<folder>/<fingerprint>/<job id>/chk-<n>/_metadata`.
+Layout (Flink's own): `<folder>/<fingerprint>/<job id>/chk-<n>/_metadata`, and `savepoint-<name>`
+beside after a clean stop.
 """
 
 import shutil
@@ -14,10 +15,11 @@ The job then counts from the beginning of the log, which gives the same windows.
 
 
 def newest(folder: Path, now_s: float) -> Path | None:
-    """The newest complete checkpoint below `folder` that is young enough; None: there is none."""
+    """The newest complete one below `folder` that is young enough; None: there is none."""
+    metas = (m for kind in ("chk", "savepoint") for m in folder.glob(f"*/{kind}-*/_metadata"))
     found = [
         (meta.stat().st_mtime, meta.parent)
-        for meta in folder.glob("*/chk-*/_metadata")
+        for meta in metas
         if now_s - meta.stat().st_mtime <= MAX_AGE_S
     ]
     return max(found)[1] if found else None

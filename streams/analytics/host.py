@@ -15,11 +15,13 @@ from ringlog.kafka.producer import EventProducer
 from ringlog.lifecycle import Lifecycle
 from ringlog.settings import Settings
 from streams.analytics import checkpoints, options
+from streams.analytics.savepoint import NoSavepoint, stop_with_savepoint
 from streams.analytics.ticks import write_ticks
 from streams.analytics.watch import JobState, measure_lag, watch
 
 SERVICE = "analytics"
 _STOP_WITHIN_S = 10.0
+_SAVEPOINT_WITHIN_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class Running:
 
     job_id: str
     jvm: psutil.Process
+    kept: Path
     restored: Path | None
 
 
@@ -65,8 +68,20 @@ async def main(life: Lifecycle) -> None:
             life.spawn(watch(rest_url, running.job_id, tell), "watch")
             await life.until_stopped()
             await life.close()
+            await _save(rest_url, running)
     finally:
         await asyncio.to_thread(stop, running)
+
+
+async def _save(rest_url: str, running: Running) -> None:
+    logger = log.logger("streams.analytics.host")
+    begun = time.monotonic()
+    try:
+        await stop_with_savepoint(rest_url, running.job_id, running.kept, _SAVEPOINT_WITHIN_S)
+    except NoSavepoint as error:
+        logger.warning("no savepoint, the last checkpoint serves", why=str(error))
+    else:
+        logger.info("savepoint made", seconds=round(time.monotonic() - begun, 1))
 
 
 async def only_ticks(life: Lifecycle) -> None:
@@ -97,11 +112,11 @@ def start(config: Settings) -> Running:
     tables = job.build(config, sql, options.local(config, kept, restore))
     client = job.start(tables, sql)
     logging.getLogger().setLevel(level)  # which PyFlink raises to WARNING
-    return Running(str(client.get_job_id()), _gateway_jvm(), restore)
+    return Running(str(client.get_job_id()), _gateway_jvm(), kept, restore)
 
 
 def stop(running: Running) -> None:
-    """Ends the JVM; what it had not checkpointed is worked again at the next start."""
+    """Ends the JVM; what it has not saved is worked again at the next start."""
     from pyflink.java_gateway import get_gateway
 
     with contextlib.suppress(Exception):  # a JVM that is gone already cannot be told

@@ -202,6 +202,15 @@ def test_the_lag_metric_falls_to_nothing(stack: Settings, scene: Scene) -> None:
     wait_for(lambda: line in urllib3.request("GET", url).data.decode(), "no lag")
 
 
-def test_it_stops_cleanly(scene: Scene, service: Service) -> None:
+def test_a_stop_leaves_a_savepoint_from_which_it_goes_on(scene: Scene, service: Service) -> None:
+    before = latest(event for _, event in scene.windows())
+    window = next(w for w in sorted(before) if w.size_s == 60 and w.intent == "意图1")
     assert service.stop() == 0
     assert '"stopped"' in service.said().splitlines()[-1]
+    (saved,) = scene.config.home.glob("flink/checkpoints/*/*/savepoint-*/_metadata")
+    scene.send(scene.turn(window.start_ms + 6, call=14, intent="意图1"))
+    service.start()
+    assert f'"restored": "{saved.parent}"' in service.said()
+    expected = old(scene.expected())
+    wait_for(lambda: old(scene.counts()) == expected, "the count after a stop")
+    assert service.stop() == 0

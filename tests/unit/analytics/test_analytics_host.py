@@ -45,6 +45,12 @@ def test_the_newest_complete_checkpoint_is_restored_and_other_jobs_go(tmp_path: 
     assert wanted.is_dir()
 
 
+def test_a_savepoint_is_restored_like_a_checkpoint(tmp_path: Path) -> None:
+    checkpoint = make_checkpoint(tmp_path, "a", 12, 1_000)
+    saved = checkpoint.rename(checkpoint.with_name("savepoint-1a2b3c-d4e5"))
+    assert checkpoints.newest(tmp_path, now_s=2_500) == saved
+
+
 def test_an_old_checkpoint_is_not_restored(tmp_path: Path) -> None:
     make_checkpoint(tmp_path, "a", 1, 1_000)
 
