@@ -9,21 +9,20 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from kafka import ConsumerRebalanceListener, KafkaConsumer, KafkaProducer, TopicPartition
-from kafka.errors import CommitFailedError, RebalanceInProgressError
-from kafka.structs import OffsetAndMetadata
-from pydantic import ValidationError
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from asr_worker.core import SERVICE, Core, Output
 from asr_worker.legs import LEG, BadChunk, LegKey
 from ringlog import log
 from ringlog.clock import now_ms
 from ringlog.health import Health
+from ringlog.kafka import sync
 from ringlog.kafka.dead_letters import dead_letter
 from ringlog.kafka.reader import check_partition
-from ringlog.kafka.sync import consumer_of, produce, producer_of
+from ringlog.kafka.sync import RawRecord
 from ringlog.metrics import ASR_FINAL_LATENCY, CONSUMER_LAG, DEAD_LETTERS
 from ringlog.settings import Settings
+from schemas.envelope import Event
 from schemas.events import MediaChunk, Transcript
 from schemas.wire import Codec, Poison
 
@@ -35,11 +34,8 @@ POLL_MS = 50
 BATCH = 500
 """Records a poll returns at most: 50 s of one leg, 0.2 s of work."""
 
-POSITION_MS = 10_000
-"""Longest wait for where to read on, after partitions were assigned."""
-
 STALL_S = 5.0
-"""A consumer that gets nothing for so long is asked whether there is nothing."""
+"""When nothing has come for so long, the broker is asked whether there is nothing."""
 
 COMMIT_EVERY_S = 0.2
 FLUSH_S = 10.0
@@ -61,24 +57,22 @@ class Stalled(RuntimeError):
     """The consumer hands out nothing although there are records; a new process will."""
 
 
-class _Rebalances(ConsumerRebalanceListener):  # type: ignore[misc] # kafka-python is untyped
-    """Notes what changed; called within `poll`, so the loop acts on it right after."""
-
-    def __init__(self) -> None:
-        self.gone: set[int] = set()
-        self.fresh: set[TopicPartition] = set()
-        self.assigned = False
-
-    def on_partitions_revoked(self, revoked: list[TopicPartition]) -> None:
-        self.gone.update(tp.partition for tp in revoked)
-
-    def on_partitions_assigned(self, assigned: list[TopicPartition]) -> None:
-        self.assigned = True
-        self.fresh.update(assigned)
-        logger.info("assigned", partitions=sorted(tp.partition for tp in assigned))
-
-    def on_partitions_lost(self, lost: list[TopicPartition]) -> None:
-        self.gone.update(tp.partition for tp in lost)
+_NOT_NOW = frozenset(
+    {
+        KafkaError.ILLEGAL_GENERATION,
+        KafkaError.REBALANCE_IN_PROGRESS,
+        KafkaError.UNKNOWN_MEMBER_ID,
+        KafkaError._ASSIGNMENT_LOST,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError.NOT_COORDINATOR,
+        KafkaError.REQUEST_TIMED_OUT,
+        KafkaError._WAIT_COORD,
+        KafkaError._TIMED_OUT,
+        KafkaError._TRANSPORT,
+    }
+)
+"""A commit that fails so is made again: the group changes, or its broker is away."""
 
 
 class Host:
@@ -100,49 +94,57 @@ class Host:
         self._core = core
         self._codec = codec
         self._health = health
-        self._rebalances = _Rebalances()
-        self._unacknowledged: list[Any] = []
+        self._batch = batch
+        self._next: dict[int, int] = {}
+        """Offsets that are read next; its keys are the partitions that are held."""
+        self._assigned = False
         self.committed: dict[int, int] = {}
+        """What the group has of the partitions that are held, or where it begins."""
         self._commit_due_s = 0.0
         self._watch_due_s = time.monotonic() + STALL_S
-        self._behind: dict[TopicPartition, int | None] = {}
+        self._behind: dict[int, int] = {}
         codec.warm(TRANSCRIPTS, "dead_letters")
-        self._producer: KafkaProducer = producer_of(config, SERVICE, linger_ms=0)
-        self._finals: KafkaConsumer = consumer_of(config, f"{SERVICE}-finals", group_id=None)
-        self._consumer: KafkaConsumer = consumer_of(
+        self._producer = sync.producer_of(config, SERVICE, **{"linger.ms": 0})
+        polling: dict[str, Any] = {"fetch.wait.max.ms": POLL_MS}
+        self._finals = sync.consumer_of(
+            config, f"{SERVICE}-finals", **sync.TO_THE_END, **polling
+        )  # fmt: skip
+        if instance is not None:
+            polling["group.instance.id"] = instance
+        self._consumer = sync.consumer_of(
             config,
             SERVICE,
-            group_id=GROUP,
-            group_instance_id=instance,
-            session_timeout_ms=SESSION_MS,
-            heartbeat_interval_ms=SESSION_MS // 4,
-            max_poll_interval_ms=60_000,
-            fetch_max_wait_ms=POLL_MS,
-            max_poll_records=batch,
+            GROUP,
+            **polling,
+            **{
+                "session.timeout.ms": SESSION_MS,
+                "heartbeat.interval.ms": SESSION_MS // 4,
+                "max.poll.interval.ms": 60_000,
+            },
         )
-        # Ask for the topic first: the leader of a group that knows no partitions yet assigns none,
-        # and may stay at that.
-        if not self._consumer.partitions_for_topic(AUDIO):
+        # A group may wait for a topic that is not there, in silence.
+        if not sync.partitions_of(self._consumer, AUDIO):
             raise TopicMissing(f"{config.kafka_bootstrap} has no topic {AUDIO}: `ringlog up` first")
-        self._consumer.subscribe([AUDIO], listener=self._rebalances)
+        self._consumer.subscribe([AUDIO], on_assign=self._assign, on_revoke=self._revoke)
 
     def turn(self) -> int:
         """Read, judge, produce and, when it is time, commit; returns the records read.
 
-        Raises KafkaError when the broker refuses what must not be lost; the process then ends,
+        Raises KafkaException when the broker refuses what must not be lost; the process then ends,
         and the next one goes on from the last commit.
         """
-        polled: dict[TopicPartition, list[Any]] = self._consumer.poll(timeout_ms=POLL_MS)
-        self._forget_revoked()
-        self._find_positions()
-        self._watch(bool(polled))
+        polled = sync.take(self._consumer, self._batch, POLL_MS / 1000)
         count = 0
-        for tp, records in polled.items():
-            if tp.partition not in self._core.partitions:
-                self._take_over(tp.partition, records[0])
+        for (_, partition), records in polled.items():
+            if partition not in self._next:
+                continue  # taken away while this was read
+            if partition not in self._core.partitions:
+                self._take_over(partition, records[0])
             for record in records:
                 self._read(record)
+            self._next[partition] = records[-1].offset + 1
             count += len(records)
+        self._watch(count)
         while self._core.busy:
             for output in self._core.step(time.perf_counter):
                 self._publish(output)
@@ -151,84 +153,78 @@ class Host:
         return count
 
     def commit(self) -> None:
-        """Flush, check, then commit what has moved; raises KafkaError for a failed delivery."""
+        """Flush, check, then commit what has moved; raises DeliveryFailed or KafkaException."""
         self._commit_due_s = time.monotonic() + self._commit_every_s
         self._measure_lag()
         offsets = self._core.commit_offsets()
         moved = {p: o for p, o in offsets.items() if o > self.committed.get(p, -1)}
         if not moved:
             return
-        self._producer.flush(timeout=FLUSH_S)
-        for future in self._unacknowledged:
-            future.get(timeout=FLUSH_S)
-        self._unacknowledged.clear()
-        wanted = {
-            TopicPartition(AUDIO, p): OffsetAndMetadata(offset, "", -1)
-            for p, offset in moved.items()
-        }
+        self._producer.flush(FLUSH_S)
         try:
-            self._consumer.commit(wanted)
+            sync.commit(self._consumer, [TopicPartition(AUDIO, p, o) for p, o in moved.items()])
             self.committed |= moved
-        except (CommitFailedError, RebalanceInProgressError):
-            logger.info("commit refused, the group is changing; the work is done again")
+        except KafkaException as error:
+            if sync.code_of(error) not in _NOT_NOW:
+                raise
+            logger.info("commit refused, it is made again", why=sync.reason(error))
 
     def run(self, stopping: Callable[[], bool]) -> None:
         """Turn until told to stop, then commit and leave."""
         while not stopping():
             self.turn()
-            if self._rebalances.assigned and not self._rebalances.fresh and not self._health.ready:
+            if self._assigned and not self._health.ready:
                 self._health.set_ready()
         self.commit()
         self.close()
 
     def close(self) -> None:
         """Disconnect without committing."""
-        self._producer.close(timeout=FLUSH_S)
-        self._consumer.close(autocommit=False)
-        self._finals.close(autocommit=False)
+        self._producer.close(FLUSH_S)
+        self._consumer.close()
+        self._finals.close()
 
-    def _find_positions(self) -> None:
-        """Waits until it is known where newly assigned partitions are read on.
+    def _assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        """Called within a read: begins at the commit, or where the log begins."""
+        places = [(tp.topic, tp.partition) for tp in partitions]
+        oldest = sync.begins_of(consumer, places)
+        for place, kept in sync.committed(consumer, places).items():
+            _, number = place
+            self._next[number] = self.committed[number] = max(kept.offset, oldest[place])
+        consumer.assign([TopicPartition(*place, self._next[place[1]]) for place in places])
+        self._assigned = True
+        logger.info("assigned", partitions=sorted(number for _, number in places))
 
-        A poll gives that question only its own short time; on a busy machine the answer takes
-        longer, poll after poll.
-        """
-        held = self._consumer.assignment()
-        for tp in sorted(self._rebalances.fresh):
-            if tp not in held or self._consumer.position(tp, timeout_ms=POSITION_MS) is not None:
-                self._rebalances.fresh.discard(tp)
+    def _revoke(self, _: Consumer, partitions: list[TopicPartition]) -> None:
+        """Called within a read, also for partitions that were lost: forgets them."""
+        for number in (tp.partition for tp in partitions):
+            self._next.pop(number, None)
+            self.committed.pop(number, None)
+            if number in self._core.partitions:
+                self._core.revoke(number)
 
-    def _watch(self, busy: bool) -> None:
+    def _watch(self, count: int) -> None:
         """Raises Stalled when twice in a row, `STALL_S` apart, records wait and none come."""
         now_s = time.monotonic()
-        if busy:
+        if count:
             self._behind, self._watch_due_s = {}, now_s + STALL_S
         if now_s < self._watch_due_s:
             return
         self._watch_due_s = now_s + STALL_S
-        held = list(self._consumer.assignment())
-        if not held:
+        try:
+            ends = sync.ends_of(self._consumer, [(AUDIO, p) for p in self._next])
+        except KafkaException as error:
+            logger.warning("the broker does not answer", why=sync.reason(error))
+            self._behind = {}
             return
-        ends = self._consumer.end_offsets(held)
-        behind = {
-            tp: position
-            for tp in held
-            if (position := self._consumer.position(tp, timeout_ms=POSITION_MS)) is None
-            or position < ends[tp]
-        }
-        stuck = {tp for tp, position in behind.items() if self._behind.get(tp, -1) == position}
+        behind = {p: o for p, o in self._next.items() if o < ends[AUDIO, p]}
+        stuck = sorted(p for p, o in behind.items() if self._behind.get(p) == o)
         if stuck:
-            raise Stalled(f"nothing comes from partitions {sorted(tp.partition for tp in stuck)}")
+            raise Stalled(f"nothing comes from partitions {stuck}")
         self._behind = behind
 
-    def _forget_revoked(self) -> None:
-        for partition in self._rebalances.gone & set(self._core.partitions):
-            self._core.revoke(partition)
-            self.committed.pop(partition, None)
-        self._rebalances.gone.clear()
-
-    def _take_over(self, partition: int, first: Any) -> None:
-        closed = self._read_back(partition, first.timestamp - CLOCK_SKEW_MS)
+    def _take_over(self, partition: int, first: RawRecord) -> None:
+        closed = self._read_back(partition, first.timestamp_ms - CLOCK_SKEW_MS)
         self._core.assign(partition, closed)
         logger.info(
             "taken over", partition=partition, at_offset=first.offset, closed_legs=len(closed)
@@ -236,16 +232,14 @@ class Host:
 
     def _read_back(self, partition: int, since_ms: int) -> dict[LegKey, int]:
         """Highest mark of each leg's finals on the log, from a time to the end as of now."""
-        tp = TopicPartition(TRANSCRIPTS, partition)
-        self._finals.assign([tp])
-        end = self._finals.end_offsets([tp])[tp]
-        found = self._finals.offsets_for_times({tp: max(since_ms, 0)})[tp]
+        place = TRANSCRIPTS, partition
+        ends = sync.ends_of(self._finals, [place])
+        first = sync.offsets_since(self._finals, [place], since_ms)[place]
         closed: dict[LegKey, int] = {}
-        if found is None or found.offset >= end:
+        if first is None:
             return closed
-        self._finals.seek(tp, found.offset)
-        while self._finals.position(tp) < end:
-            for record in self._finals.poll(timeout_ms=200).get(tp, ()):
+        for polled in sync.between(self._finals, {place: first}, ends):
+            for record in polled[place]:
                 try:
                     final = self._codec.decode(TRANSCRIPTS, record.value)
                 except Poison:
@@ -255,14 +249,15 @@ class Host:
                     closed[key] = max(closed.get(key, 0), final.mark)
         return closed
 
-    def _read(self, record: Any) -> None:
-        partition, offset, at_ms = record.partition, record.offset, record.timestamp
+    def _read(self, record: RawRecord) -> None:
+        partition, offset, at_ms = record.partition, record.offset, record.timestamp_ms
         try:
             found = self._codec.decode_record(AUDIO, record.value)
             if found["leg"] != LEG:
                 self._core.skip(partition, offset, at_ms)
                 return
-            chunk = MediaChunk.model_validate(found)
+            chunk = self._codec.validated(AUDIO, found)
+            assert isinstance(chunk, MediaChunk)
             check_partition(AUDIO, chunk, partition)
             self._core.accept(partition, offset, at_ms, chunk)
         except (Poison, BadChunk) as error:
@@ -276,19 +271,14 @@ class Host:
         if output.transcript.kind == "final" and output.due_ms > 0:
             ASR_FINAL_LATENCY.observe(max(0.0, now_ms() - output.due_ms) / 1000)
 
-    def _send(self, topic: str, event: Any, partition: int | None) -> None:
-        future = produce(self._producer, self._codec, topic, event, partition)
-        self._unacknowledged.append(future)
+    def _send(self, topic: str, event: Event, partition: int | None) -> None:
+        sync.produce(self._producer, self._codec, topic, event, partition)
 
     def _measure_lag(self) -> None:
         lag = 0
-        for tp in self._consumer.assignment():
-            highest = self._consumer.highwater(tp)
-            if highest is not None:
-                lag += max(0, highest - self._consumer.position(tp))
+        for partition, offset in self._next.items():
+            _, end = self._consumer.get_watermark_offsets(
+                TopicPartition(AUDIO, partition), cached=True
+            )
+            lag += max(0, end - offset)  # an end that is not known yet is negative
         CONSUMER_LAG.labels(AUDIO, GROUP).set(lag)
-
-
-def _reason(error: ValidationError) -> str:
-    first = error.errors(include_url=False, include_input=False)[0]
-    return f"field {'.'.join(str(part) for part in first['loc'])}: {first['msg']}"

@@ -63,7 +63,7 @@ def configure(service: str, level: str = "INFO") -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    for chatty in ("aiokafka", "kafka", "faust", "mode", "aiohttp.access", "websockets"):
+    for chatty in ("aiokafka", "faust", "mode", "aiohttp.access", "websockets"):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, logging.getLevelName(level)))
 
 

@@ -8,55 +8,59 @@ import os
 import sys
 from collections.abc import Iterable
 
-from kafka import KafkaAdminClient
-from kafka.admin import NewTopic
-from kafka.errors import KafkaError, TopicAlreadyExistsError
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
 
 from schemas.catalogue import TOPICS, Topic
 from schemas.registry import Registry, RegistryError
 from schemas.wire import schema_text
 
 COMPATIBILITY = "BACKWARD_TRANSITIVE"
+_ANSWER_S = 60.0
 
 
 class ContractError(Exception):
-    """The broker holds topics that do not fit the contract; the text names them."""
+    """The broker's topics are not those of the contract; the text says which and why."""
 
 
 def apply_topics(bootstrap: str, topics: Iterable[Topic], replicas: int = 1) -> list[str]:
-    """Creates what is missing and returns its names; raises ContractError where a topic has
-    another number of partitions than the contract."""
-    admin = KafkaAdminClient(bootstrap_servers=bootstrap, client_id="ringlog-apply")
-    try:
-        wanted = {t.name: t for t in topics}
-        existing = set(admin.list_topics())
-        missing = [
-            NewTopic(
-                t.name,
-                num_partitions=t.partitions,
-                replication_factor=replicas,
-                topic_configs=t.broker_config(),
-            )
-            for t in wanted.values()
-            if t.name not in existing
-        ]
-        if missing:
+    """Creates what is missing and returns its names.
+
+    Raises ContractError for a topic that cannot be made or has another number of partitions, and
+    KafkaException when the broker does not answer.
+    """
+    admin = AdminClient({"bootstrap.servers": bootstrap, "client.id": "ringlog-apply"})
+    wanted = {t.name: t for t in topics}
+    existing = admin.list_topics(timeout=_ANSWER_S).topics
+    missing = [
+        NewTopic(
+            t.name,
+            num_partitions=t.partitions,
+            replication_factor=replicas,
+            config=t.broker_config(),
+        )
+        for t in wanted.values()
+        if t.name not in existing
+    ]
+    if missing:
+        for name, made in admin.create_topics(missing, request_timeout=_ANSWER_S).items():
             try:
-                admin.create_topics(missing)
-            except TopicAlreadyExistsError:
-                pass  # another process applies the same contract
-        found = {d["name"]: d for d in admin.describe_topics(sorted(wanted))}
-        wrong = [
-            f"{name} has {len(found[name]['partitions'])} partitions, the contract says {n}"
-            for name, n in ((t.name, t.partitions) for t in wanted.values())
-            if name in found and found[name].get("partitions")
-            and len(found[name]["partitions"]) != n
-        ]  # fmt: skip
-        if wrong:
-            raise ContractError("; ".join(wrong))
-        return [t.name for t in missing]
-    finally:
-        admin.close()
+                made.result()
+            except KafkaException as error:
+                cause = error.args[0]
+                if cause.code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                    raise ContractError(f"{name}: {cause.str()}") from None
+                # Another process applies the same contract.
+    found = admin.list_topics(timeout=_ANSWER_S).topics
+    wrong = [
+        f"{t.name} has {len(found[t.name].partitions)} partitions, the contract says {t.partitions}"
+        for t in wanted.values()
+        if t.name in found and len(found[t.name].partitions) not in (0, t.partitions)
+    ]
+    if wrong:
+        raise ContractError("; ".join(wrong))
+    return [topic.topic for topic in missing]
 
 
 def apply_schemas(registry: Registry, topics: Iterable[Topic]) -> dict[str, int]:
@@ -84,7 +88,7 @@ def main() -> int:
     try:
         created = apply_topics(args.kafka, TOPICS.values(), args.replicas)
         ids = apply_schemas(Registry(args.registry), TOPICS.values())
-    except (ContractError, KafkaError, RegistryError) as error:
+    except (ContractError, KafkaException, RegistryError) as error:
         print(f"the contract could not be applied: {error}", file=sys.stderr)
         return 1
     print(f"{len(created)} topics created, {len(ids)} schemas in force")

@@ -96,7 +96,10 @@ class Codec:
 
     def decode(self, topic_name: str, value: bytes | None) -> Event:
         """The validated event; raises Poison."""
-        record = self.decode_record(topic_name, value)
+        return self.validated(topic_name, self.decode_record(topic_name, value))
+
+    def validated(self, topic_name: str, record: Record) -> Event:
+        """The event of a record as `decode_record` gave it; raises Poison."""
         try:
             return topic(topic_name).model.model_validate(record)
         except ValidationError as error:

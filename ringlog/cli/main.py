@@ -65,13 +65,18 @@ def cli() -> None:
 
 def main() -> None:
     """Entry point; a lost connection to the stack is exit code 3, not a traceback."""
-    from kafka.errors import KafkaError
+    from confluent_kafka import KafkaException
 
     from schemas.registry import RegistryError
 
     try:
         cli(prog_name="ringlog")
-    except (KafkaError, RegistryError, ConnectionError) as error:
+    except KafkaException as error:
+        from ringlog.kafka.sync import reason
+
+        click.echo(f"Error: {reason(error)}", err=True)
+        sys.exit(NOT_RUNNING)
+    except (RegistryError, ConnectionError) as error:
         click.echo(f"Error: {error or type(error).__name__}", err=True)
         sys.exit(NOT_RUNNING)
 

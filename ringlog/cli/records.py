@@ -6,7 +6,6 @@ from contextlib import closing
 from typing import Any, TextIO
 
 import click
-from kafka import KafkaAdminClient, TopicPartition
 
 from ringlog.cli.errors import CheckFailed, need_kafka, need_registry
 from ringlog.kafka import sync
@@ -30,19 +29,12 @@ def topics(as_json: bool) -> None:
     """List all topics with their partitions and how many records they hold."""
     config = settings()
     need_kafka(config)
-    admin = KafkaAdminClient(bootstrap_servers=config.kafka_bootstrap)
-    try:
-        existing = set(admin.list_topics())
-    finally:
-        admin.close()
     rows = []
-    with closing(sync.consumer_of(config, "ringlog-topics", group_id=None)) as consumer:
+    with closing(sync.consumer_of(config, "ringlog-topics")) as consumer:
         for t in TOPICS.values():
-            records = None
-            if t.name in existing:
-                tps = [TopicPartition(t.name, p) for p in range(t.partitions)]
-                begins, ends = consumer.beginning_offsets(tps), consumer.end_offsets(tps)
-                records = sum(ends[tp] - begins[tp] for tp in tps)
+            places = [(t.name, n) for n in sync.partitions_of(consumer, t.name)]
+            begins, ends = sync.begins_of(consumer, places), sync.ends_of(consumer, places)
+            records = sum(ends[place] - begins[place] for place in places) if places else None
             rows.append(
                 {
                     "topic": t.name,
@@ -149,10 +141,11 @@ def produce(topic_name: str, source: TextIO) -> None:
     codec = codec_of(config)
     producer = sync.producer_of(config, "ringlog-produce")
     try:
-        futures = [sync.produce(producer, codec, topic_name, event) for event in events]
-        producer.flush(timeout=60)
-        for future in futures:
-            future.get(timeout=60)
+        for event in events:
+            sync.produce(producer, codec, topic_name, event)
+        producer.flush(60)
+    except sync.RecordTooLarge as error:
+        raise CheckFailed(str(error)) from None
     finally:
         producer.close()
     click.echo(f"{len(events)} events acknowledged", err=True)

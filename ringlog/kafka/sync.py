@@ -1,21 +1,55 @@
-"""Reading and producing without an event loop, with kafka-python: worker, sink, command line."""
+"""Reading and producing without an event loop, with librdkafka: worker, sink, command line.
 
-from collections.abc import Iterable, Iterator
+Options carry librdkafka's dotted names. Every question to the broker waits at most `ANSWER_S`.
+"""
+
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
 
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    OFFSET_END,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicPartition,
+)
+from confluent_kafka import Producer as LibraryProducer
 
+from ringlog.kafka.librdkafka_log import library_logger
 from ringlog.settings import Settings
 from schemas.catalogue import topic
 from schemas.envelope import Event
 from schemas.partition import partition_of
 from schemas.wire import Codec
 
+ANSWER_S = 30.0
+"""Longest wait for one answer of the broker."""
 
-@dataclass(frozen=True, slots=True)
-class RawRecord:
+SILENCE_S = 60.0
+"""Records that are known to be there come within this time, or reading them has failed."""
+
+AT_ONCE = 5_000
+"""Records that one read hands over at most, where the caller does not care."""
+
+TO_THE_END: Mapping[str, Any] = {"enable.partition.eof": True}
+"""Options of a consumer for `between`: it has to hear where a partition ends."""
+
+_POLL_S = 0.3
+
+Place = tuple[str, int]
+"""(topic, partition)."""
+
+_T = TypeVar("_T")
+_logger = library_logger()
+
+
+class RawRecord(NamedTuple):
     """A record as it lies on the log. `timestamp_ms` is Kafka's."""
 
     topic: str
@@ -26,44 +60,227 @@ class RawRecord:
     value: bytes | None
 
 
-def consumer_of(config: Settings, client_id: str, **options: Any) -> KafkaConsumer:
-    """A consumer that commits only when told to."""
-    return KafkaConsumer(
-        bootstrap_servers=config.kafka_bootstrap,
-        client_id=client_id,
-        enable_auto_commit=False,
-        auto_offset_reset="earliest",
-        **options,
+class DeliveryFailed(KafkaException):
+    """The broker does not have a record; the text names topic and cause."""
+
+
+class RecordTooLarge(DeliveryFailed):
+    """A record is larger than producer and broker take."""
+
+
+class Delivery:
+    """One record on its way. `offset` is negative until the broker has acknowledged it."""
+
+    __slots__ = ("offset", "partition", "topic")
+
+    def __init__(self, topic_name: str, partition: int) -> None:
+        self.topic = topic_name
+        self.partition = partition
+        self.offset = -1
+
+
+class Producer:
+    """An idempotent producer that waits for all acknowledgements; for several threads.
+
+    Once a record was not delivered every later `send` and `flush` raises DeliveryFailed: what was
+    to follow it must not be taken for done. Make another one then.
+    """
+
+    def __init__(self, config: Settings, client_id: str, **options: Any) -> None:
+        self._library = LibraryProducer(
+            {
+                **_connection(config, client_id),
+                "acks": "all",
+                "enable.idempotence": True,
+                "message.max.bytes": 2_097_152,
+                "queue.buffering.max.kbytes": 65_536,
+                **options,
+            },
+            logger=_logger,
+        )
+        self._lock = threading.Lock()
+        self._waiting: set[Delivery] = set()
+        self._failed: str | None = None
+
+    def send(
+        self,
+        topic_name: str,
+        value: bytes | None,
+        *,
+        key: bytes | None = None,
+        partition: int,
+        timestamp_ms: int = 0,
+    ) -> Delivery:
+        """Hands over one record; a timestamp of 0 is now.
+
+        Waits for room in a full queue. Raises RecordTooLarge, or DeliveryFailed.
+        """
+        delivery = Delivery(topic_name, partition)
+        done = partial(self._done, delivery)
+        with self._lock:
+            while True:
+                self._check()
+                try:
+                    self._library.produce(
+                        topic_name, value, key, partition, on_delivery=done, timestamp=timestamp_ms
+                    )
+                    self._waiting.add(delivery)
+                    break
+                except BufferError:
+                    self._library.poll(_POLL_S)
+                except KafkaException as error:
+                    raise _refused(topic_name, value, error) from None
+            self._library.poll(0)
+        return delivery
+
+    def flush(self, timeout_s: float = ANSWER_S) -> None:
+        """Returns when the broker has every record; raises DeliveryFailed."""
+        with self._lock:
+            left = self._library.flush(timeout_s)
+            self._check()
+            if left:
+                topics = ", ".join(sorted({delivery.topic for delivery in self._waiting}))
+                raise DeliveryFailed(
+                    f"{topics}: {left} records are not acknowledged after {timeout_s:g} s"
+                )
+
+    def close(self, timeout_s: float = 10.0) -> None:
+        """Disconnects; what is not delivered in time is given up. Raises nothing: `flush` first."""
+        with self._lock:
+            if left := self._library.flush(timeout_s):
+                _logger.warning("closing a producer: %d records given up", left)
+                self._library.purge()
+                self._library.poll(0)
+            self._library.close()
+
+    def _check(self) -> None:
+        if self._failed is not None:
+            raise DeliveryFailed(self._failed)
+
+    def _done(self, delivery: Delivery, error: KafkaError | None, message: Message) -> None:
+        self._waiting.discard(delivery)
+        if error is None:
+            delivery.offset = _known(message.offset())
+        elif self._failed is None:
+            self._failed = f"{delivery.topic}: {error.str()}"
+
+
+def consumer_of(
+    config: Settings, client_id: str, group_id: str | None = None, **options: Any
+) -> Consumer:
+    """A consumer that commits only when told to; without a group it must not commit at all."""
+    return Consumer(
+        {
+            **_connection(config, client_id),
+            "group.id": group_id or client_id,  # the library wants one, also for `assign`
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+            "auto.offset.reset": "earliest",
+            "isolation.level": "read_uncommitted",
+            "fetch.wait.max.ms": 100,
+            "fetch.queue.backoff.ms": 20,  # by default a full queue costs a second
+            "queued.max.messages.kbytes": 32_768,
+            **options,
+        },
+        logger=_logger,
     )
 
 
-def producer_of(config: Settings, client_id: str, **options: Any) -> KafkaProducer:
+def producer_of(config: Settings, client_id: str, **options: Any) -> Producer:
     """An idempotent producer that waits for all acknowledgements."""
-    return KafkaProducer(
-        bootstrap_servers=config.kafka_bootstrap,
-        client_id=client_id,
-        acks="all",
-        enable_idempotence=True,
-        max_request_size=2_097_152,
-        **options,
-    )
+    return Producer(config, client_id, **options)
 
 
 def produce(
-    producer: KafkaProducer,
+    producer: Producer,
     codec: Codec,
     topic_name: str,
     event: Event,
     partition: int | None = None,
-) -> Any:
-    """Hands over one event, on its key's partition unless told otherwise; returns a future."""
+) -> Delivery:
+    """Hands over one event, on its key's partition unless told otherwise; `flush` checks it."""
     t = topic(topic_name)
     key = t.key(event)
     if partition is None:
         partition = partition_of(key, t.partitions)
-    return producer.send(
-        topic_name, value=codec.encode(topic_name, event), key=key.encode(), partition=partition
-    )
+    value = codec.encode(topic_name, event)
+    return producer.send(topic_name, value, key=key.encode(), partition=partition)
+
+
+def take(
+    consumer: Consumer,
+    most: int,
+    timeout_s: float,
+    ended: dict[Place, int] | None = None,
+    *,
+    patient: bool = False,
+) -> dict[Place, list[RawRecord]]:
+    """What there is to read, by place and in order: waits for the first record, not for `most`.
+
+    `patient` waits the whole time for `most`: fewer turns where latency does not matter. Ends that
+    a consumer of `TO_THE_END` comes to are noted in `ended`. Raises KafkaException when the library
+    says that it cannot go on; of other trouble it says that it tries again, and that is logged.
+    """
+    messages: list[Message] = []
+    if patient:
+        messages = consumer.consume(most, timeout_s)
+    elif (first := consumer.poll(timeout_s)) is not None:
+        messages = [first, *(consumer.consume(most - 1, 0) if most > 1 else ())]
+    found: dict[Place, list[RawRecord]] = {}
+    for m in messages:
+        error = m.error()
+        if error is None:
+            place = _known(m.topic()), _known(m.partition())
+            record = RawRecord(*place, _known(m.offset()), m.timestamp()[1], m.key(), m.value())
+            found.setdefault(place, []).append(record)
+        elif error.code() == KafkaError._PARTITION_EOF:
+            if ended is not None:
+                ended[_known(m.topic()), _known(m.partition())] = _known(m.offset())
+        elif error.fatal():
+            raise KafkaException(error)
+        else:
+            _logger.warning("reading is disturbed: %s", error.str())
+    return found
+
+
+def between(
+    consumer: Consumer,
+    begins: Mapping[Place, int],
+    ends: Mapping[Place, int],
+    most: int = AT_ONCE,
+) -> Iterator[dict[Place, list[RawRecord]]]:
+    """All records from `begins` to before `ends`, as they come; the consumer is `TO_THE_END`.
+
+    Records that compaction or retention has removed are not waited for. Raises KafkaException when
+    nothing comes for `SILENCE_S`.
+    """
+    left = {place: end for place, end in ends.items() if begins[place] < end}
+    consumer.assign([TopicPartition(*place, begins[place]) for place in left])
+    reached: dict[Place, int] = {}
+    heard_s = time.monotonic()
+    while left:
+        inside: dict[Place, list[RawRecord]] = {}
+        polled = take(consumer, most, _POLL_S, reached)
+        for place, records in polled.items():
+            end = left.get(place, 0)
+            if records[-1].offset >= end - 1:
+                records = [r for r in records if r.offset < end]  # noqa: PLW2901 # of the last read
+                reached[place] = end
+            if records:
+                inside[place] = records
+        over = [place for place, end in left.items() if reached.get(place, 0) >= end]
+        if over:
+            consumer.incremental_unassign([TopicPartition(*place) for place in over])
+            left = {place: end for place, end in left.items() if place not in over}
+        if inside:
+            yield inside
+        if inside or over:
+            heard_s = time.monotonic()
+        elif time.monotonic() - heard_s > SILENCE_S:
+            silent = ", ".join(f"{name}[{number}]" for name, number in sorted(left))
+            why = f"nothing came for {SILENCE_S:.0f} s from {silent}"
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT, why))
+    consumer.unassign()
 
 
 def read(
@@ -80,18 +297,103 @@ def read(
     Without `follow` it ends where the log ended when it began.
     """
     wanted = range(topic(topic_name).partitions) if partitions is None else partitions
-    tps = [TopicPartition(topic_name, p) for p in wanted]
-    with closing(consumer_of(config, client_id, group_id=None)) as consumer:
-        consumer.assign(tps)
-        ends = consumer.end_offsets(tps)
-        begins = consumer.beginning_offsets(tps) if from_beginning else ends
-        for tp in tps:
-            consumer.seek(tp, begins[tp])
-        left = {tp for tp in tps if begins[tp] < ends[tp]}
-        while left or follow:
-            for tp, records in consumer.poll(timeout_ms=300).items():
-                for r in records:
-                    if not follow and r.offset >= ends[tp]:
-                        break
-                    yield RawRecord(tp.topic, tp.partition, r.offset, r.timestamp, r.key, r.value)
-            left = {tp for tp in left if consumer.position(tp) < ends[tp]}
+    places = [(topic_name, number) for number in wanted]
+    with closing(consumer_of(config, client_id, **TO_THE_END)) as consumer:
+        ends = ends_of(consumer, places)
+        begins = begins_of(consumer, places) if from_beginning else ends
+        if follow:
+            consumer.assign([TopicPartition(*place, begin) for place, begin in begins.items()])
+            while True:
+                for records in take(consumer, AT_ONCE, _POLL_S).values():
+                    yield from records
+        for polled in between(consumer, begins, ends):
+            for records in polled.values():
+                yield from records
+
+
+def partitions_of(consumer: Consumer, topic_name: str) -> list[int]:
+    """Numbers of a topic's partitions, none when there is no such topic; raises KafkaException."""
+    found = consumer.list_topics(topic_name, ANSWER_S).topics.get(topic_name)
+    return sorted(found.partitions) if found is not None and found.error is None else []
+
+
+def begins_of(consumer: Consumer, places: Iterable[Place]) -> dict[Place, int]:
+    """Offsets of the oldest records; raises KafkaException."""
+    return _offsets(consumer, places, OFFSET_BEGINNING)
+
+
+def ends_of(consumer: Consumer, places: Iterable[Place]) -> dict[Place, int]:
+    """Offsets behind the newest records; raises KafkaException."""
+    return _offsets(consumer, places, OFFSET_END)
+
+
+def offsets_since(
+    consumer: Consumer, places: Iterable[Place], since_ms: int
+) -> dict[Place, int | None]:
+    """Offsets of the first records that are not older, by Kafka's time; None where none is.
+
+    Raises KafkaException.
+    """
+    found = _offsets(consumer, places, max(0, since_ms))
+    return {place: offset if offset >= 0 else None for place, offset in found.items()}
+
+
+def commit(consumer: Consumer, offsets: Iterable[TopicPartition]) -> None:
+    """Commits and waits for the answer; raises KafkaException, also when one offset is refused."""
+    for tp in consumer.commit(offsets=list(offsets), asynchronous=False):
+        if tp.error is not None:
+            raise KafkaException(tp.error)
+
+
+def committed(consumer: Consumer, places: Iterable[Place]) -> dict[Place, TopicPartition]:
+    """The group's offsets, negative where there is none; raises KafkaException."""
+    found = consumer.committed([TopicPartition(*place) for place in places], ANSWER_S)
+    for tp in found:
+        if tp.error is not None:
+            raise KafkaException(tp.error)
+    return {(tp.topic, tp.partition): tp for tp in found}
+
+
+def code_of(error: KafkaException) -> int | None:
+    """One of KafkaError's codes; None for an error of ours."""
+    cause = error.args[0] if error.args else None
+    return cause.code() if isinstance(cause, KafkaError) else None
+
+
+def reason(error: KafkaException) -> str:
+    """What a person is told."""
+    cause = error.args[0] if error.args else None
+    return cause.str() if isinstance(cause, KafkaError) else str(error)
+
+
+def _connection(config: Settings, client_id: str) -> dict[str, Any]:
+    return {
+        "bootstrap.servers": config.kafka_bootstrap,
+        "client.id": client_id,
+        "reconnect.backoff.ms": 50,
+        "reconnect.backoff.max.ms": 1_000,
+        "socket.nagle.disable": True,
+        "log.connection.close": False,  # a broker hangs up on idle clients
+    }
+
+
+def _offsets(consumer: Consumer, places: Iterable[Place], at: int) -> dict[Place, int]:
+    """Kafka's ListOffsets for all places in one question: a time, or the beginning or the end,
+    which the protocol gives as the times -2 and -1."""
+    asked = [TopicPartition(*place, at) for place in places]
+    found = consumer.offsets_for_times(asked, ANSWER_S) if asked else []
+    for tp in found:
+        if tp.error is not None:
+            raise KafkaException(tp.error)
+    return {(tp.topic, tp.partition): tp.offset for tp in found}
+
+
+def _refused(topic_name: str, value: bytes | None, error: KafkaException) -> DeliveryFailed:
+    if code_of(error) == KafkaError.MSG_SIZE_TOO_LARGE:
+        return RecordTooLarge(f"{topic_name}: a record of {len(value or b'')} bytes is too large")
+    return DeliveryFailed(f"{topic_name}: {reason(error)}")
+
+
+def _known(value: _T | None) -> _T:
+    assert value is not None  # every record has it; the library's types say otherwise
+    return value

@@ -1,7 +1,6 @@
 """`python -m streams.history [--topics A,B]`: the history sink, until it is told to stop."""
 
 import argparse
-import logging
 import signal
 import sys
 import threading
@@ -26,8 +25,6 @@ def main() -> int:
 
     config = settings()
     log.configure(SERVICE, config.log_level)
-    # It warns whenever parsing a large fetch takes over 0.1 s.
-    logging.getLogger("kafka.net.selector").setLevel(logging.ERROR)
     logger = log.logger("ringlog.history")
     health = Health(SERVICE)
     stopping = threading.Event()

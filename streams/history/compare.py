@@ -8,14 +8,14 @@ import hashlib
 import operator
 import struct
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any
 
-from kafka import TopicPartition
-
+from ringlog.kafka import sync
 from ringlog.kafka.codec import codec_of
-from ringlog.kafka.sync import consumer_of
+from ringlog.kafka.sync import RawRecord
 from ringlog.settings import Settings
 from schemas.avro_schema import record_schema, strip_logical
 from schemas.catalogue import Topic
@@ -52,7 +52,7 @@ def compare(config: Settings, topics: Iterable[Topic] = TOPICS_KEPT) -> Comparis
     """Reads the whole log up to its present ends and asks the tables for the same offsets.
 
     Rows of records that retention or compaction has removed are left alone. Raises Away, Refused,
-    KafkaError or RegistryError.
+    KafkaException or RegistryError.
     """
     clickhouse = ClickHouse(config, timeout_s=600)
     rows = poison = 0
@@ -82,35 +82,24 @@ def _log_parts(config: Settings, topic: Topic) -> list[_Part]:
     codec = codec_of(config)
     sorter = Sorter(topic, codec, Registry(config.registry_url, config.registry_timeout_s))
     text = text_of(topic)
-    consumer: Any = consumer_of(
-        config, "history-compare", group_id=None, fetch_max_wait_ms=50, max_poll_records=5_000
-    )
-    try:
-        numbers = sorted(consumer.partitions_for_topic(topic.name) or ())
-        tps = [TopicPartition(topic.name, n) for n in numbers]
-        consumer.assign(tps)
-        ends = consumer.end_offsets(tps)
-        begins = consumer.beginning_offsets(tps)
-        parts = {tp: _Part(tp.partition, begins[tp], ends[tp], {}) for tp in tps}
-        for tp in tps:
-            consumer.seek(tp, begins[tp])
-        while left := [tp for tp in tps if consumer.position(tp) < ends[tp]]:
-            consumer.pause(*(set(tps) - set(left)))
-            for tp, records in consumer.poll(timeout_ms=500).items():
+    with closing(sync.consumer_of(config, "history-compare", **sync.TO_THE_END)) as consumer:
+        places = [(topic.name, n) for n in sync.partitions_of(consumer, topic.name)]
+        ends = sync.ends_of(consumer, places)
+        begins = sync.begins_of(consumer, places)
+        parts = {place: _Part(place[1], begins[place], ends[place], {}) for place in places}
+        for polled in sync.between(consumer, begins, ends):
+            for place, records in polled.items():
                 for record in records:
-                    if record.offset < ends[tp]:
-                        _take(parts[tp], sorter, topic, text, record)
+                    _take(parts[place], sorter, topic, text, record)
         return list(parts.values())
-    finally:
-        consumer.close()
 
 
 def _take(
-    part: _Part, sorter: Sorter, topic: Topic, text: Callable[[Row, Any], str], record: Any
+    part: _Part, sorter: Sorter, topic: Topic, text: Callable[[Row, Any], str], record: RawRecord
 ) -> None:
     if record.value is None and topic.compacted:
         return
-    row = Row(record.partition, record.offset, record.timestamp, record.value or b"")
+    row = Row(record.partition, record.offset, record.timestamp_ms, record.value or b"")
     try:
         part.digests[row.offset] = _digest(text(row, sorter.read(row)))
     except Poison:

@@ -2,14 +2,12 @@
 
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from threading import Event as Flag
-from typing import Any
-
-from kafka import TopicPartition
 
 from ringlog.health import Health
-from ringlog.kafka.sync import consumer_of
+from ringlog.kafka import sync
 from ringlog.settings import Settings
 from schemas.catalogue import Topic
 from schemas.registry import Registry
@@ -21,8 +19,6 @@ from streams.history.columns import TOPICS_KEPT
 from streams.history.sink import database, rows_of
 from streams.history.sorting import Bad
 from streams.history.writer import SERVICE, BatchWriter, Patience
-
-_POLL_ROWS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +35,7 @@ def rebuild(config: Settings, progress: Callable[[str], None] = lambda line: Non
 
     The sink may run meanwhile: it waits while the tables are away, and what both write is the same
     rows. Poison gets no second dead letter. Waits for a registry or ClickHouse that goes away;
-    raises MigrationError or KafkaError. It can simply be run again.
+    raises MigrationError or KafkaException. It can simply be run again.
     """
     begun_s = time.monotonic()
     there = database(config)
@@ -76,30 +72,18 @@ class _Refill:
 
     def topic(self, topic: Topic) -> int:
         """Reads a topic up to its present end into its table; the number of rows."""
-        consumer: Any = consumer_of(
-            self._config, "history-rebuild", group_id=None, max_poll_records=_POLL_ROWS
-        )
-        try:
-            numbers = consumer.partitions_for_topic(topic.name) or ()
-            tps = [TopicPartition(topic.name, n) for n in sorted(numbers)]
-            consumer.assign(tps)
-            ends = consumer.end_offsets(tps)
-            for tp, begin in consumer.beginning_offsets(tps).items():
-                consumer.seek(tp, begin)
-            written = 0
-            buffer = Buffer()
-            left = [tp for tp in tps if consumer.position(tp) < ends[tp]]
-            while left:
-                for tp, records in consumer.poll(timeout_ms=500).items():
-                    inside = [r for r in records if r.offset < ends[tp]]
-                    if inside:
-                        place = (tp.topic, tp.partition)
-                        rows = rows_of(inside, topic.compacted)
-                        buffer.add(place, inside[0].offset, inside[-1].offset + 1, rows, 0.0)
-                left = [tp for tp in left if consumer.position(tp) < ends[tp]]
-                if buffer.full or not left:
+        config = self._config
+        with closing(sync.consumer_of(config, "history-rebuild", **sync.TO_THE_END)) as consumer:
+            places = [(topic.name, n) for n in sync.partitions_of(consumer, topic.name)]
+            ends = sync.ends_of(consumer, places)
+            begins = sync.begins_of(consumer, places)
+            written, buffer = 0, Buffer()
+            for polled in sync.between(consumer, begins, ends):
+                for place, records in polled.items():
+                    rows = rows_of(records, topic.compacted)
+                    buffer.add(place, records[0].offset, records[-1].offset + 1, rows, 0.0)
+                if buffer.full:
                     written += self._writer.write(buffer.take())
+            written += self._writer.write(buffer.take())
             self.rows[topic.table] = written
             return written
-        finally:
-            consumer.close()

@@ -10,15 +10,15 @@ poison acknowledged, then the new offsets are committed.
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-from kafka import TopicPartition
-from kafka.structs import OffsetAndMetadata
+from confluent_kafka import Consumer, TopicPartition
 
 from ringlog.health import Health
-from ringlog.kafka.sync import consumer_of, producer_of
+from ringlog.kafka import sync
+from ringlog.kafka.sync import RawRecord
 from ringlog.log import logger
 from ringlog.metrics import CONSUMER_LAG
 from ringlog.settings import Settings
@@ -36,8 +36,11 @@ GROUP = "history"
 _POLL_ROWS = 5_000
 _POLL_S = 0.1
 _LAG_EVERY_S = 1.0
-_COMMIT_MS = 5_000
-_CONNECTION = {"reconnect_backoff_max_ms": 1_000}  # by default it waits 30 s for a new broker
+_READING: Mapping[str, Any] = {
+    **sync.TO_THE_END,
+    "queued.min.messages": 20_000,  # of a partition; the bytes of all are bounded anyway
+    "session.timeout.ms": 6_000,  # so long a commit waits for a group's broker that is away
+}
 
 _log = logger("ringlog.history")
 
@@ -58,13 +61,15 @@ class Sink:
         self._patience = Patience(health, stopping)
         registry = Registry(config.registry_url, config.registry_timeout_s)
         codec = Codec(registry)
-        letters = DeadLetters(
-            lambda: producer_of(config, SERVICE, **_CONNECTION), codec, self._patience
-        )
+        letters = DeadLetters(lambda: sync.producer_of(config, SERVICE), codec, self._patience)
         self._clickhouse = ClickHouse(config)
         self._writer = BatchWriter(self._clickhouse, codec, registry, self._patience, letters.bury)
         self._buffer = Buffer()
+        self._compacted = {t.name for t in self._topics if t.compacted}
+        self._places: list[Place] = []
         self._intended: dict[Place, int] = {}
+        self._ended: dict[Place, int] = {}
+        """Ends of partitions that were come to."""
         self._lag_due_s = 0.0
 
     def run(self) -> None:
@@ -72,7 +77,7 @@ class Sink:
         try:
             self._patience.call("clickhouse", self._migrate)
             consumer = self._patience.call("kafka", self._connect)
-            ends = self._patience.call("kafka", lambda: consumer.end_offsets(consumer.assignment()))
+            ends = self._patience.call("kafka", lambda: sync.ends_of(consumer, self._places))
             self._patience.call("clickhouse", lambda: self._check_age(ends))
         except Stopped:
             return
@@ -93,42 +98,35 @@ class Sink:
         except MigrationError as error:
             raise Away(str(error)) from None
 
-    def _connect(self) -> Any:
-        """A consumer at the committed offsets of all partitions; raises KafkaError or Away."""
-        consumer = consumer_of(
-            self._config,
-            SERVICE,
-            group_id=GROUP,
-            fetch_max_wait_ms=100,
-            max_poll_records=_POLL_ROWS,
-        )
+    def _connect(self) -> Consumer:
+        """A consumer at the committed offsets of all partitions; raises KafkaException or Away."""
+        consumer = sync.consumer_of(self._config, SERVICE, GROUP, **_READING)
         try:
-            places = _partitions(consumer, self._topics)
-            consumer.assign([TopicPartition(*place) for place in places])
-            begins = consumer.beginning_offsets([TopicPartition(*place) for place in places])
+            self._places = _partitions(consumer, self._topics)
+            begins = sync.begins_of(consumer, self._places)
+            starts = []
             self._intended = {}
-            for place in places:
-                tp = TopicPartition(*place)
-                kept = consumer.committed(tp, metadata=True)
-                at = max(kept.offset if kept else 0, begins[tp])
-                consumer.seek(tp, at)
-                end = intended_end(kept.metadata) if kept else None
+            for place, kept in sync.committed(consumer, self._places).items():
+                at = max(kept.offset, begins[place])
+                starts.append(TopicPartition(*place, at))
+                end = intended_end(kept.metadata)
                 if end is not None and end > at:
                     self._intended[place] = end
+            consumer.assign(starts)
         except BaseException:
             consumer.close()
             raise
-        _log.info("reading", partitions=len(places), unfinished=len(self._intended))
+        _log.info("reading", partitions=len(starts), unfinished=len(self._intended))
         return consumer
 
-    def _check_age(self, ends: Mapping[Any, int]) -> None:
+    def _check_age(self, ends: Mapping[Place, int]) -> None:
         """Warns where a table holds offsets that the log has not reached: another log's rows."""
         newest = " UNION ALL ".join(
             f"SELECT '{t.name}', _partition, max(_offset) FROM {t.table} GROUP BY _partition"
             for t in self._topics
         )
         for topic, partition, offset in self._clickhouse.query(newest):
-            end = ends.get(TopicPartition(topic, int(partition)), 0)
+            end = ends.get((topic, int(partition)), 0)
             if int(offset) >= end:
                 _log.error(
                     "the table is ahead of the log: it was filled from another one; "
@@ -136,7 +134,7 @@ class Sink:
                     topic=topic, partition=int(partition), table_offset=int(offset), log_end=end,
                 )  # fmt: skip
 
-    def _follow(self, consumer: Any, pool: ThreadPoolExecutor) -> None:
+    def _follow(self, consumer: Consumer, pool: ThreadPoolExecutor) -> None:
         if self._intended:
             unfinished = self._read_intended(consumer)
             self._finish(consumer, unfinished, pool.submit(self._writer.write, unfinished))
@@ -161,7 +159,7 @@ class Sink:
             self._finish(consumer, *writing)
 
     def _read(
-        self, consumer: Any, writing: tuple[Batch, Future[int]] | None, wait_s: float | None
+        self, consumer: Consumer, writing: tuple[Batch, Future[int]] | None, wait_s: float | None
     ) -> None:
         """Reads more into the buffer; waits for the writer instead where the buffer is full."""
         if self._buffer.full and writing:
@@ -170,52 +168,53 @@ class Sink:
         pause_s = _POLL_S if wait_s is None or writing else min(_POLL_S, wait_s)
         self._poll(consumer, pause_s)
 
-    def _poll(self, consumer: Any, pause_s: float) -> None:
-        polled = consumer.poll(timeout_ms=int(pause_s * 1000))
+    def _poll(self, consumer: Consumer, pause_s: float) -> None:
+        polled = sync.take(consumer, _POLL_ROWS, pause_s, self._ended, patient=True)
         now_s = time.monotonic()
-        compacted = {t.name for t in self._topics if t.compacted}
-        for tp, records in polled.items():
-            place = (tp.topic, tp.partition)
-            rows = rows_of(records, tp.topic in compacted)
+        for place, records in polled.items():
+            rows = rows_of(records, place[0] in self._compacted)
             self._buffer.add(place, records[0].offset, records[-1].offset + 1, rows, now_s)
 
-    def _read_intended(self, consumer: Any) -> Batch:
+    def _read_intended(self, consumer: Consumer) -> Batch:
         """The batch that was being written when the last run ended; raises Stopped."""
-        tps = {TopicPartition(*place): end for place, end in self._intended.items()}
-        ends = self._patience.call("kafka", lambda: consumer.end_offsets(list(tps)))
-        while any(consumer.position(tp) < min(end, ends[tp]) for tp, end in tps.items()):
+        ends = self._patience.call("kafka", lambda: sync.ends_of(consumer, self._intended))
+        wanted = {place: min(end, ends[place]) for place, end in self._intended.items()}
+        while any(self._read_to(place) < end for place, end in wanted.items()):
             if self._stopping.is_set():
                 raise Stopped("kafka")
             self._poll(consumer, _POLL_S)
         return self._buffer.take_to(self._intended, time.monotonic())
 
-    def _finish(self, consumer: Any, batch: Batch, writing: "Future[int]") -> None:
+    def _read_to(self, place: Place) -> int:
+        """What is removed from the log leaves no record behind; its end is come to all the same."""
+        return max(self._buffer.end_of(place), self._ended.get(place, 0))
+
+    def _finish(self, consumer: Consumer, batch: Batch, writing: "Future[int]") -> None:
         writing.result()
         self._commit(consumer, batch, None)
 
-    def _commit(self, consumer: Any, done: Batch | None, begun: Batch | None) -> None:
+    def _commit(self, consumer: Consumer, done: Batch | None, begun: Batch | None) -> None:
         """One commit: the offsets behind `done`, and what `begun` is going to write."""
         offsets = {place: (end, "") for place, end in done.ends.items()} if done else {}
         if begun:
             for place, end in begun.ends.items():
                 at = offsets[place][0] if place in offsets else begun.begins[place]
                 offsets[place] = at, intent(end)
-        wanted = {
-            TopicPartition(*place): OffsetAndMetadata(at, note, -1)
-            for place, (at, note) in offsets.items()
-        }
-        self._patience.call("kafka", lambda: consumer.commit(wanted, timeout_ms=_COMMIT_MS))
+        wanted = [
+            TopicPartition(*place, at, metadata=note) for place, (at, note) in offsets.items()
+        ]
+        self._patience.call("kafka", lambda: sync.commit(consumer, wanted))
 
-    def _tell_lag(self, consumer: Any, now_s: float) -> None:
+    def _tell_lag(self, consumer: Consumer, now_s: float) -> None:
         if now_s < self._lag_due_s:
             return
         self._lag_due_s = now_s + _LAG_EVERY_S
         lag: dict[str, int] = {}
-        for tp in consumer.assignment():
-            high = consumer.highwater(tp)
-            read = self._buffer.end_of((tp.topic, tp.partition))
-            if high is not None and read:
-                lag[tp.topic] = lag.get(tp.topic, 0) + max(0, high - read)
+        for place in self._places:
+            _, high = consumer.get_watermark_offsets(TopicPartition(*place), cached=True)
+            read = self._buffer.end_of(place)
+            if read:
+                lag[place[0]] = lag.get(place[0], 0) + max(0, high - read)
         for topic, behind in lag.items():
             CONSUMER_LAG.labels(topic, GROUP).set(behind)
 
@@ -227,23 +226,23 @@ def database(config: Settings) -> NativeDatabase:
     return NativeDatabase(host, port, config.clickhouse_database, config.clickhouse_user, password)
 
 
-def rows_of(records: Sequence[Any], compacted: bool) -> list[Row]:
+def rows_of(records: Iterable[RawRecord], compacted: bool) -> list[Row]:
     """Rows of Kafka records; a tombstone of a compacted topic is none."""
     return [
-        Row(r.partition, r.offset, r.timestamp, r.value or b"")
+        Row(r.partition, r.offset, r.timestamp_ms, r.value or b"")
         for r in records
         if r.value is not None or not compacted
     ]
 
 
-def _partitions(consumer: Any, topics: Sequence[Topic]) -> list[Place]:
+def _partitions(consumer: Consumer, topics: Sequence[Topic]) -> list[Place]:
     """All partitions of the topics; raises Away for a topic that does not exist."""
     places = []
     for topic in topics:
-        numbers = consumer.partitions_for_topic(topic.name)
+        numbers = sync.partitions_of(consumer, topic.name)
         if not numbers:
             raise Away(f"topic {topic.name} does not exist; run `python -m schemas.apply`")
-        places += [(topic.name, n) for n in sorted(numbers)]
+        places += [(topic.name, n) for n in numbers]
     return places
 
 

@@ -1,16 +1,15 @@
 """Writes batches: rows to ClickHouse, poison to `dead_letters`. Returns when all of it is there."""
 
 import threading
-import time
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from kafka.errors import KafkaError
+from confluent_kafka import KafkaException
 
 from ringlog.health import Health
 from ringlog.kafka.dead_letters import dead_letter
-from ringlog.kafka.sync import produce
+from ringlog.kafka.sync import Producer, produce, reason
 from ringlog.log import logger
 from ringlog.metrics import DEAD_LETTERS, ROWS
 from schemas.catalogue import Topic
@@ -54,14 +53,15 @@ class Patience:
             self._tell()
 
     def call(self, what: str, work: Callable[[], _T]) -> _T:
-        """The result of `work` once it neither raises Away, RegistryError nor KafkaError; raises
-        Stopped."""
+        """The result of `work` once it neither raises Away, RegistryError nor KafkaException;
+        raises Stopped."""
         pause_s = _FIRST_PAUSE_S
         while True:
             try:
                 result = work()
-            except (Away, RegistryError, KafkaError) as error:
-                self._wait(what, f"{what}: {error}")
+            except (Away, RegistryError, KafkaException) as error:
+                why = reason(error) if isinstance(error, KafkaException) else error
+                self._wait(what, f"{what}: {why}")
             else:
                 self._go_on(what)
                 return result
@@ -151,10 +151,10 @@ class BatchWriter:
 class DeadLetters:
     """Sends poison to `dead_letters`, acknowledged; the same record always under the same id."""
 
-    def __init__(self, connect: Callable[[], Any], codec: Codec, patience: Patience) -> None:
-        """`connect` makes a KafkaProducer; it is called again after a failure."""
+    def __init__(self, connect: Callable[[], Producer], codec: Codec, patience: Patience) -> None:
+        """`connect` makes a producer; it is called again after a failure."""
         self._connect = connect
-        self._producer: Any = None
+        self._producer: Producer | None = None
         self._codec = codec
         self._patience = patience
 
@@ -179,14 +179,13 @@ class DeadLetters:
         if self._producer is None:
             self._producer = self._connect()
         try:
-            sent = [produce(self._producer, self._codec, "dead_letters", x) for x in letters]
-            deadline = time.monotonic() + _ACKNOWLEDGED_S
-            for future in sent:
-                future.get(timeout=max(0.1, deadline - time.monotonic()))
-        except KafkaError:
-            # An idempotent producer may be of no use after an error.
+            for letter in letters:
+                produce(self._producer, self._codec, "dead_letters", letter)
+            self._producer.flush(_ACKNOWLEDGED_S)
+        except KafkaException:
+            # A producer that has lost a record stays of no use.
             broken, self._producer = self._producer, None
-            broken.close(timeout=0)
+            broken.close(0)
             raise
 
 

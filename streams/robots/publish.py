@@ -238,9 +238,9 @@ def _write(config: Settings, codec: Codec, topic_name: str, events: Sequence[Eve
         return
     producer = producer_of(config, PRODUCER)
     try:
-        sent = [produce(producer, codec, topic_name, event) for event in events]
-        for future in sent:
-            future.get(timeout=30)
+        for event in events:
+            produce(producer, codec, topic_name, event)
+        producer.flush()
     finally:
         producer.close()
 

@@ -12,11 +12,10 @@ from typing import Any, TypeVar
 
 import psutil
 import urllib3
-from kafka import KafkaProducer
 
 from ringlog.kafka.codec import codec_of
 from ringlog.kafka.reader import check_partition
-from ringlog.kafka.sync import producer_of, read
+from ringlog.kafka.sync import Producer, producer_of, read
 from ringlog.settings import Settings
 from schemas.catalogue import topic
 from schemas.events import DeadLetter, IntentWindow, Turn
@@ -115,7 +114,7 @@ class Scene:
 
     config: Settings
     codec: Codec
-    producer: KafkaProducer
+    producer: Producer
     campaign: str
     idle: int = 5
     sent: int = 0
@@ -149,13 +148,13 @@ class Scene:
         }
         return Turn.model_validate(fields | changes)
 
-    def send(self, *turns: Turn, appended_ms: int | None = None) -> None:
-        """Appends turns, with Kafka's time of now or as given, and waits for the broker."""
+    def send(self, *turns: Turn, appended_ms: int = 0) -> None:
+        """Appends turns, with Kafka's time as given or, for 0, of now, and waits for the broker."""
         for turn in turns:
             assert turn.call_id
             self.producer.send(
                 records.SOURCE,
-                value=self.codec.encode(records.SOURCE, turn),
+                self.codec.encode(records.SOURCE, turn),
                 key=turn.call_id.encode(),
                 partition=self._partition(turn.call_id),
                 timestamp_ms=appended_ms,
@@ -164,9 +163,8 @@ class Scene:
 
     def send_poison(self, value: bytes | None, partition: int = 2) -> None:
         """Appends bytes that are no turn, and remembers where."""
-        done = self.producer.send(
-            records.SOURCE, key=b"poison", value=value, partition=partition
-        ).get(30)
+        done = self.producer.send(records.SOURCE, value, key=b"poison", partition=partition)
+        self.producer.flush()
         self.poison[partition, done.offset] = value
 
     def expected(self) -> dict[Window, Count]:

@@ -63,7 +63,8 @@ def produce(config: Settings, topic: str, *events: Event) -> None:
     codec = codec_of(config)
     with closing(sync.producer_of(config, "test")) as producer:
         for event in events:
-            sync.produce(producer, codec, topic, event).get(30)
+            sync.produce(producer, codec, topic, event)
+        producer.flush()
 
 
 def until(config: Settings, path: str, enough: object) -> dict[str, object]:

@@ -3,12 +3,10 @@
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from typing import Any
 
-from kafka import TopicPartition
-
+from ringlog.kafka import sync
 from ringlog.kafka.codec import codec_of
-from ringlog.kafka.sync import consumer_of, produce, producer_of
+from ringlog.kafka.sync import RawRecord
 from ringlog.settings import Settings
 from schemas.catalogue import CALL_PARTITIONS
 from schemas.envelope import Event
@@ -48,8 +46,8 @@ class Log:
     def __init__(self, config: Settings) -> None:
         self.config = config
         self.codec = codec_of(config)
-        self._producer = producer_of(config, "test-edge", linger_ms=5)
-        self._reader = consumer_of(config, "test-reader", group_id=None)
+        self._producer = sync.producer_of(config, "test-edge")
+        self._reader = sync.consumer_of(config, "test-reader", **sync.TO_THE_END)
 
     def close(self) -> None:
         """Disconnect."""
@@ -58,32 +56,26 @@ class Log:
 
     def write(self, events: Iterable[Event]) -> int:
         """Write audio at once; returns the offset after the last record, on its partition."""
-        futures = [produce(self._producer, self.codec, AUDIO, event) for event in events]
+        sent = [sync.produce(self._producer, self.codec, AUDIO, event) for event in events]
         self._producer.flush()
-        return int([future.get(timeout=30) for future in futures][-1].offset) + 1
+        return sent[-1].offset + 1
 
     def write_raw(self, value: bytes, partition: int) -> int:
         """Write bytes that are no event; returns their offset."""
-        future = self._producer.send(AUDIO, value=value, key=b"x", partition=partition)
-        return int(future.get(timeout=30).offset)
+        sent = self._producer.send(AUDIO, value, key=b"x", partition=partition)
+        self._producer.flush()
+        return sent.offset
 
     def ends(self, topic: str = TRANSCRIPTS) -> dict[int, int]:
         """Ends of all partitions."""
-        tps = [TopicPartition(topic, p) for p in range(CALL_PARTITIONS)]
-        found: dict[Any, int] = self._reader.end_offsets(tps)
-        return {tp.partition: int(end) for tp, end in found.items()}
+        found = sync.ends_of(self._reader, [(topic, p) for p in range(CALL_PARTITIONS)])
+        return {partition: end for (_, partition), end in found.items()}
 
-    def _since(self, topic: str, since: dict[int, int]) -> list[Any]:
-        tps = [TopicPartition(topic, p) for p in since]
-        ends = self._reader.end_offsets(tps)
-        self._reader.assign(tps)
-        for tp in tps:
-            self._reader.seek(tp, since[tp.partition])
-        records: list[Any] = []
-        while any(self._reader.position(tp) < ends[tp] for tp in tps):
-            for found in self._reader.poll(timeout_ms=300).values():
-                records += found
-        return records
+    def _since(self, topic: str, since: dict[int, int]) -> list[RawRecord]:
+        begins = {(topic, partition): offset for partition, offset in since.items()}
+        ends = sync.ends_of(self._reader, begins)
+        polls = sync.between(self._reader, begins, ends)
+        return [record for poll in polls for records in poll.values() for record in records]
 
     def transcripts(self, since: dict[int, int]) -> list[Transcript]:
         """Transcripts from some offsets on, in the order of each partition."""

@@ -15,11 +15,10 @@ from typing import Any, Self
 from uuid import uuid4
 
 import requests
-from kafka import KafkaProducer
 
 from ringlog.clock import now_ms
 from ringlog.kafka.codec import codec_of
-from ringlog.kafka.sync import produce, producer_of, read
+from ringlog.kafka.sync import Producer, produce, producer_of, read
 from ringlog.settings import Settings, root
 from schemas.catalogue import topic
 from schemas.envelope import Event
@@ -119,21 +118,22 @@ class World:
     def __init__(self, config: Settings) -> None:
         self.config = config
         self.codec: Codec = codec_of(config)
-        self.producer: KafkaProducer = producer_of(config, "test-world")
+        self.producer: Producer = producer_of(config, "test-world")
         self._quiet = threading.Event()
         self._n = 0
 
     def close(self) -> None:
-        self.producer.close(timeout=10)
+        self.producer.close()
 
     def write(self, topic_name: str, *events: Event) -> None:
-        sent = [produce(self.producer, self.codec, topic_name, event) for event in events]
-        for future in sent:
-            future.get(timeout=30)
+        for event in events:
+            produce(self.producer, self.codec, topic_name, event)
+        self.producer.flush()
 
     def write_raw(self, topic_name: str, value: bytes, partition: int = 0) -> int:
-        sent = self.producer.send(topic_name, value=value, key=b"?", partition=partition)
-        return int(sent.get(timeout=30).offset)
+        sent = self.producer.send(topic_name, value, key=b"?", partition=partition)
+        self.producer.flush()
+        return sent.offset
 
     def events(self, topic_name: str) -> list[Any]:
         """All readable events of a topic, in the order of each partition."""

@@ -21,12 +21,14 @@ POISON = (
 
 
 def test_poison_on_every_topic_stops_nothing(product: Settings) -> None:
-    written: set[tuple[str, int, int]] = set()
     with closing(sync.producer_of(product, "poisoner")) as producer:
-        for topic in TOPICS.values():
-            for value in POISON:
-                done = producer.send(topic.name, value=value, key=b"poison", partition=0).get(30)
-                written.add((topic.name, done.partition, done.offset))
+        sent = [
+            producer.send(topic.name, value, key=b"poison", partition=0)
+            for topic in TOPICS.values()
+            for value in POISON
+        ]
+        producer.flush()
+    written = {(done.topic, done.partition, done.offset) for done in sent}
     codec = codec_of(product)
     deadline = time.monotonic() + 90
     while True:

@@ -10,11 +10,10 @@ import urllib.request
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from kafka import TopicPartition
-from kafka.structs import OffsetAndMetadata
+from confluent_kafka import TopicPartition
 
+from ringlog.kafka import sync
 from ringlog.kafka.codec import codec_of
-from ringlog.kafka.sync import consumer_of, producer_of
 from ringlog.settings import Settings, root
 from schemas.catalogue import Topic
 from schemas.partition import partition_of
@@ -88,7 +87,7 @@ class Log:
 
     def __init__(self, config: Settings) -> None:
         self._codec = codec_of(config)
-        self._producer = producer_of(config, "history-test", reconnect_backoff_max_ms=1_000)
+        self._producer = sync.producer_of(config, "history-test")
         self._n = random.randrange(10**9)
 
     def good(self, topic: Topic, count: int, **fields: Any) -> list[dict[str, Any]]:
@@ -100,20 +99,18 @@ class Log:
             self.put(topic, made[-1])
         return made
 
-    def put(self, topic: Topic, data: dict[str, Any]) -> Any:
-        """Produces one record on its right partition; a future."""
+    def put(self, topic: Topic, data: dict[str, Any]) -> None:
+        """Produces one record on its right partition."""
         key = data["call_id"] if topic.call_keyed else data["event_id"]
         partition = partition_of(key or "", topic.partitions)
-        return self._producer.send(
-            topic.name, value=self._codec.encode(topic.name, data), key=key.encode(),
-            partition=partition,
-        )  # fmt: skip
+        value = self._codec.encode(topic.name, data)
+        self._producer.send(topic.name, value, key=key.encode(), partition=partition)
 
     def raw(self, topic: Topic, value: bytes | None, partition: int = 0) -> tuple[int, int]:
         """Produces bytes; (partition, offset)."""
-        done = self._producer.send(topic.name, value=value, key=b"raw", partition=partition)
-        found = done.get(timeout=60)
-        return found.partition, found.offset
+        done = self._producer.send(topic.name, value, key=b"raw", partition=partition)
+        self.flush()
+        return done.partition, done.offset
 
     def value(self, topic: Topic, **fields: Any) -> bytes:
         """The value of a sample record that is not produced."""
@@ -122,7 +119,7 @@ class Log:
 
     def flush(self) -> None:
         """Returns when the broker has everything."""
-        self._producer.flush(timeout=60)
+        self._producer.flush(60)
 
     def close(self) -> None:
         """Disconnects."""
@@ -133,23 +130,22 @@ class Offsets:
     """The sink's committed offsets, asked from outside."""
 
     def __init__(self, config: Settings, topics: Iterable[Topic] = TOPICS_KEPT) -> None:
-        self._consumer: Any = consumer_of(
-            config, "history-offsets", group_id=GROUP, reconnect_backoff_max_ms=1_000
-        )
-        self._tps = [TopicPartition(t.name, p) for t in topics for p in range(t.partitions)]
+        self._consumer = sync.consumer_of(config, "history-offsets", GROUP)
+        self._places = [(t.name, p) for t in topics for p in range(t.partitions)]
 
     def reset(self) -> None:
         """The sink begins at the beginning."""
-        self._consumer.commit({tp: OffsetAndMetadata(0, "", -1) for tp in self._tps})
+        zeros = [TopicPartition(*place, 0, metadata="") for place in self._places]
+        sync.commit(self._consumer, zeros)
 
     def caught_up(self) -> bool:
         """Whether all that is on the log now is written and committed."""
-        ends = self._consumer.end_offsets(self._tps)
-        for tp in self._tps:
-            kept = self._consumer.committed(tp, metadata=True)
-            if ends[tp] > 0 and (kept is None or kept.offset < ends[tp] or kept.metadata):
-                return False
-        return True
+        ends = sync.ends_of(self._consumer, self._places)
+        kept = sync.committed(self._consumer, self._places)
+        return not any(
+            end > 0 and (kept[place].offset < end or kept[place].metadata)
+            for place, end in ends.items()
+        )
 
     def close(self) -> None:
         """Disconnects."""

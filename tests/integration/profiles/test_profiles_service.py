@@ -3,8 +3,8 @@
 from uuid import uuid4
 
 import pytest
-from kafka import KafkaAdminClient
-from kafka.admin import ConfigResource, ConfigResourceType
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._config import ConfigResource
 
 from ringlog.settings import Settings
 from ringlog.site_key import site_key
@@ -68,12 +68,9 @@ def test_a_repeated_change_makes_one_version(world: World, services: dict[str, P
 
 def test_state_lies_in_compacted_changelogs(stack: Settings, services: dict[str, Process]) -> None:
     names = ["ringlog-profiles-customers-changelog", "ringlog-dispatch-pools-changelog"]
-    admin = KafkaAdminClient(bootstrap_servers=stack.kafka_bootstrap)
-    try:
-        for name in names:
-            found = admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name)])
-            assert found["topic"][name]["cleanup.policy"]["value"] == "compact"
-        for described in admin.describe_topics(names):
-            assert len(described["partitions"]) == CALL_PARTITIONS
-    finally:
-        admin.close()
+    admin = AdminClient({"bootstrap.servers": stack.kafka_bootstrap})
+    topics = admin.list_topics(timeout=30).topics
+    for name in names:
+        asked = admin.describe_configs([ConfigResource(ConfigResource.Type.TOPIC, name)])
+        assert next(iter(asked.values())).result(30)["cleanup.policy"].value == "compact"
+        assert len(topics[name].partitions) == CALL_PARTITIONS

@@ -4,9 +4,9 @@ import threading
 from typing import Any
 
 import pytest
-from kafka.errors import KafkaTimeoutError
 
 from ringlog.health import Health
+from ringlog.kafka.sync import Delivery, DeliveryFailed
 from schemas.catalogue import TOPICS, Topic
 from schemas.partition import partition_of
 from schemas.registry import MemoryRegistry, RegistryError
@@ -145,7 +145,7 @@ def test_one_recovery_does_not_hide_another_wait() -> None:
 
 
 class FakeProducer:
-    """Acknowledges, or times out as often as told, for all producers together."""
+    """Acknowledges, or fails as often as told, for all producers together."""
 
     failures = 0
     made = 0
@@ -154,16 +154,16 @@ class FakeProducer:
         FakeProducer.made += 1
         self.sent: list[tuple[str, bytes]] = []
 
-    def send(self, topic: str, value: bytes, key: bytes, partition: int) -> "FakeProducer":
+    def send(self, topic: str, value: bytes, *, key: bytes, partition: int) -> Delivery:
         self.sent.append((topic, value))
-        return self
+        return Delivery(topic, partition)
 
-    def get(self, timeout: float) -> None:
+    def flush(self, timeout_s: float) -> None:
         if FakeProducer.failures:
             FakeProducer.failures -= 1
-            raise KafkaTimeoutError
+            raise DeliveryFailed("dead_letters: not acknowledged")
 
-    def close(self, timeout: float) -> None:
+    def close(self, timeout_s: float) -> None:
         pass
 
 
@@ -176,7 +176,7 @@ def test_dead_letters_are_acknowledged_or_sent_again_with_a_new_producer() -> No
         made.append(FakeProducer())
         return made[-1]
 
-    letters = DeadLetters(connect, bench.codec, bench.patience)
+    letters = DeadLetters(connect, bench.codec, bench.patience)  # type: ignore[arg-type]
     letters.bury(TOPIC, [Bad(Row(4, 77, -1, b"bytes"), "a reason")])
     assert FakeProducer.made == 3
     ((name, value),) = made[-1].sent
