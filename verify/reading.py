@@ -1,0 +1,161 @@
+"""Bytes to records: a fast decoder, and what every reader of a topic refuses."""
+
+import io
+import json
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from typing import Any, Final, Literal, get_args, get_origin
+
+import fastavro
+
+from ringlog.kafka import sync
+from ringlog.settings import Settings
+from schemas.avro_schema import record_schema, strip_logical
+from schemas.catalogue import TOPICS
+from schemas.partition import partition_of
+from schemas.wire import HEADER, MAX_RECORD_BYTES, Codec, Poison, SchemaSource
+from streams.history.avro_check import MAX_MILLIS
+from verify.record import Place
+
+_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}").fullmatch
+_AT_ONCE: Final = 10_000
+
+
+class Refused(Exception):
+    """An Avro record of the topic that is no event of it: it has a row, and no reader takes it."""
+
+    def __init__(self, reason: str, event: dict[str, Any]) -> None:
+        super().__init__(reason)
+        self.event = event
+
+
+class Decoder:
+    """Decodes into plain dicts. Records of the current schema take a shorter way than
+    `Codec.decode_record`, with the same outcome."""
+
+    def __init__(self, source: SchemaSource) -> None:
+        self._source = source
+        self._codec = Codec(source)
+        self._current: dict[bytes, tuple[str, Any] | None] = {}
+        self._rules = {name: _Rules(name) for name in TOPICS}
+
+    def decode(self, topic: str, partition: int, value: bytes | None) -> dict[str, Any]:
+        """The record; raises Poison where it can have no row, Refused where it has one and is no
+        event, RegistryError when the registry does not answer."""
+        event = self._fast(topic, value) if value is not None else None
+        if event is None:
+            event = self._codec.decode_record(topic, value)
+        self._rules[topic].check(partition, event)
+        return event
+
+    def _fast(self, topic: str, value: bytes) -> dict[str, Any] | None:
+        """The record, or None where the long way has to tell."""
+        head = value[: HEADER.size]
+        try:
+            known = self._current[head]
+        except KeyError:
+            known = self._current[head] = self._schema_of(head)
+        if known is None or known[0] != topic or len(value) > MAX_RECORD_BYTES:
+            return None
+        body = io.BytesIO(value)
+        body.seek(HEADER.size)
+        try:
+            record = fastavro.schemaless_reader(body, known[1], None)
+        except Exception:  # fastavro raises whatever the bytes provoke
+            return None
+        return record if body.tell() == len(value) and isinstance(record, dict) else None
+
+    def _schema_of(self, head: bytes) -> tuple[str, Any] | None:
+        """The topic whose current schema has this header, and the schema as fastavro wants it."""
+        if len(head) < HEADER.size or head[0] != 0:
+            return None
+        try:
+            schema = json.loads(self._source.schema_of(HEADER.unpack(head)[1]))
+        except (KeyError, ValueError):
+            return None
+        for name, topic in TOPICS.items():
+            current = record_schema(topic.model)
+            if schema == current:
+                parsed = fastavro.parse_schema(
+                    strip_logical(current), named_schemas={}, _force=True
+                )
+                return name, parsed
+        return None
+
+
+class _Rules:
+    """What readers of a topic ask of a record beyond its Avro types."""
+
+    def __init__(self, name: str) -> None:
+        topic = TOPICS[name]
+        fields = record_schema(topic.model)["fields"]
+        logical = {f["name"]: _logical(f["type"]) for f in fields}
+        self._uuids = [name for name, kind in logical.items() if kind == "uuid"]
+        self._times = [name for name, kind in logical.items() if kind == "timestamp-millis"]
+        self._partitions = topic.partitions if topic.call_keyed else 0
+        self._words = [
+            (name, frozenset(words))
+            for name, info in topic.model.model_fields.items()
+            if (words := _words(info.annotation))
+        ]
+
+    def check(self, partition: int, event: dict[str, Any]) -> None:
+        """Raises Poison or Refused."""
+        for name in self._uuids:
+            if event[name] is not None and not _UUID(event[name]):
+                raise Poison(f"field {name}: not a UUID")
+        for name in self._times:
+            at = event[name]
+            if at is not None and not 0 <= at < MAX_MILLIS:
+                raise Poison(f"field {name}: not a time before the year 10000")
+        if self._partitions and event["kind"] != "takeover":
+            call_id = event["call_id"]
+            if not call_id:
+                raise Poison("no call_id")
+            right = partition_of(call_id, self._partitions)
+            if right != partition:
+                raise Poison(f"call {call_id} belongs to partition {right}, not {partition}")
+        for name, words in self._words:
+            if event[name] not in words:
+                raise Refused(f"field {name}: none of the words that it may hold", event)
+
+
+def _words(annotation: Any) -> tuple[Any, ...]:
+    """The values of a Literal, None among them where it may be absent; () for other types."""
+    if get_origin(annotation) is Literal:
+        return get_args(annotation)
+    parts = get_args(annotation)
+    literals = [part for part in parts if get_origin(part) is Literal]
+    if literals and all(part in literals or part is type(None) for part in parts):
+        return (*(word for part in literals for word in get_args(part)), None)
+    return ()
+
+
+def _logical(schema: Any) -> str | None:
+    if isinstance(schema, list):
+        return next((found for part in schema if (found := _logical(part))), None)
+    return schema.get("logicalType") if isinstance(schema, dict) else None
+
+
+def raw_records(
+    config: Settings, begins: Mapping[Place, int], ends: Mapping[Place, int], topic: str
+) -> Iterator[list[sync.RawRecord]]:
+    """Batches of a topic's records up to the ends, in the order of each partition.
+
+    Raises KafkaException.
+    """
+    places = [place for place in ends if place[0] == topic]
+    with closing(
+        sync.consumer_of(config, "ringlog-verify", **sync.TO_THE_END, **_BULK)
+    ) as consumer:
+        for polled in sync.between(
+            consumer,
+            {place: begins[place] for place in places},
+            {place: ends[place] for place in places},
+            _AT_ONCE,
+        ):
+            yield from polled.values()
+
+
+_BULK: Final[Mapping[str, Any]] = {"fetch.wait.max.ms": 50, "check.crcs": False}

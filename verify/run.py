@@ -1,0 +1,194 @@
+"""Reads the cut once, shows every record to the checks that want it, and asks them."""
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from ringlog.settings import Settings
+from ringlog.site_key import FILE, site_key
+from schemas.catalogue import TOPICS
+from schemas.registry import Registry
+from schemas.wire import Poison
+from streams.history.clickhouse import ClickHouse
+from verify.check import Check, Context, Result, Rows
+from verify.checks import ALL, Ids
+from verify.checks.optouts import OptOuts
+from verify.checks.profiles import Profiles
+from verify.cut import Cut, KafkaBroker, take_cut
+from verify.reading import Decoder, Refused, raw_records
+from verify.record import Record, Unreadable
+
+NAMES = tuple(check.name for check in ALL)
+"""What `--only` takes."""
+
+_STAGES: Mapping[str, tuple[str, ...]] = {
+    "tasks": ("routes", "profiles", "dispatch"),
+    "routes": ("routes",),
+    "profiles": ("routes", "profiles"),
+    "status": ("history",),
+    "views": ("history",),
+    "history": ("history",),
+    "windows": ("analytics",),
+    "dead_letters": ("history",),
+}
+"""Which parts a check has to wait for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The outcome. `refused` counts records that readers refuse."""
+
+    cut: Cut
+    idle: bool
+    settle_s: float
+    records: int
+    seconds: float
+    refused: int
+    results: tuple[Result, ...]
+
+    @property
+    def late(self) -> Mapping[str, int]:
+        """Parts that had not come up to the cut, with the records they had still to work."""
+        return self.cut.behind
+
+    @property
+    def ok(self) -> bool:
+        """No violation; on an idle system nobody is behind either."""
+        return not any(r.total for r in self.results) and not (self.idle and self.late)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far reading has come: `text` says with what."""
+
+    done: int
+    total: int
+    text: str
+
+
+Tell = Callable[[Progress], None]
+
+
+class Feeder:
+    """Sorts decoded records to the checks; pure."""
+
+    def __init__(self, checks: Sequence[Check], decoder: Decoder) -> None:
+        self.ids = next((c for c in checks if isinstance(c, Ids)), None) or Ids()
+        self.refused = 0
+        self._decoder = decoder
+        self._checks = checks
+        self._takers = {
+            name: [c for c in checks if name in c.topics and c is not self.ids] for name in TOPICS
+        }
+
+    def topics(self) -> list[str]:
+        """Topics that any check wants, in the catalogue's order."""
+        return [t for t in TOPICS if any(t in c.topics for c in self._checks)]
+
+    def take(
+        self,
+        topic: str,
+        partition: int,
+        offset: int,
+        timestamp_ms: int,
+        key: bytes | None,
+        value: bytes | None,
+        judged: bool,
+    ) -> None:
+        """Takes the next record of a partition. Raises RegistryError."""
+        if value is None and TOPICS[topic].compacted:
+            return  # a tombstone: compaction's, not ours
+        takers = self._takers[topic]
+        try:
+            event = self._decoder.decode(topic, partition, value)
+        except Poison as poison:
+            self.refused += 1
+            unreadable = Unreadable(topic, partition, offset, timestamp_ms, str(poison), judged)
+            for check in takers:
+                check.refused(unreadable)
+            return
+        except Refused as refusal:
+            self.refused += 1
+            record = Record(topic, partition, offset, timestamp_ms, key, refusal.event, judged)
+            for check in takers:
+                if check.takes_all:
+                    check.feed(record)
+            return
+        first = self.ids.is_first(topic, partition, offset, key, event)
+        record = Record(topic, partition, offset, timestamp_ms, key, event, judged, first)
+        for check in takers:
+            check.feed(record)
+
+
+def make_checks(names: Iterable[str], key: bytes | None) -> list[Check]:
+    """The checks of these names, all when there are none, in the report's order."""
+    wanted = frozenset(names) or frozenset(NAMES)
+    return [
+        kind(key) if kind in (OptOuts, Profiles) else kind() for kind in ALL if kind.name in wanted
+    ]
+
+
+def verify(
+    config: Settings,
+    only: Iterable[str] = (),
+    *,
+    settle_s: float = 10.0,
+    idle: bool = False,
+    tell: Tell = lambda progress: None,
+) -> Report:
+    """Raises KafkaException, RegistryError, or `streams.history.clickhouse`'s Away and Refused."""
+    begun_s = time.monotonic()
+    checks = make_checks(only, key_of(config))
+    stages = {stage for check in checks for stage in _STAGES.get(check.name, ())}
+    cut = take_cut(
+        KafkaBroker(config), settle_s, stages, tell=lambda text: tell(Progress(0, 0, text))
+    )
+    feeder = Feeder(checks, Decoder(Registry(config.registry_url, config.registry_timeout_s)))
+    records = _read(config, cut, feeder, tell)
+    context = _ask(config, checks, cut.context(idle), tell)
+    results = []
+    for check in checks:
+        tell(Progress(0, 0, f"judging: {check.title}"))
+        results.append(check.finish(context))
+    seconds = time.monotonic() - begun_s
+    return Report(cut, idle, settle_s, records, seconds, feeder.refused, tuple(results))
+
+
+def key_of(config: Settings) -> bytes | None:
+    """The site key where there is one; verify never makes one."""
+    if config.site_key is None and not (config.home / FILE).exists():
+        return None
+    return site_key(config)
+
+
+def _read(config: Settings, cut: Cut, feeder: Feeder, tell: Tell) -> int:
+    topics = feeder.topics()
+    total = sum(end - cut.begins[place] for place, end in cut.ends.items() if place[0] in topics)
+    done = 0
+    take = feeder.take
+    for topic in topics:
+        tell(Progress(done, total, topic))
+        for batch in raw_records(config, cut.begins, cut.ends, topic):
+            judged_end = cut.judged[topic, batch[0].partition]
+            for _, partition, offset, timestamp_ms, key, value in batch:
+                take(topic, partition, offset, timestamp_ms, key, value, offset < judged_end)
+            done += len(batch)
+            tell(Progress(done, total, topic))
+        feeder.ids.forget(topic)
+    return done
+
+
+def _ask(config: Settings, checks: Sequence[Check], context: Context, tell: Tell) -> Context:
+    """Asks ClickHouse what the checks want to know, until they want no more."""
+    answers: dict[str, Rows] = {}
+    clickhouse = ClickHouse(config, timeout_s=600)
+    while True:
+        context = replace(context, answers=dict(answers))
+        asked: dict[str, str] = {}
+        for check in checks:
+            asked |= check.questions(context)
+        if not asked:
+            return context
+        for n, (name, sql) in enumerate(asked.items()):
+            tell(Progress(n, len(asked), f"ClickHouse: {name}"))
+            answers[name] = clickhouse.query(sql)
