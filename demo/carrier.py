@@ -136,7 +136,7 @@ class SimCall(asyncio.DatagramProtocol):
         for heard in noticed:
             self.carrier.note(
                 self, "heard", what=heard.kind, prompt=heard.prompt, at_ms=now // 8,
-                complete=heard.complete,
+                wall_ms=time.time_ns() // 1_000_000, complete=heard.complete,
             )  # fmt: skip
         return noticed
 
@@ -161,7 +161,8 @@ class Carrier:
             for name, sha in manifest["prompts"].items()
         }
         self._people = {p: Person.model_validate(d) for p, d in manifest["people"].items()}
-        self._sounds = {p: _Sound(d, n) for n, (p, d) in enumerate(self._people.items())}
+        cast = {person.name: person for person in self._people.values()}
+        self._sounds = {name: _Sound(d, n) for n, (name, d) in enumerate(cast.items())}
         self._calls: dict[str, SimCall] = {}
         self._answers: dict[str, dict[str, object]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -206,7 +207,7 @@ class Carrier:
             return web.json_response({"error": "unallocated number", "cause_q850": 1}, status=404)
         if asked["codec"] not in PAYLOAD_TYPE:
             return web.json_response({"error": "codec", "cause_q850": 65}, status=415)
-        call = SimCall(self, asked, person, self._sounds[asked["phone"]])
+        call = SimCall(self, asked, person, self._sounds[person.name])
         loop = asyncio.get_running_loop()
         transport, _ = await loop.create_datagram_endpoint(
             lambda: call, local_addr=("127.0.0.1", 0), family=socket.AF_INET
