@@ -48,3 +48,15 @@ TASKS = Counter("ringlog_tasks_total", "Tasks that reached a state", ["state"])
 
 # Rows that reached ClickHouse.
 ROWS = Counter("ringlog_clickhouse_rows_total", "Rows inserted", ["table"])
+
+# Calls whose sound was looked at after their end: archived, silent (nothing to hear), or lost
+# (some or all of it had expired). A lost one should never happen: look at `archive` in the logs.
+RECORDINGS = Counter("ringlog_recordings_total", "Calls by what became of their sound", ["result"])
+
+# Size of the recordings written.
+RECORDING_BYTES = Counter("ringlog_recording_bytes_total", "Bytes of recordings written")
+
+# Age of the oldest call that has ended and is not archived; its sound is gone after 24 h.
+RECORDINGS_WAITING_AGE = Gauge(
+    "ringlog_recordings_waiting_age_seconds", "Age of the oldest call not archived yet"
+)

@@ -16,7 +16,7 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 
 METRICS_SERVICES = (
     "edge", "asr", "robots-a", "robots-b", "profiles", "dispatch", "history", "analytics", "api",
-    "clickhouse", "supervisor", "edge-b", "asr-b",
+    "clickhouse", "supervisor", "edge-b", "asr-b", "archive",
 )  # fmt: skip
 """Services in the order of their metrics ports, from `metrics_port` upwards."""
 
@@ -62,6 +62,9 @@ class Settings(BaseSettings):
         None,
         description="Silence after which a robot worker counts as dead, ms; unset: 500 with the "
         "stack's own broker, 800 with another",
+    )
+    recordings_days: Annotated[int, Field(ge=0)] = Field(
+        365, description="Days that recordings are kept; 0: for ever"
     )
     api_key: SecretStr | None = Field(None, description="Bearer key of the API; unset: made")
     site_key: SecretStr | None = Field(None, description="HMAC key of opt-out hashes; unset: made")
@@ -137,6 +140,11 @@ class Settings(BaseSettings):
     def prompts_dir(self) -> Path:
         """Folder of content-addressed prompt audio."""
         return self.home / "prompts"
+
+    @property
+    def recordings_dir(self) -> Path:
+        """Folder of archived recordings."""
+        return self.home / "recordings"
 
     @property
     def endpoints_file(self) -> Path:

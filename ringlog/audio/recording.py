@@ -1,45 +1,135 @@
-"""A call's recording from its audio chunks: both legs on the call's clock."""
+"""A call's sound from its audio chunks: a track a leg, and both sides on the call's clock.
+
+Tracks are what the archive keeps, so a recording made from the log and one made from the archive
+are the same samples.
+"""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import soxr
 
 from ringlog.audio import SAMPLE_RATE_HZ
 from ringlog.audio.g711 import Int16, decode
+from schemas.events import MediaChunk
 
 MAX_CALL_MS = 4 * 3_600_000
-"""Longest call that is mixed: one bad time must not fill memory, so later chunks are left out."""
+"""Longest call that is put together: one bad time must not fill memory, so what is later on its
+leg, or begins later in the call, is left out."""
+
+MAX_RATE_HZ = 192_000
+
+LegKey = tuple[str, int]
+"""(leg, ssrc)."""
 
 
-@dataclass
-class MediaLeg:
-    """One leg's sound: (call time ms, codec, payload) of each chunk, in any order."""
+@dataclass(frozen=True, slots=True)
+class Track:
+    """One leg: int16 [n] at its own rate, from `start_ms` of call time on, holes silent.
+
+    `lost_ms` is how long the holes are together.
+    """
 
     leg: str
+    ssrc: int
     rate_hz: int
-    chunks: list[tuple[int, str, bytes]] = field(default_factory=list)
+    start_ms: int
+    samples: Int16
+    lost_ms: int
 
 
-def mix(legs: Iterable[MediaLeg]) -> Int16:
-    """int16 [n, 2] at 8 kHz: left the customer, right the robot and the agent.
+class CallSound:
+    """Collects the chunks of one call. Of two chunks with one id the first counts."""
 
-    Holes are silence; where chunks of one side overlap the later one in call time wins.
-    """
-    sides: list[list[tuple[int, Int16]]] = [[], []]
-    for leg in legs:
-        side = sides[0 if leg.leg == "customer" else 1]
-        for at_ms, codec, payload in sorted(leg.chunks, key=lambda c: c[0]):
-            if not 0 <= at_ms < MAX_CALL_MS:
+    def __init__(self) -> None:
+        self.left_out = 0
+        """Chunks that have no place in a recording: absurd times or rates, undecodable."""
+        self._seen: set[str] = set()
+        self._legs: dict[LegKey, list[MediaChunk]] = {}
+        self._ended: set[LegKey] = set()
+
+    def add(self, chunk: MediaChunk) -> None:
+        """Takes a chunk or a leg's end, in any order."""
+        key = chunk.leg, chunk.ssrc
+        if chunk.kind == "end":
+            self._ended.add(key)
+        elif chunk.event_id not in self._seen:
+            self._seen.add(chunk.event_id)
+            if _fits(chunk):
+                self._legs.setdefault(key, []).append(chunk)
+            else:
+                self.left_out += 1
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to hear."""
+        return not self._legs
+
+    @property
+    def ended(self) -> bool:
+        """Whether every leg that was heard has ended."""
+        return self._legs.keys() <= self._ended
+
+    @property
+    def cut(self) -> bool:
+        """Whether a leg's first sample is missing: it lies before what was read, or is gone."""
+        legs = self._legs
+        began = {k for k, chunks in legs.items() if any(c.rtp_ts == c.leg_start_ts for c in chunks)}
+        return began != legs.keys() | self._ended
+
+    def tracks(self) -> list[Track]:
+        """A track for every leg that has sound, in the order in which they begin."""
+        made = [self._track(*key, chunks) for key, chunks in self._legs.items()]
+        kept = [track for track in made if len(track.samples)]
+        return sorted(kept, key=lambda t: (t.start_ms, t.leg, t.ssrc))
+
+    def _track(self, leg: str, ssrc: int, chunks: list[MediaChunk]) -> Track:
+        rate = chunks[0].rate_hz
+        start_ms = min(c.leg_start_ms for c in chunks)
+        origin = start_ms * rate // 1000
+        pieces: list[tuple[int, Int16]] = []
+        for c in chunks:
+            try:
+                samples = decode(c.codec, c.payload)
+            except ValueError:
+                self.left_out += 1
                 continue
-            samples = decode(codec, payload)
-            if leg.rate_hz != SAMPLE_RATE_HZ:
-                samples = soxr.resample(samples, leg.rate_hz, SAMPLE_RATE_HZ)
-            side.append((at_ms * SAMPLE_RATE_HZ // 1000, samples))
-    length = max((at + len(x) for side in sides for at, x in side), default=0)
-    out = np.zeros((length, 2), np.int16)
-    for channel, side in enumerate(sides):
-        for at, x in side:
-            out[at : at + len(x), channel] = x
+            if c.rate_hz != rate:
+                samples = soxr.resample(samples, c.rate_hz, rate)
+            on_leg = (c.rtp_ts - c.leg_start_ts) * rate // c.rate_hz
+            pieces.append((c.leg_start_ms * rate // 1000 - origin + on_leg, samples))
+        pieces.sort(key=lambda piece: piece[0])
+        length = max((at + len(samples) for at, samples in pieces), default=0)
+        out = np.zeros(length, np.int16)
+        heard = end = 0
+        for at, samples in pieces:  # where chunks overlap the later one wins
+            out[at : at + len(samples)] = samples
+            heard += max(0, at + len(samples) - max(at, end))
+            end = max(end, at + len(samples))
+        return Track(leg, ssrc, rate, start_ms, out, (length - heard) * 1000 // rate)
+
+
+def _fits(c: MediaChunk) -> bool:
+    if not (0 < c.rate_hz <= MAX_RATE_HZ and 0 <= c.leg_start_ms < MAX_CALL_MS and c.payload):
+        return False
+    return 0 <= (c.rtp_ts - c.leg_start_ts) * 1000 // c.rate_hz < MAX_CALL_MS
+
+
+def mix(tracks: Iterable[Track]) -> Int16:
+    """int16 [n, 2] at 8 kHz on the call's clock: left the customer, right the robot and the agent.
+
+    Tracks of one side that sound at once are added.
+    """
+    placed: list[tuple[int, int, Int16]] = []
+    for track in tracks:
+        samples = track.samples
+        if track.rate_hz != SAMPLE_RATE_HZ:
+            samples = soxr.resample(samples, track.rate_hz, SAMPLE_RATE_HZ)
+        at = track.start_ms * SAMPLE_RATE_HZ // 1000
+        placed.append((0 if track.leg == "customer" else 1, at, samples))
+    out = np.zeros((max((at + len(x) for _, at, x in placed), default=0), 2), np.int16)
+    for channel, at, x in placed:
+        there = out[at : at + len(x), channel]
+        there[:] = np.clip(there.astype(np.int32) + x, -32768, 32767)
     return out

@@ -1,21 +1,17 @@
-"""`ringlog call show` and `ringlog recording`: one call, read from the log alone."""
+"""`ringlog call show`: one call, read from the log alone."""
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import click
 
-from ringlog.audio import wav
-from ringlog.audio.recording import MediaLeg, mix
 from ringlog.cli.errors import CheckFailed, need_kafka, need_registry
 from ringlog.kafka import sync
 from ringlog.kafka.codec import codec_of
 from ringlog.settings import Settings, settings
 from schemas.catalogue import topic
 from schemas.envelope import Event
-from schemas.events import CallEvent, Directive, MediaChunk, TaskEvent, Transcript, Turn
+from schemas.events import CallEvent, Directive, TaskEvent, Transcript, Turn
 from schemas.partition import partition_of
 from schemas.text import iso_of_ms, to_json
 from schemas.wire import Codec, Poison
@@ -90,30 +86,3 @@ def _describe(event: Event) -> str:
 
 def _quoted(text: str | None) -> str:
     return f"«{text}» " if text else ""
-
-
-@click.command()
-@click.argument("call_id")
-@click.argument("out", type=click.Path(dir_okay=False, writable=True, path_type=Path))
-def recording(call_id: str, out: Path) -> None:
-    """Write the sound of call CALL_ID to OUT, a WAV file: left the customer, right the robot."""
-    config = settings()
-    need_kafka(config)
-    need_registry(config)
-    codec = codec_of(config)
-    legs: dict[tuple[str, int], MediaLeg] = {}
-    for event in _events(config, codec, "media.audio", call_id, call_id):
-        assert isinstance(event, MediaChunk)
-        if event.kind == "chunk":
-            leg = legs.setdefault((event.leg, event.ssrc), MediaLeg(event.leg, event.rate_hz))
-            at_ms = event.leg_start_ms + (event.rtp_ts - event.leg_start_ts) * 1000 // event.rate_hz
-            leg.chunks.append((at_ms, event.codec, event.payload))
-    if not legs:
-        raise CheckFailed(f"no sound of call {call_id} on the log (it is kept for 24 h)")
-    samples = mix(legs.values())
-    wav.write(out, samples, 8_000)
-    _echo_summary(samples, out)
-
-
-def _echo_summary(samples: Any, out: Path) -> None:
-    click.echo(f"{out}: {len(samples) / 8_000:.1f} s, left customer, right robot", err=True)

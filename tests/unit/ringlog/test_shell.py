@@ -1,15 +1,12 @@
-"""Settings, logs, recording, command line: the shared shell without services."""
+"""Settings, logs, command line: the shared shell without services."""
 
 import json
 import subprocess
 import sys
 
-import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from ringlog.audio import g711
-from ringlog.audio.recording import MediaLeg, mix
 from ringlog.cli.config import config
 from ringlog.cli.main import cli
 from ringlog.log import mask_phones
@@ -86,20 +83,3 @@ def test_a_stack_that_does_not_run_is_exit_code_3(monkeypatch: pytest.MonkeyPatc
     result = CliRunner().invoke(cli, ["topics"])
     assert result.exit_code == 3
     assert "ringlog up" in result.output
-
-
-def test_recording_puts_legs_on_the_calls_clock() -> None:
-    tone = np.full(800, 8_031, np.int16)
-    customer = MediaLeg("customer", 8_000, [(200, "pcmu", g711.encode_pcmu(tone))])
-    robot = MediaLeg("robot", 8_000, [(0, "pcma", g711.encode_pcma(tone))])
-    out = mix([customer, robot])
-    assert out.shape == (2_400, 2)
-    assert not out[:1_600, 0].any()
-    assert abs(int(out[1_700, 0]) - 8_031) < 200
-    assert abs(int(out[10, 1]) - 8_031) < 200
-    assert not out[800:, 1].any()
-
-
-def test_a_chunk_at_an_absurd_time_does_not_fill_memory() -> None:
-    legs = [MediaLeg("customer", 8_000, [(10**12, "pcmu", b"\x00" * 160)])]
-    assert mix(legs).shape == (0, 2)
