@@ -13,7 +13,7 @@ from ringlog.settings import root
 
 PACKAGES = (
     "ringlog", "sherpa-onnx", "onnxruntime", "numpy", "fastavro", "avro", "aiokafka",
-    "kafka-python", "confluent-kafka", "uvloop", "pydantic", "chdb", "faust-streaming",
+    "confluent-kafka", "uvloop", "pydantic", "chdb", "faust-streaming",
 )  # fmt: skip
 
 
