@@ -89,10 +89,11 @@ def show(report: Report, console: Console) -> None:
     if not any(result.looked_at for result in report.results):
         _line(console, "there was nothing to look at", "yellow")
     speed = report.records / report.seconds if report.seconds else 0
+    outcome = "everything holds" if report.ok else "NOT everything holds"
     _line(
         console,
-        f"{'everything holds' if report.ok else 'NOT everything holds'}: {report.records:,} records "
-        f"up to {iso_of_ms(report.cut.judged_ms)} in {report.seconds:.1f} s ({speed:,.0f} a second)",
+        f"{outcome}: {report.records:,} records up to "
+        f"{iso_of_ms(report.cut.judged_ms)} in {report.seconds:.1f} s ({speed:,.0f} a second)",
         "bold green" if report.ok else "bold red",
     )
 

@@ -1,6 +1,7 @@
 """Every event once: of two records with one id the first counts, and the later one may only repeat
 it. Also: a record lies under its own key on that key's partition."""
 
+from collections import Counter
 from collections.abc import Callable
 from operator import itemgetter
 from typing import Any
@@ -67,6 +68,7 @@ class Ids(Check):
     def __init__(self) -> None:
         super().__init__()
         self._seen: dict[str, dict[str, int]] = {}
+        self._repeats: Counter[str] = Counter()
 
     def is_first(
         self, topic: str, partition: int, offset: int, key: bytes | None, event: dict[str, Any]
@@ -85,6 +87,7 @@ class Ids(Check):
             seen[event_id] = says
             return True
         result.repeats += 1
+        self._repeats[topic] += 1
         ends_call = topic == "calls.events" and event["kind"] in ("answered", "ended")
         if before != says and not ends_call:
             result.violate(
@@ -103,6 +106,9 @@ class Ids(Check):
         """Nothing more: `is_first` was asked."""
 
     def finish(self, context: Context) -> Result:
+        self.result.notes += [
+            f"{count} repeats in {topic}" for topic, count in self._repeats.most_common()
+        ]
         return self.result
 
     def _check_key(
