@@ -42,7 +42,8 @@ class CallReader(TopicReader):
 class Ends:
     """Asks where partitions end, on a connection that no long poll blocks."""
 
-    def __init__(self, config: Settings, client_id: str) -> None:
+    def __init__(self, config: Settings, client_id: str, tps: list[TopicPartition]) -> None:
+        self._tps = tps
         self._consumer = AIOKafkaConsumer(
             bootstrap_servers=config.kafka_bootstrap,
             client_id=client_id,
@@ -52,14 +53,15 @@ class Ends:
         )
 
     async def start(self) -> None:
-        """Connects."""
+        """Connects, and learns who leads the partitions: a tenth of a second for each topic."""
         await self._consumer.start()
+        await self.now()
 
     async def stop(self) -> None:
         """Disconnects."""
         await self._consumer.stop()
 
-    async def of(self, tps: list[TopicPartition]) -> dict[TopicPartition, int]:
-        """The next offset to be written of each partition."""
-        ends: dict[TopicPartition, int] = await self._consumer.end_offsets(tps)
+    async def now(self) -> dict[TopicPartition, int]:
+        """The next offset to be written of each partition; raises KafkaError."""
+        ends: dict[TopicPartition, int] = await self._consumer.end_offsets(self._tps)
         return ends

@@ -72,7 +72,8 @@ class Worker:
             partitions=self.partitions,
         )
         self._settings = TopicReader(config, producer, library.TOPICS)
-        self._ends = Ends(config, life.service)
+        tps = [TopicPartition(name, p) for name in shard.TOPICS for p in self.partitions]
+        self._ends = Ends(config, life.service, tps)
 
     async def run(self) -> None:
         """Serves until the lifecycle stops."""
@@ -172,13 +173,12 @@ class Worker:
         """Reads all that was written before the barrier, then speaks: the turns, so that nothing
         is decided twice, and what customer and edge did, so that nothing is decided on less than
         the other knew."""
-        tps = [TopicPartition(name, p) for name in shard.TOPICS for p in self.partitions]
         ends: dict[TopicPartition, int] | None = None
         while ends is None or not self._calls.has_read(ends):
             if self.leadership.epoch != epoch or self.leadership.role != "catch_up":
                 return
             try:
-                ends = ends or await self._ends.of(tps)
+                ends = ends or await self._ends.now()
             except KafkaError as error:
                 log.warning("the ends are not known", error=str(error))
                 await asyncio.sleep(_AGAIN_S)
