@@ -8,13 +8,15 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 CALLS ?= 20
+MINUTES ?= 5
+SEED ?= 1
 PIP = $(BIN)/python -m pip install --disable-pip-version-check --no-deps
 SIZES = awk '/Downloading|Using cached/ && /\(/ { sub(/^ +/, "  "); print; fflush() }'
 CODE := schemas ringlog ingest asr_worker streams sql stack demo bench
 CHECKED := $(CODE) tests docs
 STAMP = $(VENV)/.installed-$(firstword $(shell cat requirements-build.lock requirements.lock pyproject.toml | sha256sum))
 
-.PHONY: help check-tools install demo up down status test test-all lint unit integration bench clean
+.PHONY: help check-tools install demo up down status test test-all lint unit integration bench faults clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -87,6 +89,9 @@ unit: install ## Unit tests only (seconds, no services)
 
 bench: install ## Benchmarks against peers and limits
 	@$(BIN)/python -m bench
+
+faults: install ## A campaign under faults, then proof: MINUTES=5 SEED=1, or KILLS=20 of every service
+	@$(BIN)/python -m tests.faults --seed $(SEED) $(if $(KILLS),--kills $(KILLS),--minutes $(MINUTES))
 
 clean: ## Remove what runs and tests have made (the JVM cache stays)
 	@rm -rf .ringlog .mypy_cache .ruff_cache .hypothesis .coverage .coverage.*

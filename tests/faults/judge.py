@@ -1,0 +1,86 @@
+"""What the people on the phone noticed: answers that came late, words that were lost. Pure."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from demo.measure import SpokenLine, matched
+from demo.observer import Observer
+from demo.report import spoken_lines
+
+NEAR_MS = 8_000
+"""Words that end up to so long after a fault, and answers that had not come by then, are its."""
+
+OVERLAP_MS = 60
+"""Playouts may touch: both times are rounded, and a prompt's last frame is on its way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A fault as it was done, wall clock."""
+
+    began_ms: int
+    ended_ms: int
+    what: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A line of a customer and the directive that answers it. None: it never came."""
+
+    line: SpokenLine
+    directive_ms: int | None
+
+
+def answers(seen: Observer, log: list[dict[str, object]]) -> list[Answer]:
+    """Every line that was said, with the first directive of a turn that understood it."""
+    directives = {d.directive_id: d for d in seen.directives}
+    turns = {t.input_event_id: t for t in seen.turns}
+    found = []
+    for line, finals in matched(spoken_lines(log), seen.finals):
+        at = [
+            seen.written_ms[directives[d].event_id]
+            for final in finals
+            if final.event_id in turns
+            for d in turns[final.event_id].directive_ids
+            if d in directives
+        ]
+        found.append(Answer(line, min(at, default=None)))
+    return found
+
+
+def late_ms(given: Iterable[Answer], fault: Done) -> list[int]:
+    """How long after the fault, or after the words when these came later, answers came that it
+    could hold up; ms."""
+    late = []
+    for answer in given:
+        said = answer.line.end_wall_ms
+        if answer.directive_ms is None or said > fault.began_ms + NEAR_MS:
+            continue
+        if answer.directive_ms >= fault.began_ms:
+            late.append(answer.directive_ms - max(said, fault.began_ms))
+    return late
+
+
+def unanswered(given: Iterable[Answer], excused: Iterable[Done]) -> list[Answer]:
+    """Lines without an answer that no fault excuses: sound is lost while no edge serves."""
+    spans = [(f.began_ms - NEAR_MS, f.ended_ms + NEAR_MS) for f in excused]
+    return [
+        a
+        for a in given
+        if a.directive_ms is None
+        and not any(begin <= a.line.end_wall_ms <= end for begin, end in spans)
+    ]
+
+
+def overlaps(seen: Observer) -> list[str]:
+    """Calls in which two prompts were played at once, by the edge's own records."""
+    wrong = []
+    for call_id, events in seen.calls.items():
+        begun = {e.directive_id: e.occurred_at for e in events if e.kind == "playout_started"}
+        ended = {e.directive_id: e.occurred_at for e in events if e.kind == "playout_ended"}
+        spans = sorted((at, ended.get(d, at)) for d, at in begun.items())
+        for (_, end), (begin, _) in zip(spans, spans[1:], strict=False):
+            if begin < end - OVERLAP_MS:
+                wrong.append(f"{call_id}: a prompt began {end - begin} ms before another's end")
+    return wrong

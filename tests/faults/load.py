@@ -1,0 +1,113 @@
+"""The campaign under which faults happen: so many calls at any time, until told to stop."""
+
+import asyncio
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from demo.campaign import Desk, carrier_of, cast_of, tell_crm
+from demo.observer import Observer
+from demo.people import Person
+from ringlog.clock import now_ms
+from ringlog.kafka.producer import EventProducer
+from ringlog.kafka.reader import Received
+from ringlog.settings import Settings
+from schemas.events import Transcript
+
+CALL_S = 14.0
+"""The shortest that a call takes on average: how many people a run may need."""
+
+LAST_CALLS_S = 240.0
+"""How long the last calls may take to end, with all retries of what failed."""
+
+
+class Watcher(Observer):
+    """Also notices that somebody is speaking."""
+
+    def __init__(self, campaign_id: str) -> None:
+        super().__init__(campaign_id)
+        self.partials = 0
+
+    def _take(self, received: Received) -> None:
+        if isinstance(received.event, Transcript) and received.event.kind == "partial":
+            self.partials += 1
+        super()._take(received)
+
+    async def speech(self, within_s: float) -> None:
+        """Waits until somebody says something; not for ever."""
+        before = self.partials
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                while self.partials == before:
+                    self.changed.clear()
+                    await self.changed.wait()
+
+
+@dataclass
+class Load:
+    """A running campaign. `seen` is what the log says of it."""
+
+    name: str
+    cast: dict[str, Person]
+    log_file: Path
+    seen: Watcher
+    assigned: list[str] = field(default_factory=list)
+    stopping: bool = False
+
+    @property
+    def running(self) -> int:
+        """Tasks that are not over."""
+        return len(self.assigned) - len(self.seen.finished_tasks())
+
+    @property
+    def open_tasks(self) -> list[str]:
+        """Ids of tasks that are not over."""
+        return sorted(set(self.assigned) - set(self.seen.finished_tasks()))
+
+
+class Campaign:
+    """Keeps `calls` tasks going; use as an async context that gives the Load."""
+
+    def __init__(self, config: Settings, calls: int, seconds: float) -> None:
+        self._config, self._calls = config, calls
+        run = int(time.time())
+        self._name = f"faults-{run}"
+        self._cast = cast_of(max(calls, int(calls * seconds / CALL_S)), run)
+
+    async def run(self, until: asyncio.Event, started: "asyncio.Future[Load]") -> None:
+        """Runs until `until` is set and the last call is over; gives the Load when it begins."""
+        config = self._config
+        async with (
+            carrier_of(config, self._name, self._cast) as log_file,
+            EventProducer(config, "faults") as producer,
+            Desk(config) as desk,
+        ):
+            seen = Watcher(self._name)
+            load = Load(self._name, self._cast, log_file, seen)
+            reading = asyncio.create_task(seen.follow(config, producer, now_ms()))
+            try:
+                await tell_crm(producer, self._name, self._cast)
+                started.set_result(load)
+                await self._assign(desk, load, until, reading)
+                await self._last_calls(load, reading)
+            finally:
+                reading.cancel()
+
+    async def _assign(
+        self, desk: Desk, load: Load, until: asyncio.Event, reading: "asyncio.Task[None]"
+    ) -> None:
+        people = enumerate(load.cast)
+        while not until.is_set():
+            if reading.done():
+                reading.result()
+            while load.running < self._calls and (person := next(people, None)) is not None:
+                load.assigned.append(await desk.assign(load.name, *person))
+            await asyncio.sleep(0.2)
+
+    async def _last_calls(self, load: Load, reading: "asyncio.Task[None]") -> None:
+        deadline = time.monotonic() + LAST_CALLS_S
+        while load.running and time.monotonic() < deadline:
+            if reading.done():
+                reading.result()
+            await asyncio.sleep(0.2)
