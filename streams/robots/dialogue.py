@@ -146,7 +146,10 @@ def stop_for_speech(
     state: Dialogue, facts: CallFacts, partial: Input, producer: str, epoch: int, now_ms: int
 ) -> Directive | None:
     """The directive that silences a prompt when the customer speaks words over it; None when
-    nothing plays, when it may not be cut, or when there are no words yet."""
+    nothing plays, when it may not be cut, or when there are no words yet. Last words are not cut:
+    nobody would answer."""
+    if state.finished:
+        return None
     said = playing(state, facts)
     if said is None or said.barge_in == "never" or backchannel_only(partial.text):
         return None

@@ -186,6 +186,20 @@ def test_the_end_of_a_call_is_written_once_wherever_the_speaker_died(
     assert log.wait(60_000) == []
 
 
+def test_last_words_are_not_cut() -> None:
+    log = Log()
+    greeting = log.talk()
+    log.start(greeting[0])  # it may not be cut, so all that follows waits behind it
+    details = log.say("多少钱")
+    assert kinds(log.say("可以")) == ["say", "message", "hangup"]
+    log.end(greeting[0], 4_000)
+    log.start(details[0])
+    log.now += 500
+    successor = Successor(log)
+    log.write("asr.transcripts", log.transcript("等一下我还有问题", "partial"))
+    assert successor.work() is None
+
+
 @pytest.mark.parametrize("kind", ["transferred", "ended"])
 def test_nothing_is_said_after_the_call_went_elsewhere(kind: str) -> None:
     log = Log()
