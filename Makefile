@@ -10,13 +10,14 @@ BIN := $(VENV)/bin
 CALLS ?= 20
 MINUTES ?= 5
 SEED ?= 1
+ROOMS = $(sort $(wildcard tests/integration/*/))
 PIP = $(BIN)/python -m pip install --disable-pip-version-check --no-deps
 SIZES = awk '/Downloading|Using cached/ && /\(/ { sub(/^ +/, "  "); print; fflush() }'
 CODE := schemas ringlog ingest asr_worker streams sql stack demo bench
 CHECKED := $(CODE) tests docs
 STAMP = $(VENV)/.installed-$(firstword $(shell cat requirements-build.lock requirements.lock pyproject.toml | sha256sum))
 
-.PHONY: help check-tools install demo up down status test test-all lint unit integration bench faults clean
+.PHONY: help check-tools install demo up down status test test-all suite lint unit integration bench faults clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,23 +62,25 @@ down: ## Stop the stack
 status: ## Show the services of the running stack
 	@$(BIN)/ringlog status
 
-test: install lint ## Lint, unit tests and integration tests, with coverage
+test: SELECTED = -m "not heavy"
+test: suite ## Lint, unit tests and integration tests, with coverage
+
+test-all: ROOMS += tests/faults/
+test-all: suite ## Everything: also the heavy tests and the faults under load
+
+suite: install lint
 	@$(BIN)/coverage erase
 	@$(BIN)/pytest tests/unit -q --cov --cov-report=
 	@# A stack of its own for each room: one room's records on the log would be another's past.
 	@failed=""; \
-	for room in tests/integration/*/; do \
+	for room in $(ROOMS); do \
 		ls $$room/test_*.py >/dev/null 2>&1 || continue; \
 		echo "== $$room"; \
-		$(BIN)/pytest $$room -q -m "not heavy" --cov --cov-append --cov-report= \
+		$(BIN)/pytest $$room -q $(SELECTED) --cov --cov-append --cov-report= \
 			|| failed="$$failed $$room"; \
 	done; \
 	[ -z "$$failed" ] || { echo "failed:$$failed" >&2; exit 1; }
 	@$(BIN)/coverage report --skip-covered
-
-test-all: install lint ## Everything: also the heavy tests and the kills
-	@$(BIN)/coverage erase
-	@$(BIN)/pytest tests -q --cov --cov-report=term:skip-covered
 
 lint: install ## Style and types: ruff, mypy --strict
 	@$(BIN)/ruff check .

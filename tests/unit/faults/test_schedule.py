@@ -1,4 +1,4 @@
-"""The schedule and the judgement, without a stack."""
+"""The schedule of faults, without a stack."""
 
 from tests.faults import schedule
 
