@@ -14,6 +14,10 @@ from ringlog.settings import METRICS_SERVICES, Settings
 from stack import kafka, last_words, registry
 
 
+_SAVEPOINT_GRACE_S = 25.0
+"""Flink's savepoint, and then the end of its JVM."""
+
+
 class UnknownService(ValueError):
     """A service was named that the stack does not have."""
 
@@ -170,15 +174,23 @@ def _own(s: Settings) -> list[Service]:
     stored, published = ("contract", "migrate"), ("contract", "publish")
     return [
         service(
-            "edge", "ingest", needs=published, ports={s.port(s.media_ws_port): "media WebSocket"}
+            "edge",
+            "ingest",
+            needs=published,
+            ports={
+                s.port(s.media_ws_port): "media WebSocket",
+                s.port(s.edge_control_port): "control",
+            },
         ),
+        service("edge-b", "ingest", "--spare", needs=("edge",)),
         service("asr", "asr_worker"),
+        service("asr-b", "asr_worker", "--spare", needs=("asr",)),
         _robots(service("robots-a", "streams.robots", "--name", "a", needs=published), s),
         _robots(service("robots-b", "streams.robots", "--name", "b", needs=published), s),
         service("profiles", "streams.profiles"),
         service("dispatch", "streams.dispatch"),
         service("history", "streams.history", needs=stored),
-        service("analytics", "streams.analytics"),
+        replace(service("analytics", "streams.analytics"), stop_grace_s=_SAVEPOINT_GRACE_S),
         service("api", "streams.api", needs=stored, ports={s.port(s.api_port): "REST"}),
     ]
 

@@ -32,6 +32,7 @@ _SHAPE = {
                     "command": {"type": "string"},
                     "network_mode": {"const": "host"},
                     "restart": {"type": "string", "pattern": "^(unless-stopped|on-failure:\\d+)$"},
+                    "stop_grace_period": {"type": "string", "pattern": "^\\d+s$"},
                     "ports": {
                         "type": "array",
                         "items": {"type": "string", "pattern": "^127\\.0\\.0\\.1:\\d+:\\d+$"},
