@@ -24,18 +24,19 @@ Digest = Callable[[int, int, dict[str, Any]], int]
 def digest_of(topic: Topic) -> Digest:
     """The digest of a topic's records."""
     fields = strip_logical(record_schema(topic.model))["fields"]
-    template = "{_p}|{_o}|" + "|".join("{" + field["name"] + "}" for field in fields)
+    template = "|".join("{" + field["name"] + "}" for field in fields)
     special = {
         field["name"]: write for field in fields if (write := _writer(field["type"])) is not None
     }
 
     def digest(partition: int, offset: int, record: dict[str, Any]) -> int:
-        record = {**record, "_p": partition, "_o": offset}
-        for name, write in special.items():
-            value = record[name]
-            if value is not None:
-                record[name] = write(value)
-        return number(template.format_map(record))
+        if special:
+            record = record.copy()
+            for name, write in special.items():
+                value = record[name]
+                if value is not None:
+                    record[name] = write(value)
+        return number(f"{partition}|{offset}|{template.format_map(record)}")
 
     return digest
 

@@ -143,7 +143,7 @@ def take_cut(
     reached = frozenset(name for walk in walks for name in walk.reached)
     behind = {walk.stage: walk.behind for walk in waiting}
     kept = judged
-    if "history" not in reached:
+    if "history" in needed - reached:
         done = broker.committed(HISTORY, [t.name for t in TOPICS_KEPT])
         kept = {place: min(end, done.get(place, 0)) for place, end in judged.items()}
     # Only now, behind every committed offset that was read.

@@ -11,7 +11,7 @@ import fastavro
 
 from ringlog.kafka import sync
 from ringlog.settings import Settings
-from schemas.avro_schema import record_schema, strip_logical
+from schemas.avro_schema import NAMESPACE, record_schema, strip_logical
 from schemas.catalogue import TOPICS
 from schemas.partition import partition_of
 from schemas.wire import HEADER, MAX_RECORD_BYTES, Codec, Poison, SchemaSource
@@ -74,14 +74,11 @@ class Decoder:
             schema = json.loads(self._source.schema_of(HEADER.unpack(head)[1]))
         except (KeyError, ValueError):
             return None
-        for name, topic in TOPICS.items():
-            current = record_schema(topic.model)
-            if schema == current:
-                parsed = fastavro.parse_schema(
-                    strip_logical(current), named_schemas={}, _force=True
-                )
-                return name, parsed
-        return None
+        # A record's name tells its topic: one schema each.
+        name = next((t for t, rules in self._rules.items() if rules.names(schema)), None)
+        if name is None or schema != (current := record_schema(TOPICS[name].model)):
+            return None
+        return name, fastavro.parse_schema(strip_logical(current), named_schemas={}, _force=True)
 
 
 class _Rules:
@@ -89,6 +86,8 @@ class _Rules:
 
     def __init__(self, name: str) -> None:
         topic = TOPICS[name]
+        record = topic.model.__name__
+        self._record_names = (record, f"{NAMESPACE}.{record}")
         fields = record_schema(topic.model)["fields"]
         logical = {f["name"]: _logical(f["type"]) for f in fields}
         self._uuids = [name for name, kind in logical.items() if kind == "uuid"]
@@ -99,6 +98,10 @@ class _Rules:
             for name, info in topic.model.model_fields.items()
             if (words := _words(info.annotation))
         ]
+
+    def names(self, schema: Any) -> bool:
+        """Whether a schema is of this topic's record, in whatever version."""
+        return isinstance(schema, dict) and schema.get("name") in self._record_names
 
     def check(self, partition: int, event: dict[str, Any]) -> None:
         """Raises Poison or Refused."""
