@@ -26,6 +26,25 @@ def history() -> None:
 
 
 @rebuild.command()
+def recordings() -> None:
+    """Make the table `recordings` again from the files of the archive."""
+    from sql.migrate import MigrationError
+    from streams.archive.index import IndexAway
+    from streams.archive.rebuild import reindex
+
+    config = settings()
+    need_clickhouse(config)
+    try:
+        done = reindex(config, progress=lambda line: click.echo(line, err=True))
+    except (IndexAway, MigrationError, OSError) as error:
+        raise CheckFailed(str(error)) from None
+    click.echo(f"{done.files} files have their row; {done.dropped} rows without a file dropped")
+    if done.missing:
+        some = ", ".join(done.missing[:5])
+        raise CheckFailed(f"{len(done.missing)} files are missing or not of their size: {some}")
+
+
+@rebuild.command()
 def status() -> None:
     """Fold call and task status from the whole log again, in the running API."""
     config = settings()
