@@ -190,6 +190,7 @@ def _own(s: Settings) -> list[Service]:
         service("profiles", "streams.profiles"),
         service("dispatch", "streams.dispatch"),
         service("history", "streams.history", needs=stored),
+        service("archive", "streams.archive", needs=stored),
         replace(service("analytics", "streams.analytics"), stop_grace_s=_SAVEPOINT_GRACE_S),
         service("api", "streams.api", needs=stored, ports={s.port(s.api_port): "REST"}),
     ]
