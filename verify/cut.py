@@ -19,9 +19,10 @@ On an idle system both cuts are the same and everything is settled at once.
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Final, Protocol
+
+from confluent_kafka import Consumer
 
 from ringlog.clock import now_ms
 from ringlog.kafka import sync
@@ -192,20 +193,29 @@ class KafkaBroker:
     def __init__(self, config: Settings) -> None:
         self._config = config
         self._places = [(t.name, n) for t in TOPICS.values() for n in range(t.partitions)]
+        self._consumers: dict[str | None, Consumer] = {}
+
+    def close(self) -> None:
+        """Disconnects."""
+        for consumer in self._consumers.values():
+            consumer.close()
 
     def begins(self) -> Ends:
         """Offsets of the oldest records of all topics."""
-        with closing(sync.consumer_of(self._config, "ringlog-verify")) as consumer:
-            return sync.begins_of(consumer, self._places)
+        return sync.begins_of(self._consumer(None), self._places)
 
     def ends(self) -> Ends:
         """Offsets behind the newest records of all topics."""
-        with closing(sync.consumer_of(self._config, "ringlog-verify")) as consumer:
-            return sync.ends_of(consumer, self._places)
+        return sync.ends_of(self._consumer(None), self._places)
 
     def committed(self, group: str, topics: Iterable[str]) -> Ends:
         """A group's offsets; 0 where it has committed none. Asks without joining the group."""
         places = [(name, n) for name in topics for n in range(topic(name).partitions)]
-        with closing(sync.consumer_of(self._config, "ringlog-verify", group)) as consumer:
-            found = sync.committed(consumer, places)
+        found = sync.committed(self._consumer(group), places)
         return {place: max(0, tp.offset) for place, tp in found.items()}
+
+    def _consumer(self, group: str | None) -> Consumer:
+        found = self._consumers.get(group)
+        if found is None:
+            found = self._consumers[group] = sync.consumer_of(self._config, "ringlog-verify", group)
+        return found

@@ -3,11 +3,11 @@
 import io
 import json
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import closing
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, Literal, get_args, get_origin
 
 import fastavro
+from confluent_kafka import Consumer
 
 from ringlog.kafka import sync
 from ringlog.settings import Settings
@@ -20,6 +20,8 @@ from verify.record import Place
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}").fullmatch
 _AT_ONCE: Final = 10_000
+_TOGETHER: Final = 200_000
+"""Records whose ids are held in memory at a time, where no topic alone has more."""
 
 
 class Refused(Exception):
@@ -141,24 +143,37 @@ def _logical(schema: Any) -> str | None:
     return schema.get("logicalType") if isinstance(schema, dict) else None
 
 
+_OPTIONS: Final[Mapping[str, Any]] = {**sync.TO_THE_END, "fetch.wait.max.ms": 20}
+
+
+def consumer_of(config: Settings) -> Consumer:
+    """A consumer for `raw_records`."""
+    return sync.consumer_of(config, "ringlog-verify", None, **_OPTIONS)
+
+
+def together(topics: Iterable[str], sizes: Mapping[str, int]) -> list[list[str]]:
+    """Topics in groups that are read at once: many small ones, or a large one alone."""
+    groups: list[list[str]] = []
+    held = _TOGETHER
+    for topic in topics:
+        held += sizes[topic]
+        if held > _TOGETHER:
+            groups.append([])
+            held = sizes[topic]
+        groups[-1].append(topic)
+    return groups
+
+
 def raw_records(
-    config: Settings, begins: Mapping[Place, int], ends: Mapping[Place, int], topic: str
+    consumer: Consumer, begins: Mapping[Place, int], ends: Mapping[Place, int], topics: list[str]
 ) -> Iterator[list[sync.RawRecord]]:
-    """Batches of a topic's records up to the ends, in the order of each partition.
+    """Batches of one partition's records up to the ends, in order.
 
     Raises KafkaException.
     """
-    places = [place for place in ends if place[0] == topic]
-    with closing(
-        sync.consumer_of(config, "ringlog-verify", **sync.TO_THE_END, **_BULK)
-    ) as consumer:
-        for polled in sync.between(
-            consumer,
-            {place: begins[place] for place in places},
-            {place: ends[place] for place in places},
-            _AT_ONCE,
-        ):
-            yield from polled.values()
-
-
-_BULK: Final[Mapping[str, Any]] = {"fetch.wait.max.ms": 50, "check.crcs": False}
+    places = [place for place, end in ends.items() if place[0] in topics and begins[place] < end]
+    if not places:
+        return
+    from_to = ({p: begins[p] for p in places}, {p: ends[p] for p in places})
+    for polled in sync.between(consumer, *from_to, _AT_ONCE):
+        yield from polled.values()

@@ -55,7 +55,7 @@ def _violation(violation: Violation) -> dict[str, Any]:
         "rule": violation.rule,
         "text": mask_phones(violation.text),
         "where": list(violation.where),
-        "ids": dict(violation.ids),
+        "ids": {name: mask_phones(value) for name, value in violation.ids.items()},
     }
 
 
@@ -100,7 +100,7 @@ def show(report: Report, console: Console) -> None:
 
 def _show_violations(result: Result, console: Console) -> None:
     for violation in result.violations[:SHOWN]:
-        ids = " ".join(f"{name}={value}" for name, value in violation.ids.items())
+        ids = " ".join(f"{name}={mask_phones(value)}" for name, value in violation.ids.items())
         _line(console, f"{violation.rule}: {mask_phones(violation.text)}", "red")
         if violation.where or ids:
             _line(console, f"    {' '.join(violation.where)}  {ids}", "dim")

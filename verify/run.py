@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 
 from ringlog.settings import Settings
@@ -15,7 +16,7 @@ from verify.checks import ALL, Ids
 from verify.checks.optouts import OptOuts
 from verify.checks.profiles import Profiles
 from verify.cut import Cut, KafkaBroker, take_cut
-from verify.reading import Decoder, Refused, raw_records
+from verify.reading import Decoder, Refused, consumer_of, raw_records, together
 from verify.record import Record, Unreadable
 
 NAMES = tuple(check.name for check in ALL)
@@ -140,9 +141,8 @@ def verify(
     begun_s = time.monotonic()
     checks = make_checks(only, key_of(config))
     stages = {stage for check in checks for stage in _STAGES.get(check.name, ())}
-    cut = take_cut(
-        KafkaBroker(config), settle_s, stages, tell=lambda text: tell(Progress(0, 0, text))
-    )
+    with closing(KafkaBroker(config)) as broker:
+        cut = take_cut(broker, settle_s, stages, tell=lambda text: tell(Progress(0, 0, text)))
     feeder = Feeder(checks, Decoder(Registry(config.registry_url, config.registry_timeout_s)))
     records = _read(config, cut, feeder, tell)
     context = _ask(config, checks, cut.context(idle), tell)
@@ -163,18 +163,24 @@ def key_of(config: Settings) -> bytes | None:
 
 def _read(config: Settings, cut: Cut, feeder: Feeder, tell: Tell) -> int:
     topics = feeder.topics()
-    total = sum(end - cut.begins[place] for place, end in cut.ends.items() if place[0] in topics)
-    done = 0
+    sizes = dict.fromkeys(topics, 0)
+    for place, end in cut.ends.items():
+        if place[0] in sizes:
+            sizes[place[0]] += end - cut.begins[place]
+    total, done = sum(sizes.values()), 0
     take = feeder.take
-    for topic in topics:
-        tell(Progress(done, total, topic))
-        for batch in raw_records(config, cut.begins, cut.ends, topic):
-            judged_end = cut.judged[topic, batch[0].partition]
-            for _, partition, offset, timestamp_ms, key, value in batch:
-                take(topic, partition, offset, timestamp_ms, key, value, offset < judged_end)
-            done += len(batch)
-            tell(Progress(done, total, topic))
-        feeder.ids.forget(topic)
+    with closing(consumer_of(config)) as consumer:
+        for group in together(topics, sizes):
+            for batch in raw_records(consumer, cut.begins, cut.ends, group):
+                topic, place = batch[0].topic, batch[0][:2]
+                tell(Progress(done, total, topic))
+                judged_end = cut.judged[place]
+                for _, partition, offset, timestamp_ms, key, value in batch:
+                    take(topic, partition, offset, timestamp_ms, key, value, offset < judged_end)
+                done += len(batch)
+            for topic in group:
+                feeder.ids.forget(topic)
+    tell(Progress(done, total, "read"))
     return done
 
 

@@ -1,7 +1,7 @@
 """ClickHouse equals the log: every field of every record, by count and checksum per partition."""
 
 from array import array
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import numpy as np
@@ -64,64 +64,60 @@ class History(Check):
         part.digests.append(digest(record.partition, record.offset, record.event))
 
     def questions(self, context: Context) -> Mapping[str, str]:
+        topics = [TOPICS[name] for name in sorted(self.topics)]
         if not any(name.startswith("history/") for name in context.answers):
             return {
-                f"history/{topic.name}": _summary(topic, context)
-                for topic in map(TOPICS.__getitem__, sorted(self.topics))
+                f"history/{topic.name}/sums": _sums(topic, context)
+                for topic in topics
                 if not topic.compacted
             } | {
-                f"history/{topic.name}/{partition}": _rows(topic, partition, context)
-                for topic in map(TOPICS.__getitem__, sorted(self.topics))
+                f"history/{topic.name}/rows": _rows(topic, range(topic.partitions), context)
+                for topic in topics
                 if topic.compacted
-                for partition in range(topic.partitions)
             }
+        differing: dict[str, list[int]] = {}
+        for name, partition in self._differing(context):
+            differing.setdefault(name, []).append(partition)
         return {
-            name: _rows(TOPICS[topic], partition, context)
-            for topic, partition in self._differing(context)
-            if (name := f"history/{topic}/{partition}") not in context.answers
+            question: _rows(TOPICS[name], partitions, context)
+            for name, partitions in differing.items()
+            if (question := f"history/{name}/rows") not in context.answers
         }
 
     def _differing(self, context: Context) -> list[Place]:
-        """Partitions whose count or checksum is not the table's."""
+        """Partitions whose count or checksum is not the table's; of compacted topics all."""
         found = []
-        for (topic, partition), end in context.kept.items():
-            if topic not in self.topics:
-                continue
-            if TOPICS[topic].compacted:
-                found.append((topic, partition))
-                continue
-            there = {
-                int(row[0]): (int(row[1]), int(row[2]))
-                for row in context.answers[f"history/{topic}"]
-            }
-            if there.get(partition, (0, 0)) != self._part(topic, partition).below(end):
-                found.append((topic, partition))
+        for topic in map(TOPICS.__getitem__, sorted(self.topics)):
+            sums: dict[int, tuple[int, int]] = {}
+            if not topic.compacted:
+                rows = context.answers[f"history/{topic.name}/sums"]
+                sums = {int(row[0]): (int(row[1]), int(row[2])) for row in rows}
+            for partition in range(topic.partitions):
+                place = topic.name, partition
+                here = self._part(*place).below(context.kept[place])
+                if topic.compacted or sums.get(partition, (0, 0)) != here:
+                    found.append(place)
         return found
 
     def _part(self, topic: str, partition: int) -> _Part:
         return self._parts.get((topic, partition)) or _Part()
 
     def finish(self, context: Context) -> Result:
-        result = self.result
+        there: dict[Place, dict[int, int]] = {}
+        for topic in self.topics:
+            for row in context.answers.get(f"history/{topic}/rows", ()):
+                there.setdefault((topic, int(row[0])), {})[int(row[1])] = int(row[2])
         for place in self._differing(context):
-            self._compare(place, context)
+            self._compare(place, context.kept[place], there.get(place, {}))
         for place, end in context.kept.items():
             if place[0] in self.topics:
-                result.looked_at += self._part(*place).below(end)[0]
-        behind = sum(
-            context.judged[place] - end
-            for place, end in context.kept.items()
-            if place[0] in self.topics
-        )
-        result.open += behind
-        return result
+                self.result.looked_at += self._part(*place).below(end)[0]
+                self.result.open += context.judged[place] - end
+        return self.result
 
-    def _compare(self, place: Place, context: Context) -> None:
+    def _compare(self, place: Place, end: int, there: Mapping[int, int]) -> None:
         topic, partition = place
-        end = context.kept[place]
-        here = self._part(*place).as_dict(end)
-        rows = context.answers[f"history/{topic}/{partition}"]
-        there = {int(row[0]): int(row[1]) for row in rows}
+        here = self._part(topic, partition).as_dict(end)
         found = {
             ("missing", "records have no row"): here.keys() - there.keys(),
             ("differs", "rows differ from their records"): {
@@ -136,26 +132,24 @@ class History(Check):
                 self.result.violate(rule, f"{TOPICS[topic].table}: {len(offsets)} {text}", *named)
 
 
-def _summary(topic: Topic, context: Context) -> str:
+def _sums(topic: Topic, context: Context) -> str:
     return (
         f"SELECT {PARTITION}, count(), groupBitXor({sql_digest_of(topic)}) FROM {topic.table} "
-        f"FINAL WHERE {_inside(topic, context)} GROUP BY {PARTITION}"
+        f"FINAL WHERE {_inside(topic, range(topic.partitions), context)} GROUP BY {PARTITION}"
     )
 
 
-def _inside(topic: Topic, context: Context) -> str:
+def _rows(topic: Topic, partitions: Iterable[int], context: Context) -> str:
+    return (
+        f"SELECT {PARTITION}, {OFFSET}, {sql_digest_of(topic)} FROM {topic.table} FINAL "
+        f"WHERE {_inside(topic, partitions, context)}"
+    )
+
+
+def _inside(topic: Topic, partitions: Iterable[int], context: Context) -> str:
     parts = [
         f"({PARTITION} = {p} AND {OFFSET} >= {context.begins[topic.name, p]} "
         f"AND {OFFSET} < {context.kept[topic.name, p]})"
-        for p in range(topic.partitions)
+        for p in partitions
     ]
     return " OR ".join(parts)
-
-
-def _rows(topic: Topic, partition: int, context: Context) -> str:
-    place = topic.name, partition
-    return (
-        f"SELECT {OFFSET}, {sql_digest_of(topic)} FROM {topic.table} FINAL "
-        f"WHERE {PARTITION} = {partition} AND {OFFSET} >= {context.begins[place]} "
-        f"AND {OFFSET} < {context.kept[place]}"
-    )

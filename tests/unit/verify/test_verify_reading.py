@@ -14,7 +14,7 @@ from schemas.partition import partition_of
 from schemas.registry import MemoryRegistry
 from schemas.wire import HEADER, MAX_RECORD_BYTES, Codec, Poison
 from tests.unit.verify.world import T0, World
-from verify.reading import Decoder, Refused
+from verify.reading import Decoder, Refused, together
 
 REGISTRY = MemoryRegistry()
 CODEC = Codec(REGISTRY)
@@ -115,3 +115,9 @@ def test_another_topics_record_and_a_long_one_are_poison() -> None:
         decoder.decode("calls.events", RIGHT, value + b"x" * MAX_RECORD_BYTES)
     with pytest.raises(Poison, match="no value"):
         decoder.decode("calls.events", RIGHT, None)
+
+
+def test_small_topics_are_read_together_and_large_ones_alone() -> None:
+    sizes = {"a": 10, "b": 199_000, "c": 5_000, "d": 5_000_000, "e": 0, "f": 1}
+    assert together(sizes, sizes) == [["a", "b"], ["c"], ["d"], ["e", "f"]]
+    assert together((), {}) == []

@@ -42,17 +42,18 @@ def test_a_violation_names_records_and_ids_and_no_number() -> None:
     result = Result("permits", "no dial", "dials", looked_at=3)
     for n in range(report.SHOWN + 2):
         result.violate("no_permit", f"dialled {PHONE}", f"calls.events/1@{n}", call_id=f"c{n}")
+    result.violate("no_permit", "dialled", customer_id=PHONE)
     result.notes.append(f"a note with {PHONE}")
     found = report_of(result)
     text = text_of(found)
     assert "NOT everything holds" in text
     assert "permits.no_permit" in text
     assert "calls.events/1@0  call_id=c0" in text
-    assert "and 2 more; see --json" in text
+    assert "and 3 more; see --json" in text
     data = json.loads(json.dumps(report.as_json(found)))
     assert data["ok"] is False
     (check,) = data["checks"]
-    assert (check["violations"], len(check["found"])) == (12, 12)
+    assert (check["violations"], len(check["found"])) == (13, 13)
     assert check["found"][11] == {
         "rule": "permits.no_permit", "text": "dialled *********01",
         "where": ["calls.events/1@11"], "ids": {"call_id": "c11"},

@@ -387,8 +387,8 @@ def _answer(name: str, world: World, tables: Tables) -> list[list[str]]:
         else:
             digest = write(partition, offset, event.model_dump())
         rows.setdefault(partition, {})[offset] = digest + (where in tables.spoilt)
-    if rest:
-        return [[str(o), str(d)] for o, d in rows.get(int(rest[0]), {}).items()]
+    if rest == ["rows"]:
+        return [[str(p), str(o), str(d)] for p, found in rows.items() for o, d in found.items()]
     out = []
     for partition, found in rows.items():
         xor = 0
