@@ -41,12 +41,14 @@ QUESTIONS: list[tuple[str, list[str]]] = [
 
 @dataclass
 class Asked:
-    """One final, and when the last of its directives was read."""
+    """One final: when it was said, when its first directive was read and of which epoch, and when
+    its last one was."""
 
     call_id: str
     prompts: list[str]
     at: float
     first: float | None = None
+    epoch: int = -1
     answered: float | None = None
 
 
@@ -158,9 +160,7 @@ class Run:
                 self._lease(received, event)
             case Turn():
                 self.turns.setdefault(event.event_id, event)
-                if (asked := self.asked.get(event.input_event_id)) is not None:
-                    if not event.directive_ids:
-                        asked.first = asked.first or time.monotonic()
+                if event.input_event_id in self.asked:
                     self._done(event.input_event_id)
             case Directive():
                 standing = self._acceptance.evolve(received.partition, event)
@@ -183,8 +183,8 @@ class Run:
             queue.put_nowait(d)
         cause = d.causation_id or ""
         if (asked := self.asked.get(cause)) is not None:
-            if d.kind == "say":
-                asked.first = asked.first or time.monotonic()
+            if d.kind == "say" and asked.first is None:
+                asked.first, asked.epoch = time.monotonic(), d.epoch or 0
             self._done(cause)
 
     def _done(self, final_id: str) -> None:
@@ -312,17 +312,18 @@ class Run:
         early = [(epoch, ms) for epoch, ms in self.wins if ms < 2 * HEARTBEAT_MS - 20]
         assert early == []
 
-    def worst_s(self, begin: float, end: float) -> float:
-        """The longest wait for an answer's first directive, of questions asked in between."""
-        waits = [a.first - a.at for a in self.asked.values()
-                 if begin <= a.at <= end and a.first is not None]  # fmt: skip
-        return max(waits, default=0.0)
+    def answers_of(self, epoch: int) -> list[Asked]:
+        """What a speaker of an epoch higher than this one has answered with words."""
+        return [a for a in self.asked.values() if a.first is not None and a.epoch > epoch]
 
-    def next_answer_s(self, died: float) -> float:
-        """From a death to the next directive that a customer's words had asked for."""
-        times = [a.first - died for a in self.asked.values()
-                 if a.prompts and a.first is not None and a.first > died]  # fmt: skip
-        return min(times, default=float("inf"))
+    def next_answer_s(self, died: float, epoch: int) -> float:
+        """From the death of an epoch's speaker to its successor's first answer."""
+        return min((a.first or 0.0) - died for a in self.answers_of(epoch))
+
+    def longest_wait_s(self, died: float, epoch: int) -> float:
+        """The longest that anyone waited for an answer, of questions around a death."""
+        waits = [(a.first or 0.0) - a.at for a in self.answers_of(epoch) if a.at < died + 2]
+        return max(waits)
 
 
 def spread(seconds: list[float]) -> str:

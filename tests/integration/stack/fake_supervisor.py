@@ -2,6 +2,7 @@
 
 import os
 import sys
+from functools import partial
 from pathlib import Path
 
 from ringlog.settings import Settings
@@ -9,6 +10,14 @@ from stack import supervisor
 from stack.services import Probe, Service
 
 _PROGRAM = str(Path(__file__).with_name("fake_service.py"))
+
+
+def _told(settings: Settings, name: str, pid: int) -> None:
+    """Notes who ended; for `top` it fails afterwards, as a hook may."""
+    with (settings.home / "exited").open("a") as file:
+        file.write(f"{name} {pid}\n")
+    if name == "top":
+        raise RuntimeError("the hook is broken")
 
 
 def build(settings: Settings) -> list[Service]:
@@ -23,7 +32,8 @@ def build(settings: Settings) -> list[Service]:
         if os.environ.get("RINGLOG_TEST_EXITS") == name:
             command.append("exits")
         probe = Probe("http", f"http://127.0.0.1:{port}/readyz")
-        parts.append(Service(name, command, needs, probe, {port: "test"}))
+        told = partial(_told, settings, name)
+        parts.append(Service(name, command, needs, probe, {port: "test"}, on_exit=told))
     return parts
 
 

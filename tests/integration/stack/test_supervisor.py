@@ -155,6 +155,28 @@ def test_killed_service_is_restarted_and_its_grandchildren_are_not_left(fake: St
     assert by_name["middle"].pid == fake.pids()["middle"] == fake.family("middle")[0].pid
 
 
+def test_a_service_that_ended_unasked_is_told_of_and_a_broken_hook_harms_nobody(
+    fake: Stack,
+) -> None:
+    fake.start_ready()
+    told = fake.settings.home / "exited"
+    for name in ("middle", "top"):
+        pid = fake.pids()[name]
+        os.kill(pid, signal.SIGKILL)
+        eventually(lambda n=name, p=pid: f"{n} {p}\n" in _text(told), "the hook is called")  # type: ignore[misc]
+        eventually(lambda n=name, p=pid: fake.pids().get(n, p) != p, "a new one starts")  # type: ignore[misc]
+        eventually(fake.all_ready, "it is ready")
+    log = fake.settings.logs_dir / "top.jsonl"
+    eventually(lambda: "the hook is broken" in _text(log), "the fault is logged")
+    before = _text(told)
+    control.down(fake.settings)
+    assert _text(told) == before, "whoever is stopped says good-bye itself"
+
+
+def _text(path: Path) -> str:
+    return path.read_text() if path.exists() else ""
+
+
 def test_a_taken_port_names_its_holder_and_starts_nothing(fake: Stack) -> None:
     port = fake.settings.port(fake.settings.registry_port)
     with socket.socket() as taken:
