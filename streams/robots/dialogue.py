@@ -158,10 +158,15 @@ def stop_for_speech(
         return None
     if partial.occurred_at < playout.started_at:
         return None  # said before the prompt began, read after
-    return _stop(said, state, facts, partial, producer, epoch, now_ms)
+    return stop_prompt(said, state, facts, partial, producer, epoch, now_ms)
 
 
-def _stop(
+def stop_id_of(said: Said) -> str:
+    """One stop per prompt, whichever partial or final comes first: the id is the prompt's."""
+    return event_id(said.directive_id, "stop")
+
+
+def stop_prompt(
     said: Said,
     state: Dialogue,
     facts: CallFacts,
@@ -170,8 +175,8 @@ def _stop(
     epoch: int,
     now_ms: int,
 ) -> Directive:
-    # One stop per prompt, whichever partial or final comes first: the id is the prompt's.
-    stop_id = event_id(said.directive_id, "stop")
+    """The directive that ends a prompt."""
+    stop_id = stop_id_of(said)
     return Directive(
         **_envelope(facts, cause, producer, epoch, now_ms),
         event_id=stop_id,
@@ -365,7 +370,7 @@ def _records(
         kind, seq = step["kind"], state.seq + len(directives)
         if kind == "stop":
             said = step["said"]
-            directives.append(_stop(said, state, facts, given, producer, epoch, now_ms))
+            directives.append(stop_prompt(said, state, facts, given, producer, epoch, now_ms))
             continue
         n = counts.get(kind, 0)
         counts[kind] = n + 1

@@ -18,6 +18,8 @@ from streams.robots.dialogue import (
     input_of,
     silence_due,
     stop_for_speech,
+    stop_id_of,
+    stop_prompt,
     without_script,
 )
 from streams.robots.library import Library
@@ -264,15 +266,21 @@ class Shard:
         stopped = min(call.state.stopped, len(said))
         before = replace(call.before, said=said, stopped=stopped, seq=call.state.seq)
         again = decide(before, call.facts, given, scene, now_ms, variant=turn.variant)
+        decided = {d.directive_id: d for d in again.directives}
+        for prompt in said:
+            if (stop_id := stop_id_of(prompt)) not in decided and stop_id in turn.directive_ids:
+                # Its prompt is over meanwhile; but what a turn names is written.
+                decided[stop_id] = stop_prompt(
+                    prompt, before, call.facts, given, self._producer, epoch, now_ms
+                )
         missing = [
-            d
-            for d in again.directives
-            if d.directive_id in turn.directive_ids
-            and not self.acceptance.has(call_id, d.directive_id)
+            decided[i]
+            for i in turn.directive_ids
+            if i in decided and not self.acceptance.has(call_id, i)
         ]
         rest = tuple(d.model_copy(update={"seq": before.seq + n}) for n, d in enumerate(missing))
         if not rest:
-            call.unfinished = None  # what is missing has no sense any more: nothing is to be cut
+            call.unfinished = None  # the call has ended meanwhile: there is nothing left to do
             return None
         return Work(call_id, None, rest)
 

@@ -192,12 +192,8 @@ class Run:
         turn = self.turns.get(event_id(final_id, "turn"))
         if turn is None or asked.answered is not None:
             return
-        if all(i in self.accepted for i in turn.directive_ids if not self._moot(i)):
+        if all(i in self.accepted for i in turn.directive_ids):
             asked.answered = time.monotonic()
-
-    def _moot(self, directive_id: str) -> bool:
-        """Whether it is the `stop` of a prompt: if that is over meanwhile, nobody writes it."""
-        return any(event_id(said, "stop") == directive_id for said in self.accepted)
 
     # -- the edge and the customers
 

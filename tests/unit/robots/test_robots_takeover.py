@@ -293,3 +293,17 @@ def test_a_half_written_answer_is_ended_whatever_was_read_first(order: str) -> N
     assert [d.directive_id for d in rest.directives] == [work.directives[1].directive_id]
     assert rest.directives[0].seq == work.directives[1].seq
     assert rest.directives[0].text == work.directives[1].text
+
+
+def test_a_stop_that_a_turn_names_is_written_though_its_prompt_is_over() -> None:
+    log = Log()
+    said = log.talk("可以", "介绍一下")
+    log.start(said[0])
+    work = decided(log, "太贵了")
+    assert kinds(list(work.directives)) == ["stop", "say"]
+    written(work, log, 1)
+    log.end(said[0], 4_000)
+    rest = Successor(log).work()
+    assert rest is not None
+    assert [d.directive_id for d in rest.directives] == [d.directive_id for d in work.directives]
+    assert [d.seq for d in rest.directives] == [d.seq for d in work.directives]
