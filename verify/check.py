@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from verify.record import Place, Record, Unreadable
 
-Stage = Literal["routes", "profiles", "dispatch", "history", "analytics"]
+Stage = Literal["asr", "routes", "profiles", "dispatch", "history", "analytics"]
 """A part whose committed offsets tell how far it has come; see `verify.cut`."""
 
 Rows = Sequence[Sequence[str]]

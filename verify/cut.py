@@ -13,6 +13,7 @@ no order of asking fits all of them, and none is needed:
   flow: what the routers wrote is waited for in the inboxes, at ends taken when the routers were
   done. A stage that does not come so far in time is reported, and what it owes counts as open
   (with `--idle` as missing). Parts without a group (robot workers, edges) have a time of grace.
+  The ASR worker commits only behind its oldest open turn, so it is waited for with `--idle` alone.
 
 On an idle system both cuts are the same and everything is settled at once.
 """
@@ -24,6 +25,7 @@ from typing import Final, Protocol
 
 from confluent_kafka import Consumer
 
+from asr_worker.host import GROUP as ASR
 from ringlog.clock import now_ms
 from ringlog.kafka import sync
 from ringlog.settings import Settings
@@ -75,6 +77,7 @@ CHAINS: Final = (
         )
     ),
     Chain((("history", (Part(HISTORY, tuple(t.name for t in TOPICS_KEPT)),)),)),
+    Chain((("asr", (Part(ASR, ("media.audio",)),)),)),
     Chain((("analytics", (Part(ANALYTICS, (SOURCE, TICKS)),)),)),
 )
 

@@ -141,6 +141,8 @@ def verify(
     begun_s = time.monotonic()
     checks = make_checks(only, key_of(config))
     stages = {stage for check in checks for stage in _STAGES.get(check.name, ())}
+    if idle and any(check.name == "turns" for check in checks):
+        stages.add("asr")
     with closing(KafkaBroker(config)) as broker:
         cut = take_cut(broker, settle_s, stages, tell=lambda text: tell(Progress(0, 0, text)))
     feeder = Feeder(checks, Decoder(Registry(config.registry_url, config.registry_timeout_s)))

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from asr_worker.host import GROUP as ASR
 from schemas.catalogue import TOPICS
 from streams.analytics.statements import GROUP as ANALYTICS
 from streams.dispatch.host import APP_ID as DISPATCH
@@ -17,6 +18,7 @@ class Log:
         self.speeds = {
             PROFILES: speeds.get("profiles", 0), DISPATCH: speeds.get("dispatch", 0),
             HISTORY: speeds.get("history", 0), ANALYTICS: speeds.get("analytics", 0),
+            ASR: speeds.get("asr", 0),
         }  # fmt: skip
         self.end: Ends = {(t.name, p): 0 for t in TOPICS.values() for p in range(t.partitions)}
         self.done: dict[tuple[str, str], int] = {}
@@ -115,3 +117,11 @@ def test_only_what_is_wanted_is_waited_for() -> None:
     assert HISTORY not in log.asked
     assert cut.kept == cut.judged
     assert cut_of(Log(), wanted=()).reached == set()
+
+
+def test_sound_that_was_not_listened_to_is_told() -> None:
+    log = Log()
+    log.end["media.audio", 1] = 3
+    cut = cut_of(log, settle_s=1.0, wanted=("asr",))
+    assert not cut.reached
+    assert cut.behind == {"asr": 3}
