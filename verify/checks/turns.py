@@ -4,7 +4,6 @@ from typing import NamedTuple
 
 from schemas.acceptance import NO_EPOCH, Acceptance
 from schemas.events import Directive
-from schemas.ids import event_id
 from verify.check import RECOVERY_MS, ROBOT_GRACE_MS, Check, Context, Result
 from verify.record import Record
 
@@ -50,7 +49,6 @@ class Turns(Check):
         self._known: set[str] = set()
         self._turns: dict[str, _Turn] = {}
         self._acceptance = Acceptance()
-        self._said: dict[str, list[str]] = {}
         self._epochs: dict[str, int] = {}
         self._ended: dict[str, int] = {}
         self._answered: set[str] = set()
@@ -61,9 +59,7 @@ class Turns(Check):
             case "dialogue.directives":
                 # By the rule, repeats and all: a stale record does not use up its id.
                 rule = Directive.model_construct(**event)
-                standing = self._acceptance.evolve(record.partition, rule)
-                if standing == "accepted" and event["kind"] == "say":
-                    self._said.setdefault(event["call_id"], []).append(event["directive_id"])
+                self._acceptance.evolve(record.partition, rule)
             case "dialogue.turns":
                 self._turn(record)
             case _ if not record.first:
@@ -158,9 +154,6 @@ class Turns(Check):
                 input_event_id=input_id,
             )
         missing = {d for d in turn.directives if not self._acceptance.has(turn.call_id, d)}
-        if missing:
-            # A successor leaves a `stop` out when there is nothing to cut any more.
-            missing -= {event_id(say, "stop") for say in self._said.get(turn.call_id, ())}
         if not missing or turn.void:
             return
         ended_ms = self._ended.get(turn.call_id)
