@@ -170,7 +170,8 @@ class Leadership:
         if blind and self._seen != float("-inf"):
             # What was not read says nothing about the speaker.
             self._seen = max(self._seen, mono - death / 2)
-        if mono - self._seen <= death or mono - self._claimed_at <= death:
+        # Silence counts as far as the broker's last answer: it had no heartbeat to give by then.
+        if mono - answered_ago - self._seen <= death or mono - self._claimed_at <= death:
             return []
         self._claimed_at = mono
         return [Claim(self.lease.last)]

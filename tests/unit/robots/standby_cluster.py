@@ -24,6 +24,7 @@ START_MS = 1_750_000_000_000
 TIMING = Timing(death=0.5)
 PARTITIONS = list(range(CALL_PARTITIONS))
 TICK_MS = 20
+FETCH_WAIT_MS = 100
 
 Place = tuple[str, int]
 LEASES: Place = ("robots.leases", 0)
@@ -141,9 +142,10 @@ class Member:
 
     def _read_leases(self, mono: float) -> None:
         client = self.client
-        if client.connected:
-            self._answered = client.broker.now
-        for received in client.poll([LEASES]):
+        batch = client.poll([LEASES])
+        if batch or (client.connected and client.broker.now - self._answered >= FETCH_WAIT_MS):
+            self._answered = client.broker.now  # a broker that has nothing answers after a while
+        for received in batch:
             if isinstance(received.event, Lease):
                 was = self.leadership.role
                 actions = self.leadership.on_lease(received.offset, received.event, mono)

@@ -200,6 +200,20 @@ def test_a_stalled_or_cut_off_follower_does_not_steal(late: float, ago: float) -
     assert len(log.log) == 2
 
 
+@pytest.mark.parametrize("since_beat", [0.0, 0.1, 0.19, 0.24])
+def test_a_broker_that_falls_silent_is_no_dead_speaker(since_beat: float) -> None:
+    follower = Leadership(SHARD, B, [0, 1], Timing(death=0.5))
+    follower.booted(10.0)
+    log = Leases(follower)
+    log.append(claim(A, -1), 10.1)
+    log.append(lease("heartbeat", A, 0, n=1), 10.2)
+    answered = 10.2 + since_beat  # the broker's last answer; the next heartbeat lies with it
+    for n in range(100):
+        mono = round(10.2 + n / 50, 3)
+        log.tick(follower, mono, ago=max(0.0, mono - answered))
+    assert len(log.log) == 2
+
+
 @pytest.mark.parametrize("kind", ["release", "exited"])
 def test_a_leaving_speaker_is_followed_without_waiting(kind: str) -> None:
     follower = leader(B)

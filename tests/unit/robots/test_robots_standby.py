@@ -211,9 +211,9 @@ def test_a_follower_that_comes_back_does_not_take_over(fault: str, seed: int) ->
 def test_a_broker_that_comes_back_changes_nobody(seed: int) -> None:
     world = settled(seed)
     speaker, claims = world.speaker, world.claims()
-    for _ in range(3):
-        broker_away(world, 2_000)
-        world.run(3_500)
+    for n in range(10):  # at another moment between two heartbeats each time
+        broker_away(world, 1_500)
+        world.run(2_000 + 19 * n)
     assert world.speaker is speaker
     assert world.claims() == claims
     world.run_out()
