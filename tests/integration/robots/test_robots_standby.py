@@ -146,17 +146,18 @@ async def test_a_broker_that_stalls_loses_nothing(run: Run) -> None:
 async def test_a_broker_that_stalls_often_changes_no_speaker(run: Run) -> None:
     await follower_ready(run, run.follower)
     run.keep_asking(6)
-    taken = 0
-    for _ in range(5):
+    taken, pauses = 0, 12
+    for n in range(pauses):
         await run.speaks()
         epoch = run.lease.epoch
+        await asyncio.sleep(1.0 + n * 0.017)  # at another moment between two heartbeats each time
         with paused(broker_pid(run)):
             await asyncio.sleep(2.0)
-        await asyncio.sleep(1.5)
+        await asyncio.sleep(0.5)
         taken += run.lease.epoch != epoch
     await run.stop_asking()
     run.check()
-    print("\ntakeovers in 5 pauses:", taken)
+    print(f"\ntakeovers in {pauses} pauses: {taken}")
     assert taken == 0
 
 
