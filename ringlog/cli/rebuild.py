@@ -13,16 +13,36 @@ def rebuild() -> None:
 
 
 @rebuild.command()
-@click.confirmation_option(prompt="Drop and refill all ClickHouse tables of Ringlog?")
-def history() -> None:
-    """Refill ClickHouse from the log. Stop the service `history` first, or let it wait."""
+@click.option(
+    "--forget-older",
+    is_flag=True,
+    help="Drop rows that the log has no more, instead of keeping them.",
+)
+@click.confirmation_option(prompt="Make all ClickHouse tables of Ringlog again?")
+def history(forget_older: bool) -> None:
+    """Make ClickHouse's tables again from the log.
+
+    Rows that are older than the log are kept. The service `history` may run, queries too; each
+    table needs its space twice for a while. If it breaks off, run it again.
+    """
+    from sql.migrate import MigrationError
+    from streams.history.rebuild import AnotherLog, RebuildFailed
     from streams.history.rebuild import rebuild as rebuild_history
 
     config = settings()
     need_kafka(config)
     need_registry(config)
     need_clickhouse(config)
-    rebuild_history(config, progress=lambda line: click.echo(line, err=True))
+    try:
+        rebuild_history(
+            config, progress=lambda line: click.echo(line, err=True), forget_older=forget_older
+        )
+    except AnotherLog as error:
+        raise CheckFailed(
+            f"{error}. The table was left as it was; with --forget-older only the log counts"
+        ) from None
+    except (RebuildFailed, MigrationError) as error:
+        raise CheckFailed(str(error)) from None
 
 
 @rebuild.command()

@@ -1,0 +1,147 @@
+"""Reads a topic from its first record on, although the log has forgotten the beginning.
+
+What lies before the log's beginning comes from the raw table, the rest from the log; both as
+records of the present schema, so whoever folds them does not see the seam.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+from clickhouse_driver import Client
+from clickhouse_driver.errors import Error as DriverError
+
+from ringlog.kafka import sync
+from ringlog.kafka.codec import codec_of
+from ringlog.settings import Settings
+from schemas.avro_schema import record_schema
+from schemas.catalogue import Topic
+from schemas.registry import Registry
+from schemas.wire import Poison
+from streams.history.clickhouse import Away
+from streams.history.columns import OFFSET, PARTITION
+from streams.history.sink import rows_of
+from streams.history.sorting import Sorter
+
+_ROWS_AT_ONCE = 20_000
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """One record, as the contract's Avro reader gives it. `archived`: from the table."""
+
+    partition: int
+    offset: int
+    record: Record
+    archived: bool
+
+
+def replay(
+    config: Settings, topic: Topic, partitions: Iterable[int] | None = None
+) -> Iterator[Replayed]:
+    """All records of a topic, one partition after another, each in the order of offsets.
+
+    It ends where the log ended when the partition was begun. Poison is left out on both sides.
+    Raises Away, KafkaException or RegistryError.
+    """
+    sorter = Sorter(
+        topic, codec_of(config), Registry(config.registry_url, config.registry_timeout_s)
+    )
+    table = _Table(config, topic)
+    with closing(sync.consumer_of(config, "history-replay", **sync.TO_THE_END)) as consumer:
+        numbers = sync.partitions_of(consumer, topic.name) if partitions is None else partitions
+        for number in numbers:
+            place = topic.name, number
+            ends = sync.ends_of(consumer, [place])
+            begins = sync.begins_of(consumer, [place])
+            yield from table.before(number, begins[place])
+            for polled in sync.between(consumer, begins, ends):
+                for row in rows_of(polled[place], topic.compacted):
+                    try:
+                        yield Replayed(number, row.offset, sorter.read(row), archived=False)
+                    except Poison:
+                        continue
+
+
+class _Table:
+    """A topic's raw table, read as records."""
+
+    def __init__(self, config: Settings, topic: Topic) -> None:
+        self._topic = topic
+        fields = record_schema(topic.model)["fields"]
+        self._readers = [(f["name"], reader(f["type"])) for f in fields]
+        self._columns = ", ".join(_selected(f["type"], f"`{f['name']}`") for f in fields)
+        host, port = config.clickhouse_native
+        self._client = Client(
+            host, port, config.clickhouse_database, config.clickhouse_user,
+            config.clickhouse_password.get_secret_value(), client_name="replay",
+            settings={"strings_as_bytes": True},
+        )  # fmt: skip
+
+    def before(self, partition: int, end: int) -> Iterator[Replayed]:
+        """Records of a partition before an offset; raises Away."""
+        at = 0
+        while at < end:
+            rows = self._rows(
+                f"SELECT {OFFSET}, {self._columns} FROM {self._topic.table} FINAL "
+                f"WHERE {PARTITION} = {partition} AND {OFFSET} >= {at} AND {OFFSET} < {end} "
+                f"ORDER BY {OFFSET} LIMIT {_ROWS_AT_ONCE}"
+            )
+            for offset, *values in rows:
+                pairs = zip(self._readers, values, strict=True)
+                record = {name: read(value) for (name, read), value in pairs}
+                yield Replayed(partition, int(offset), record, archived=True)
+            if len(rows) < _ROWS_AT_ONCE:
+                return
+            at = int(rows[-1][0]) + 1
+
+    def _rows(self, sql: str) -> list[tuple[Any, ...]]:
+        try:
+            rows: Any = self._client.execute(sql)
+        except (DriverError, OSError, EOFError) as error:
+            self._client.disconnect()
+            raise Away(f"ClickHouse: {str(error).strip()[:300]}") from None
+        return rows if isinstance(rows, list) else []
+
+
+def reader(schema: Any) -> Callable[[Any], Any]:
+    """How a column's value becomes a field's again: the inverse of what `columns` chose for it."""
+    if isinstance(schema, list):
+        inner = reader(schema[1])
+        return lambda value: None if value is None else inner(value)
+    if schema == "string":
+        return _text
+    if not isinstance(schema, dict):
+        return {"boolean": bool, "bytes": bytes}.get(schema, _same)
+    kind, logical = schema["type"], schema.get("logicalType")
+    if logical == "uuid":
+        return str
+    if kind == "array":
+        item = reader(schema["items"])
+        return lambda value: [item(x) for x in value]
+    if kind == "map":
+        each = reader(schema["values"])
+        return lambda value: {_text(k): each(v) for k, v in value.items()}
+    if kind == "record":
+        parts = [(f["name"], reader(f["type"])) for f in schema["fields"]]
+        return lambda value: {n: read(v) for (n, read), v in zip(parts, value, strict=True)}
+    return reader(kind)
+
+
+def _selected(schema: Any, column: str) -> str:
+    """A column as SQL: times as the numbers that they are, since Python's end before ours do."""
+    inner = schema[1] if isinstance(schema, list) else schema
+    if isinstance(inner, dict) and inner.get("logicalType") == "timestamp-millis":
+        return f"toUnixTimestamp64Milli({column})"
+    return column
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode() if isinstance(value, bytes) else value
+
+
+def _same(value: Any) -> Any:
+    return value

@@ -1,0 +1,1 @@
+"""What outlives the log. A package, so that its stack ends with its last test."""
