@@ -75,11 +75,12 @@ def rebuild(
     there.run("DROP TABLE IF EXISTS schema_migrations SYNC")  # so that all of them run again
     migrate(there)
     progress("views made anew")
-    work = _Rebuild(config, there, forget_older)
-    for topic in TOPICS_KEPT:
-        rows, kept = work.topic(topic)
-        older = f", {kept} of them older than the log" if kept else ""
-        progress(f"{topic.table}: {rows} rows{older}")
+    with closing(_consumer(config)) as asking:
+        work = _Rebuild(config, there, asking, forget_older)
+        for topic in TOPICS_KEPT:
+            rows, kept = work.topic(topic)
+            older = f", {kept} of them older than the log" if kept else ""
+            progress(f"{topic.table}: {rows} rows{older}")
     return Rebuilt(work.rows, work.kept, work.poison, time.monotonic() - begun_s)
 
 
@@ -91,9 +92,14 @@ class _Aside(ClickHouse):
 
 
 class _Rebuild:
-    def __init__(self, config: Settings, there: Database, forget_older: bool) -> None:
+    """`asking` only answers where the log begins and ends."""
+
+    def __init__(
+        self, config: Settings, there: Database, asking: Consumer, forget_older: bool
+    ) -> None:
         self._config = config
         self._there = there
+        self._asking = asking
         self._forget_older = forget_older
         self.rows: dict[str, int] = {}
         self.kept: dict[str, int] = {}
@@ -107,16 +113,13 @@ class _Rebuild:
         self._there.run(f"DROP TABLE IF EXISTS {new} SYNC")
         for statement in definition(topic, new):
             self._there.run(statement)
-        with closing(self._consumer()) as consumer:
-            places = [(topic.name, n) for n in sync.partitions_of(consumer, topic.name)]
-            ends = sync.ends_of(consumer, places)
-            begins = sync.begins_of(consumer, places)
+        places = [(topic.name, n) for n in sync.partitions_of(self._asking, topic.name)]
+        ends = sync.ends_of(self._asking, places)
+        begins = sync.begins_of(self._asking, places)
         written = self._fill(topic, self._aside, begins, ends)
         kept = 0 if self._forget_older else self._keep(topic, begins, ends)
         self._there.run(f"EXCHANGE TABLES {table} AND {new}")
-        with closing(self._consumer()) as consumer:
-            since = sync.ends_of(consumer, places)
-        written += self._fill(topic, self._in_place, ends, since)
+        written += self._fill(topic, self._in_place, ends, sync.ends_of(self._asking, places))
         self._there.run(f"DROP TABLE {new} SYNC")
         self.rows[table], self.kept[table] = written + kept, kept
         return written + kept, kept
@@ -129,8 +132,10 @@ class _Rebuild:
         ends: Mapping[Place, int],
     ) -> int:
         """Writes a stretch of the log; the number of rows."""
+        if begins == ends:
+            return 0
         written, buffer = 0, Buffer()
-        with closing(self._consumer()) as consumer:
+        with closing(_consumer(self._config)) as consumer:
             for polled in sync.between(consumer, begins, ends):
                 for place, records in polled.items():
                     rows = rows_of(records, topic.compacted)
@@ -183,8 +188,7 @@ class _Rebuild:
     ) -> str | None:
         """How the table shows that it was filled from another log; None where it does not."""
         newest = self._offsets(topic, "max")
-        with closing(self._consumer()) as consumer:
-            log_ends = sync.ends_of(consumer, ends)  # the sink has written since `ends`
+        log_ends = sync.ends_of(self._asking, ends)  # the sink has written since `ends`
         for partition, offset in newest:
             end = log_ends.get((topic.name, partition), 0)
             if offset >= end:
@@ -222,9 +226,6 @@ class _Rebuild:
         ((rows,),) = self._there.run(f"SELECT count() FROM {what}")
         return int(rows)
 
-    def _consumer(self) -> Consumer:
-        return sync.consumer_of(self._config, "history-rebuild", **sync.TO_THE_END)
-
     def _writer(self, clickhouse: ClickHouse) -> BatchWriter:
         registry = Registry(self._config.registry_url, self._config.registry_timeout_s)
         patience = Patience(Health(SERVICE), Flag())
@@ -232,6 +233,10 @@ class _Rebuild:
 
     def _bury(self, topic: Topic, poison: list[Bad]) -> None:
         self.poison += len(poison)
+
+
+def _consumer(config: Settings) -> Consumer:
+    return sync.consumer_of(config, "history-rebuild", **sync.TO_THE_END)
 
 
 def definition(topic: Topic, name: str) -> list[str]:
