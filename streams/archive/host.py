@@ -35,7 +35,7 @@ _EVENTS = "calls.events"
 _POLL_S = 1.0
 _PASS_EVERY_S = 5.0
 """A pass reads all calls of a stretch of time for the few that have ended: not for each alone."""
-_PASS_BYTES = 128 << 20
+_PASS_BYTES = 64 << 20
 _WIDE_MARGIN_MS = 900_000
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 30.0
 _DAY_MS = 86_400_000

@@ -21,6 +21,9 @@ NEVER_ENDED_MS = MAX_CALL_MS + 600_000
 BYTES_PER_MS = 16
 """Two legs of G.711."""
 
+SMALLEST_BYTES = 256 << 10
+"""What the shortest call counts as."""
+
 
 @dataclass(slots=True)
 class Open:
@@ -58,8 +61,9 @@ class Open:
 
     @property
     def bytes(self) -> int:
-        """About how much sound it has."""
-        return min(max(0, self.last_ms - self.first_ms), MAX_CALL_MS) * BYTES_PER_MS
+        """About how much sound it has; producers' clocks may say that it has none."""
+        length_ms = min(max(0, self.last_ms - self.first_ms), MAX_CALL_MS)
+        return max(SMALLEST_BYTES, length_ms * BYTES_PER_MS)
 
 
 class Ledger:
