@@ -1,6 +1,7 @@
 """Readiness: asked of the service itself, never guessed from an open port."""
 
 import logging
+from typing import Literal
 
 import aiohttp
 from aiokafka.client import AIOKafkaClient
@@ -13,25 +14,29 @@ _ANSWER_S = 3.0
 logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # a no is an answer, not an error
 
 
-async def is_ready(probe: Probe) -> bool:
-    """One question; every failure is a no."""
+Answer = Literal["ready", "waits", "silent"]
+"""`waits` is a no that the service itself gives; `silent` is no answer at all."""
+
+
+async def ask(probe: Probe) -> Answer:
+    """One question."""
     if probe.kind == "kafka":
-        return await _broker_answers(probe.target)
+        return await _ask_broker(probe.target)
     timeout = aiohttp.ClientTimeout(total=_ANSWER_S)
     try:
         async with aiohttp.ClientSession(timeout=timeout) as http, http.get(probe.target) as answer:
-            return 200 <= answer.status < 300
+            return "ready" if 200 <= answer.status < 300 else "waits"
     except (aiohttp.ClientError, TimeoutError, OSError):
-        return False
+        return "silent"
 
 
-async def _broker_answers(bootstrap: str) -> bool:
-    """Whether the metadata names a broker: it has then registered and is not fenced."""
+async def _ask_broker(bootstrap: str) -> Answer:
+    """Ready when the metadata names a broker: it has then registered and is not fenced."""
     client = AIOKafkaClient(bootstrap_servers=bootstrap, request_timeout_ms=int(_ANSWER_S * 1000))
     try:
         await client.bootstrap()
-        return bool(client.cluster.brokers())
+        return "ready" if client.cluster.brokers() else "waits"
     except (KafkaError, OSError, TimeoutError):
-        return False
+        return "silent"
     finally:
         await client.close()

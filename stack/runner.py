@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from stack import backoff
 from stack.output import Output
-from stack.probes import is_ready
+from stack.probes import ask
 from stack.processes import TAG, kill_adopted, kill_group
 from stack.services import Service
 
@@ -168,10 +168,18 @@ class Runner:
         ended = asyncio.ensure_future(process.wait())
         try:
             deadline = time.monotonic() + _READY_WITHIN_S
+            heard = time.monotonic()
             while not ended.done():
-                ready = await is_ready(probe)
+                answer = await ask(probe)
                 if ended.done():
                     break
+                ready = answer == "ready"
+                if answer != "silent" or self._ready_at is None:
+                    heard = time.monotonic()
+                elif (silent_s := time.monotonic() - heard) > self.service.silence_s:
+                    kill_group(process.pid)
+                    await ended
+                    return f"no answer for {silent_s:.0f} s, killed"
                 if ready and self.state != "ready":
                     self._set("ready")
                     self._ready_at = self._ready_at or time.monotonic()

@@ -13,9 +13,12 @@ from typing import Literal
 from ringlog.settings import METRICS_SERVICES, Settings
 from stack import kafka, last_words, registry
 
-
 _SAVEPOINT_GRACE_S = 25.0
 """Flink's savepoint, and then the end of its JVM."""
+
+
+_LONG_SILENCE_S = 90.0
+"""Servers that others wait for: a start costs more than patience with a long pause."""
 
 
 class UnknownService(ValueError):
@@ -44,6 +47,8 @@ class Service:
     on_exit: Callable[[int], None] | None = None
     """Told the pid of a process that ended unasked; it may block, raise and be late."""
     stop_grace_s: float = 10.0
+    silence_s: float = 20.0
+    """A service that was ready and gives no answer for so long is stuck, and is started anew."""
 
     @property
     def is_step(self) -> bool:
@@ -113,6 +118,7 @@ def _servers(s: Settings) -> list[Service]:
             ports={s.port(s.kafka_port): "clients", s.port(s.kafka_controller_port): "controller"},
             prepare=lambda: kafka.prepare(s),
             stop_grace_s=30.0,
+            silence_s=_LONG_SILENCE_S,
         ),
         Service(
             "registry",
@@ -123,6 +129,7 @@ def _servers(s: Settings) -> list[Service]:
                 s.port(s.registry_management_port): "management",
             },
             prepare=lambda: registry.prepare(s),
+            silence_s=_LONG_SILENCE_S,
         ),
         Service(
             "clickhouse",
@@ -136,6 +143,7 @@ def _servers(s: Settings) -> list[Service]:
             probe=Probe("http", f"http://127.0.0.1:{metrics}/readyz"),
             ports={native: "native protocol", http: "HTTP", metrics: "metrics"},
             stop_grace_s=30.0,
+            silence_s=_LONG_SILENCE_S,
         ),
     ]
 

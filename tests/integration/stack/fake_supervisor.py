@@ -33,7 +33,9 @@ def build(settings: Settings) -> list[Service]:
             command.append("exits")
         probe = Probe("http", f"http://127.0.0.1:{port}/readyz")
         told = partial(_told, settings, name)
-        parts.append(Service(name, command, needs, probe, {port: "test"}, on_exit=told))
+        parts.append(
+            Service(name, command, needs, probe, {port: "test"}, on_exit=told, silence_s=1.0)
+        )
     return parts
 
 

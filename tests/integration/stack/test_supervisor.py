@@ -155,6 +155,17 @@ def test_killed_service_is_restarted_and_its_grandchildren_are_not_left(fake: St
     assert by_name["middle"].pid == fake.pids()["middle"] == fake.family("middle")[0].pid
 
 
+def test_a_service_that_no_longer_answers_is_started_anew(fake: Stack) -> None:
+    fake.start_ready()
+    old = fake.family("middle")
+    old[0].suspend()
+    eventually(lambda: gone(old), "the stuck service is killed")
+    eventually(lambda: fake.all_ready() and fake.family("middle")[0].pid != old[0].pid, "a new one")
+    by_name = {item.service: item for item in control.status(fake.settings)}
+    assert (by_name["middle"].restarts, by_name["top"].restarts) == (1, 0)
+    assert "no answer for" in (fake.settings.logs_dir / "middle.jsonl").read_text()
+
+
 def test_a_service_that_ended_unasked_is_told_of_and_a_broken_hook_harms_nobody(
     fake: Stack,
 ) -> None:
