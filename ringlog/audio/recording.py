@@ -25,6 +25,11 @@ LegKey = tuple[str, int]
 """(leg, ssrc)."""
 
 
+EDGE_MS = 10_000
+"""A call that is cut, and is heard within this time after the first record that was read, may have
+begun before that record; one that is heard later has merely sent nothing at first."""
+
+
 @dataclass(frozen=True, slots=True)
 class Track:
     """One leg: int16 [n] at its own rate, from `start_ms` of call time on, holes silent.
@@ -94,7 +99,8 @@ class CallSound:
 
     @property
     def cut(self) -> bool:
-        """Whether a leg's first sample is missing: it lies before what was read, or is gone."""
+        """Whether a leg does not begin with its first sample: that was never sent, as on a robot's
+        leg before its first prompt, or it lies before what was read, or it is gone."""
         legs = self._legs
         began = {k for k, chunks in legs.items() if any(c.rtp_ts == c.leg_start_ts for c in chunks)}
         return began != legs.keys() | self._ended

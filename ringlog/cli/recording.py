@@ -6,7 +6,7 @@ from typing import Literal
 import click
 
 from ringlog.audio import SAMPLE_RATE_HZ, wav
-from ringlog.audio.recording import CallSound, Track, mix
+from ringlog.audio.recording import EDGE_MS, CallSound, Track, mix
 from ringlog.cli.errors import CheckFailed, NotRunning, need_kafka, need_registry
 from ringlog.kafka import sync
 from ringlog.kafka.codec import codec_of
@@ -56,7 +56,7 @@ def _find(
             )
         return _from_archive(archive, kept), "archive"
     try:
-        sound = _from_log(config, call_id)
+        sound, cut = _from_log(config, call_id)
     except NotRunning:
         if kept is None:
             raise
@@ -69,20 +69,23 @@ def _find(
     if not tracks:
         places = "on the log" if source == "log" else "on the log or in the archive"
         raise CheckFailed(f"no sound of call {call_id} {places}")
-    if sound.cut:
+    if cut:
         click.echo("the beginning is gone from the log", err=True)
     return tracks, "log"
 
 
-def _from_log(config: Settings, call_id: str) -> CallSound:
-    """What the log has; raises NotRunning."""
+def _from_log(config: Settings, call_id: str) -> tuple[CallSound, bool]:
+    """What the log has, and whether it has forgotten the beginning; raises NotRunning."""
     need_kafka(config)
     need_registry(config)
     codec = codec_of(config)
     sound = CallSound()
     key = call_id.encode()
     partition = partition_of(call_id, topic(_TOPIC).partitions)
+    oldest: sync.RawRecord | None = None
+    first_ms: int | None = None
     for record in sync.read(config, _TOPIC, partitions=[partition]):
+        oldest = oldest or record
         if record.key is not None and record.key != key:
             continue
         try:
@@ -90,8 +93,12 @@ def _from_log(config: Settings, call_id: str) -> CallSound:
         except Poison:
             continue  # it lies in dead_letters; here only what can be heard is heard
         if isinstance(chunk, MediaChunk) and chunk.call_id == call_id:
+            first_ms = record.timestamp_ms if first_ms is None else first_ms
             sound.add(chunk)
-    return sound
+    if oldest is None or first_ms is None:
+        return sound, False
+    at_edge = oldest.offset > 0 and first_ms < oldest.timestamp_ms + EDGE_MS
+    return sound, at_edge and sound.cut
 
 
 def _from_archive(archive: Archive, kept: Recording) -> list[Track]:

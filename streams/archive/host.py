@@ -197,14 +197,14 @@ class Archiver:
         if (missing or not found.sound.ended) and not call.given_up(now):
             return True
         earlier = call.margin_ms < _WIDE_MARGIN_MS and not found.log_begins_later
-        if (missing or found.sound.cut) and earlier:
+        if (missing or found.cut) and earlier:
             call.margin_ms = _WIDE_MARGIN_MS
             return True
         return False
 
     def _write(self, call: Open, found: Heard, now: int) -> Recording | None:
         tracks = found.sound.tracks()
-        lost = found.log_begins_later and (found.sound.cut or (call.answered and not tracks))
+        lost = found.log_begins_later and (found.cut or (call.answered and not tracks))
         if lost:
             _log.error("sound expired before it was archived", call_id=call.call_id)
         if found.sound.left_out:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import dataclass, field
 
-from ringlog.audio.recording import CallSound
+from ringlog.audio.recording import EDGE_MS, CallSound
 from ringlog.kafka import sync
 from ringlog.settings import Settings
 from schemas.events import MediaChunk
@@ -26,13 +26,20 @@ class Stopped(Exception):
 class Heard:
     """What was found of one call.
 
-    `first_ms` is the broker's time of its first chunk. `log_begins_later`: the log had nothing left
-    from before the call, so what is missing may have expired.
+    `first_ms` is the broker's time of its first chunk. `at_edge`: that is about where reading
+    began. `log_begins_later`: the log had nothing left from before the call, so what is missing may
+    have expired.
     """
 
     sound: CallSound = field(default_factory=CallSound)
     first_ms: int | None = None
+    at_edge: bool = False
     log_begins_later: bool = False
+
+    @property
+    def cut(self) -> bool:
+        """Whether its beginning probably lies before what was read."""
+        return self.at_edge and self.sound.cut
 
 
 def listen(
@@ -65,17 +72,19 @@ def listen(
             if 0 < begins[place] == oldest[place]:
                 for c in group:
                     heard[c.call_id.encode()].log_begins_later = True
+        edges: dict[sync.Place, int] = {}
         for polled in sync.between(consumer, begins, ends):
             if stopped():
                 raise Stopped
-            for records in polled.values():
+            for place, records in polled.items():
+                edge_ms = edges.setdefault(place, records[0].timestamp_ms + EDGE_MS)
                 for record in records:
                     if (found := heard.get(record.key or b"")) is not None:
-                        _hear(codec, found, record)
+                        _hear(codec, found, record, edge_ms)
     return {key.decode(): found for key, found in heard.items()}
 
 
-def _hear(codec: Codec, found: Heard, record: sync.RawRecord) -> None:
+def _hear(codec: Codec, found: Heard, record: sync.RawRecord, edge_ms: int) -> None:
     try:
         chunk = codec.decode(TOPIC, record.value)
     except Poison:
@@ -83,4 +92,5 @@ def _hear(codec: Codec, found: Heard, record: sync.RawRecord) -> None:
     assert isinstance(chunk, MediaChunk)
     if found.first_ms is None:
         found.first_ms = record.timestamp_ms
+        found.at_edge = record.timestamp_ms < edge_ms
     found.sound.add(chunk)

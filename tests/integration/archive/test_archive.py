@@ -68,7 +68,8 @@ def talk(calls: Calls, call_id: str, seed: int, direction: str = "outbound") -> 
     calls.event(call_id, "dialing", direction=direction)
     calls.event(call_id, "answered")
     calls.sound(call_id, Said("customer", seed + 1, 400, voice(rng, 12, holes=(3, 4))))
-    calls.sound(call_id, Said("robot", seed + 2, 350, voice(rng, 9)))
+    unsent = (0, 1) if seed % 4 == 0 else ()  # a robot that does not speak at once
+    calls.sound(call_id, Said("robot", seed + 2, 350, voice(rng, 9, holes=unsent)))
     if seed % 2:
         calls.sound(call_id, Said("customer", seed + 3, 2_000, voice(rng, 4)))
     calls.event(call_id, "ended")
