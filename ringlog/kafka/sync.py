@@ -20,6 +20,7 @@ from confluent_kafka import (
     TopicPartition,
 )
 from confluent_kafka import Producer as LibraryProducer
+from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
 
 from ringlog.kafka.librdkafka_log import library_logger
 from ringlog.settings import Settings
@@ -41,6 +42,16 @@ TO_THE_END: Mapping[str, Any] = {"enable.partition.eof": True}
 """Options of a consumer for `between`: it has to hear where a partition ends."""
 
 _POLL_S = 0.3
+
+_PASSING = frozenset(
+    {
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.FENCED_LEADER_EPOCH,
+        KafkaError.UNKNOWN_LEADER_EPOCH,
+        KafkaError.OFFSET_NOT_AVAILABLE,
+    }
+)
 
 Place = tuple[str, int]
 """(topic, partition)."""
@@ -319,12 +330,12 @@ def partitions_of(consumer: Consumer, topic_name: str) -> list[int]:
 
 def begins_of(consumer: Consumer, places: Iterable[Place]) -> dict[Place, int]:
     """Offsets of the oldest records; raises KafkaException."""
-    return _offsets(consumer, places, OFFSET_BEGINNING)
+    return _offsets(consumer, list(places), OFFSET_BEGINNING)
 
 
 def ends_of(consumer: Consumer, places: Iterable[Place]) -> dict[Place, int]:
     """Offsets behind the newest records; raises KafkaException."""
-    return _offsets(consumer, places, OFFSET_END)
+    return _offsets(consumer, list(places), OFFSET_END)
 
 
 def offsets_since(
@@ -334,7 +345,7 @@ def offsets_since(
 
     Raises KafkaException.
     """
-    found = _offsets(consumer, places, max(0, since_ms))
+    found = _offsets(consumer, list(places), max(0, since_ms))
     return {place: offset if offset >= 0 else None for place, offset in found.items()}
 
 
@@ -377,7 +388,18 @@ def _connection(config: Settings, client_id: str) -> dict[str, Any]:
     }
 
 
-def _offsets(consumer: Consumer, places: Iterable[Place], at: int) -> dict[Place, int]:
+def _passes(error: BaseException) -> bool:
+    """Whether it is asked in vain only for now: leaders change when a broker starts again."""
+    return isinstance(error, KafkaException) and code_of(error) in _PASSING
+
+
+@retry(
+    retry=retry_if_exception(_passes),
+    stop=stop_after_delay(ANSWER_S),
+    wait=wait_fixed(0.2),
+    reraise=True,
+)
+def _offsets(consumer: Consumer, places: list[Place], at: int) -> dict[Place, int]:
     """Kafka's ListOffsets for all places in one question: a time, or the beginning or the end,
     which the protocol gives as the times -2 and -1."""
     asked = [TopicPartition(*place, at) for place in places]

@@ -35,11 +35,14 @@ async def write_ticks(producer: EventProducer) -> None:
     for: what was missed needs no repeat, since the next tick says more."""
     logger = log.logger("streams.analytics.ticks")
     partitions = range(topic(TICKS).partitions)
+    written_ms = None
     while True:
         at_ms, wait_ms = due(clock.now_ms())
-        try:
-            await asyncio.gather(*(producer.send(TICKS, tick(p, at_ms), p) for p in partitions))
-        except KafkaError as error:
-            logger.warning("ticks not written", error=f"{type(error).__name__}: {error}")
+        if at_ms != written_ms:  # sleep may end a millisecond early
+            written_ms = at_ms
+            try:
+                await asyncio.gather(*(producer.send(TICKS, tick(p, at_ms), p) for p in partitions))
+            except KafkaError as error:
+                logger.warning("ticks not written", error=f"{type(error).__name__}: {error}")
         _, wait_ms = due(clock.now_ms())
         await asyncio.sleep(wait_ms / 1_000)

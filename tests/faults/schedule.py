@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Literal
 
-Kind = Literal["kill", "stall", "restart", "replay", "upgrade"]
+Kind = Literal["kill", "stall", "restart", "replay", "upgrade", "clock"]
 
 KILLED: Final = (
     "robots", "edge", "asr", "dispatch", "profiles", "history", "analytics", "api", "registry",
@@ -31,13 +31,16 @@ RESTARTED: Final = (
 )  # fmt: skip
 """Asked to end, one after another: a new version is put in."""
 
+CLOCK_WRONG_S: Final = 20.0
+"""How long every clock of the machine is an hour wrong."""
+
 _GAP_S: Final = (6.0, 14.0)
 """Between faults: most are over by then, some overlap."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One fault, `at_s` after the start; a stall lasts `for_s`."""
+    """One fault, `at_s` after the start; a stall or a wrong clock lasts `for_s`."""
 
     at_s: float
     kind: Kind
@@ -57,7 +60,9 @@ def mixed(minutes: float, seed: int) -> list[Fault]:
     for kind, target in _forever(dice):
         if at_s >= minutes * 60:
             return faults
-        for_s = round(dice.uniform(*STALLED[target]), 2) if kind == "stall" else 0.0
+        for_s = {"clock": CLOCK_WRONG_S}.get(kind, 0.0)
+        if kind == "stall":
+            for_s = round(dice.uniform(*STALLED[target]), 2)
         faults.append(Fault(round(at_s, 2), kind, target, for_s))
         at_s += dice.uniform(*_GAP_S)
     raise AssertionError("the deck never ends")
@@ -77,6 +82,8 @@ def _deck() -> list[tuple[Kind, str]]:
         ("restart", "all"),
         ("replay", "inputs"),
         ("upgrade", "schema"),
+        ("clock", "forward"),
+        ("clock", "back"),
     ]
 
 

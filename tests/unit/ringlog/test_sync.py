@@ -153,3 +153,20 @@ def test_the_library_repeats_itself_only_now_and_then(caplog: pytest.LogCaptureF
             logger.log(logging.ERROR, "%s [%s] %s", "FAIL", client, f"try {number}")
     mine = [r.getMessage() for r in caplog.records if "try" in r.getMessage()]
     assert mine == ["FAIL [one] try 0", "FAIL [two] try 0"]
+
+
+def test_a_question_to_a_leader_that_has_changed_is_asked_again() -> None:
+    class Restarted:
+        asked = 0
+
+        def offsets_for_times(
+            self, asked: list[TopicPartition], timeout: float
+        ) -> list[TopicPartition]:
+            self.asked += 1
+            if self.asked == 1:
+                raise KafkaException(KafkaError(KafkaError.FENCED_LEADER_EPOCH))
+            return [TopicPartition(tp.topic, tp.partition, 7) for tp in asked]
+
+    consumer: Any = Restarted()
+    assert sync.ends_of(consumer, (place for place in (A, B))) == {A: 7, B: 7}
+    assert consumer.asked == 2
