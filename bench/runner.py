@@ -19,6 +19,7 @@ BENCHMARKS = {
     "dispatch": ("bench.dispatch", "dispatch core with a long queue"),
     "edge": ("bench.edge", "RTP legs that one core of the edge carries"),
     "sink": ("bench.sink", "history sink and ClickHouse's own Kafka engine"),
+    "safety": ("bench.safety", "what acknowledgements and a standby cost"),
     "latency": ("bench.latency", "answers of eight calls at once, through everything"),
 }
 """Name -> module with `run(quick) -> Outcome`, and what it is about."""

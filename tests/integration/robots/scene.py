@@ -2,12 +2,13 @@
 
 import asyncio
 import uuid
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from ringlog.clock import now_ms
 from ringlog.kafka.producer import EventProducer
-from ringlog.kafka.reader import Received
+from ringlog.kafka.reader import Received, TopicReader
 from ringlog.settings import Settings
 from schemas.events import CallEvent, DeadLetter, Directive, Lease, Transcript, Turn
 from schemas.ids import call_once_id, root_id
@@ -45,6 +46,30 @@ class Site:
     def leases(self, kind: str) -> list[Lease]:
         found = [r.event for r in self.read if isinstance(r.event, Lease)]
         return [x for x in found if x.kind == kind]
+
+
+@asynccontextmanager
+async def open_site(config: Settings, name: str) -> AsyncIterator[Site]:
+    """A site that reads on while it is used."""
+    async with EventProducer(config, name) as producer:
+        made = Site(config, producer)
+        reader = TopicReader(config, producer, WATCHED)
+        await reader.start()
+
+        async def watch() -> None:
+            async for batch in reader.batches():
+                async with made.news:
+                    made.read += batch
+                    made.news.notify_all()
+
+        task = asyncio.create_task(watch())
+        await reader.caught_up.wait()
+        try:
+            yield made
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            await reader.stop()
 
 
 @dataclass
