@@ -16,6 +16,7 @@ from demo import history
 from demo.campaign import DemoError, Desk, carrier_of, cast_of, tell_crm
 from demo.observer import Observer
 from demo.progress import show_progress
+from demo.proof import failures_of_verify
 from demo.report import Report, build, show, window_differences
 from ringlog.clock import now_ms
 from ringlog.kafka.producer import EventProducer
@@ -80,6 +81,8 @@ async def _demo(config: Settings, calls: int, out: Path, began: float) -> int:
         await _until_over(seen, calls, tasks[0])
         await _until_windows(seen)
         rows, failures = await history.check(config, seen)
+        console.print("proving it with ringlog verify …")
+        failures += await failures_of_verify()
     with log_file.open(encoding="utf-8") as lines:
         log = [json.loads(line) for line in lines]
     result = build(

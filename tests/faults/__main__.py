@@ -78,7 +78,9 @@ class Run:
             await injector.close()
             await calling
         self._judge(load)
-        self._verify()
+        self._verify("after the faults")
+        self._rebuild()
+        self._verify("after a rebuild")
         return not self.failures
 
     async def _until_calls(self, load: Load) -> None:
@@ -145,14 +147,23 @@ class Run:
             table.add_row(what, str(len(worst)), f"{p50:.0f}", f"{p95:.0f}", str(max(worst)))
         self.console.print(table)
 
-    def _verify(self) -> None:
-        self.console.print("verify …")
-        answer = subprocess.run(
-            [sys.executable, "-m", "ringlog.cli.main", "verify", "--idle", "--settle", "60"],
-            env=environment.of_services(self._config), check=False,
-        )  # fmt: skip
-        if answer.returncode:
-            self.failures.append(f"verify found violations (exit code {answer.returncode})")
+    def _verify(self, when: str) -> None:
+        self.console.print(f"verify {when} …")
+        status = self._ringlog("verify", "--idle", "--settle", "60")
+        if status:
+            self.failures.append(f"verify {when} found violations (exit code {status})")
+
+    def _rebuild(self) -> None:
+        """What is derived is made again from the log, to be held against it once more."""
+        for command in (("history", "--yes"), ("status",)):
+            if self._ringlog("rebuild", *command):
+                self.failures.append(f"ringlog rebuild {command[0]} failed")
+
+    def _ringlog(self, *arguments: str) -> int:
+        command = [sys.executable, "-m", "ringlog.cli.main", *arguments]
+        return subprocess.run(
+            command, env=environment.of_services(self._config), check=False
+        ).returncode
 
 
 @click.command()
