@@ -14,7 +14,6 @@ from ringlog import log
 from ringlog.kafka import sync
 from ringlog.settings import METRICS_SERVICES, Settings
 from stack import control
-from tests.faults import wrong_clock
 from tests.faults.schedule import RESTARTED, Fault
 
 logger = log.logger("faults")
@@ -52,8 +51,6 @@ class Injector:
                 return await asyncio.to_thread(self._replay)
             case "upgrade":
                 return await self._upgrade()
-            case "clock":
-                return await self._wrong_clock(1 if fault.target == "forward" else -1, fault.for_s)
 
     async def until_ready(self) -> None:
         """Waits until every service is ready. Raises TimeoutError."""
@@ -133,14 +130,6 @@ class Injector:
                 await asyncio.sleep(for_s)
             finally:
                 process.resume()
-
-    async def _wrong_clock(self, hours: int, for_s: float) -> str:
-        wrong_clock.put(self._config.home, hours)
-        try:
-            await asyncio.sleep(for_s)
-        finally:
-            wrong_clock.put(self._config.home, 0)
-        return f"set all clocks {hours:+d} h for {for_s:.0f} s"
 
     async def _restart_all(self) -> str:
         done = []

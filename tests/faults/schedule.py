@@ -1,11 +1,11 @@
 """Which fault happens when: a pure function of a seed."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Final, Literal
 
-Kind = Literal["kill", "stall", "restart", "replay", "upgrade", "clock"]
+Kind = Literal["kill", "stall", "restart", "replay", "upgrade"]
 
 KILLED: Final = (
     "robots", "edge", "asr", "dispatch", "profiles", "history", "analytics", "api", "registry",
@@ -31,8 +31,13 @@ RESTARTED: Final = (
 )  # fmt: skip
 """Asked to end, one after another: a new version is put in."""
 
-CLOCK_WRONG_S: Final = 20.0
-"""How long every clock of the machine is an hour wrong."""
+_DECK: Final[tuple[tuple[Kind, str], ...]] = (
+    *(("kill", t) for t in KILLED),
+    *(("stall", t) for t in STALLED),
+    ("restart", "all"),
+    ("replay", "inputs"),
+    ("upgrade", "schema"),
+)
 
 _GAP_S: Final = (6.0, 14.0)
 """Between faults: most are over by then, some overlap."""
@@ -40,7 +45,7 @@ _GAP_S: Final = (6.0, 14.0)
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One fault, `at_s` after the start; a stall or a wrong clock lasts `for_s`."""
+    """One fault, `at_s` after the start; a stall lasts `for_s`."""
 
     at_s: float
     kind: Kind
@@ -52,43 +57,36 @@ class Fault:
         return f"{self.kind} {self.target}{lasting}"
 
 
-def mixed(minutes: float, seed: int) -> list[Fault]:
-    """Faults of all kinds in random order, evenly chosen: every one before any comes again."""
+def mixed(minutes: float, seed: int, only: Collection[str] = ()) -> list[Fault]:
+    """Faults of all kinds in random order, evenly chosen: every one before any comes again.
+
+    `only` leaves those of some targets. Raises ValueError when there is none.
+    """
+    deck = [(k, t) for k, t in _DECK if not only or t in only]
+    if not deck:
+        raise ValueError(f"no fault of {', '.join(only)}")
     dice = random.Random(seed)
     faults: list[Fault] = []
     at_s = dice.uniform(*_GAP_S)
-    for kind, target in _forever(dice):
+    for kind, target in _forever(deck, dice):
         if at_s >= minutes * 60:
             return faults
-        for_s = {"clock": CLOCK_WRONG_S}.get(kind, 0.0)
-        if kind == "stall":
-            for_s = round(dice.uniform(*STALLED[target]), 2)
+        for_s = round(dice.uniform(*STALLED[target]), 2) if kind == "stall" else 0.0
         faults.append(Fault(round(at_s, 2), kind, target, for_s))
         at_s += dice.uniform(*_GAP_S)
     raise AssertionError("the deck never ends")
 
 
-def kills(times: int, seed: int) -> list[Fault]:
+def kills(times: int, seed: int, only: Collection[str] = ()) -> list[Fault]:
     """Every service killed so often, in random order; the next when the last one is ready again."""
-    deck = [Fault(0.0, "kill", target) for target in KILLED for _ in range(times)]
+    deck = [Fault(0.0, "kill", t) for t in KILLED if not only or t in only for _ in range(times)]
+    if not deck:
+        raise ValueError(f"no service {', '.join(only)}")
     random.Random(seed).shuffle(deck)
     return deck
 
 
-def _deck() -> list[tuple[Kind, str]]:
-    return [
-        *(("kill", t) for t in KILLED),
-        *(("stall", t) for t in STALLED),
-        ("restart", "all"),
-        ("replay", "inputs"),
-        ("upgrade", "schema"),
-        ("clock", "forward"),
-        ("clock", "back"),
-    ]
-
-
-def _forever(dice: random.Random) -> Iterator[tuple[Kind, str]]:
+def _forever(deck: list[tuple[Kind, str]], dice: random.Random) -> Iterator[tuple[Kind, str]]:
     while True:
-        deck = _deck()
         dice.shuffle(deck)
         yield from deck
