@@ -70,7 +70,7 @@ def refusal() -> str | None:
         try:
             receive_listeners(control, [9])[9].close()
         except OSError as error:
-            said = process.communicate()[0].decode(errors="replace").strip().splitlines()
+            said = process.communicate()[1].decode(errors="replace").strip().splitlines()
             return said[-1] if said else str(error)
     return None
 
@@ -79,6 +79,7 @@ class Relay:
     """Hands connections of a namespace on to the same ports outside it, as long as it may."""
 
     def __init__(self, listeners: dict[int, socket.socket], kafka_port: int) -> None:
+        self.passed_bytes = 0
         self._listeners, self._kafka_port = listeners, kafka_port
         self._servers: list[asyncio.Server] = []
         self._connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
@@ -106,8 +107,10 @@ class Relay:
         when it ends. With `reset` they never do: both ends lose their connections then."""
         gate = self._open if what == "all" else self._writes_open
         gate.clear()
+        passed = self.passed_bytes
         try:
             yield
+            assert what == "writes" or self.passed_bytes == passed > 0
         finally:
             if reset:
                 self._reset()
@@ -164,6 +167,7 @@ class Relay:
         writer.transport.set_write_buffer_limits(0)  # `drain` returns when all is written
         async for part, is_write in parts:
             await self._passes(is_write)
+            self.passed_bytes += len(part)
             writer.write(part)
             await writer.drain()
         await self._passes()  # an end is not seen through a cut either

@@ -60,15 +60,21 @@ class Workers:
             **environment.of_services(config),
             "RINGLOG_ROBOT_DEATH_MS": str(death_ms),
         }
+        self.death_ms = death_ms
         self._config, self._logs = config, logs
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(self, name: str) -> None:
-        with (self._logs / f"robots-{name}.log").open("ab") as out:
+        with self._log(name).open("ab") as out:
             self.processes[name] = subprocess.Popen(
-                [sys.executable, "-m", "streams.robots", "--name", name],
-                cwd=root(), env=self._env, stdout=out, stderr=out,
-            )  # fmt: skip
+                self._command(name), cwd=root(), env=self._env, stdout=out, stderr=out
+            )
+
+    def _command(self, name: str) -> list[str]:
+        return [sys.executable, "-m", "streams.robots", "--name", name]
+
+    def _log(self, name: str) -> Path:
+        return self._logs / f"robots-{name}.log"
 
     def until_follows(self, name: str) -> None:
         """Waits until a worker has read the log: it follows, or speaks already."""
@@ -130,6 +136,8 @@ class Run:
     asked: dict[str, Asked] = field(default_factory=dict)
     accepted: dict[str, Directive] = field(default_factory=dict)
     stale: list[Directive] = field(default_factory=list)
+    late: list[Lease] = field(default_factory=list)
+    """Heartbeats that arrived when their worker was no longer the speaker."""
     turns: dict[str, Turn] = field(default_factory=dict)
     lease: LeaseState = field(default_factory=LeaseState)
     wins: list[tuple[int, int]] = field(default_factory=list)
@@ -172,6 +180,8 @@ class Run:
     def _lease(self, received: Received, event: Lease) -> None:
         before = self.lease
         self.lease, verdict = evolve_lease(before, received.offset, event)
+        if verdict == "stale" and event.kind == "heartbeat":
+            self.late.append(event)
         if verdict == "claimed" and not before.released and before.worker is not None:
             self.wins.append((self.lease.epoch, received.timestamp_ms - self._alive_ms))
         if verdict in ("claimed", "beat"):
@@ -243,7 +253,9 @@ class Run:
         await self.site.until(lambda: self.asked[final_id].answered is not None)
 
     async def all_answered(self) -> None:
-        await self.site.until(lambda: all(a.answered is not None for a in self.asked.values()))
+        """Waits until all that was asked so far is answered."""
+        asked = list(self.asked.values())
+        await self.site.until(lambda: all(a.answered is not None for a in asked))
 
     def keep_asking(self, seed: int) -> None:
         """Each customer asks every 0.8 s, in an order of their own."""
