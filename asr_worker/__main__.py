@@ -17,7 +17,7 @@ from asr_worker.recogniser import ModelMissing, Recognisers
 from asr_worker.registry import RegistryError, load
 from ringlog import log
 from ringlog.health import Health, serve_health_in_thread
-from ringlog.kafka.codec import codec_of
+from ringlog.kafka.codec import codec_of, learn
 from ringlog.seat import Seat
 from ringlog.settings import settings
 
@@ -54,6 +54,9 @@ def main(instance: str, metrics_port: int | None, spare: bool) -> None:
         recognisers = Recognisers(registry)
         recognisers.get(config.asr_profile)
         core = Core(registry, Silero(), recognisers.get)
+        codec = codec_of(config)
+        if not learn(codec, health.set_waiting, stopping.is_set):
+            return
         seat = Seat(config.home / SERVICE / f"{instance}.seat", service)
         if not seat.take():
             health.detail["role"] = "spare"
@@ -62,7 +65,7 @@ def main(instance: str, metrics_port: int | None, spare: bool) -> None:
                 return
         health.detail["role"] = "works"
         health.set_waiting("partitions")
-        host = Host(config, core, codec_of(config), health, instance)
+        host = Host(config, core, codec, health, instance)
         host.run(stopping.is_set)
     except (ModelMissing, DetectorMissing, RegistryError) as error:
         logger.error("cannot start", error=str(error))

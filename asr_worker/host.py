@@ -103,7 +103,6 @@ class Host:
         self._commit_due_s = 0.0
         self._watch_due_s = time.monotonic() + STALL_S
         self._behind: dict[int, int] = {}
-        codec.warm(TRANSCRIPTS, "dead_letters")
         self._producer = sync.producer_of(config, SERVICE, **{"linger.ms": 0})
         polling: dict[str, Any] = {"fetch.wait.max.ms": POLL_MS}
         self._finals = sync.consumer_of(

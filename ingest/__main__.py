@@ -13,12 +13,15 @@ from ingest.control import Control
 from ingest.edge import EDGE_ID, Edge
 from ringlog import lifecycle
 from ringlog.health import serve
+from ringlog.kafka.codec import codec_of
 from ringlog.lifecycle import Lifecycle
 from ringlog.seat import Seat
 
 
 async def main(life: Lifecycle) -> None:
     """Waits for the seat, then serves until told to stop."""
+    codec = codec_of(life.settings)
+    await life.learn(codec)
     seat = Seat(life.settings.home / EDGE_ID / "seat", life.service)
     if not seat.take():
         life.health.detail["role"] = "spare"
@@ -26,7 +29,7 @@ async def main(life: Lifecycle) -> None:
         if not await _seated(life, seat):
             return
     life.health.detail["role"] = "serves"
-    edge = Edge(life)
+    edge = Edge(life, codec)
     app = web.Application()
     Control(edge).add_routes(app)
     config = life.settings

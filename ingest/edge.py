@@ -39,6 +39,7 @@ from schemas.acceptance import Acceptance
 from schemas.envelope import Event
 from schemas.events import CallEvent, Directive, DispatchInbox, Lease, TaskEvent
 from schemas.ids import heartbeat_id
+from schemas.wire import Codec
 
 logger = log.logger("ringlog.ingest.edge")
 
@@ -47,10 +48,6 @@ EDGE_ID: Final = "edge"
 
 LONGEST_PERMIT_MS: Final = 600_000
 """How far back assignments are read at a start; none may be valid for longer."""
-
-WRITTEN: Final = (
-    "calls.events", "media.audio", "dispatch.inbox", "robots.leases", "dead_letters",
-)  # fmt: skip
 
 ALIVE_S: Final = 2.0
 HEARTBEAT_S: Final = 1.0
@@ -68,12 +65,15 @@ STOP_S: Final = 5.0
 class Edge:
     """All calls of one edge process."""
 
-    def __init__(self, life: Lifecycle, edge_id: str = EDGE_ID, trunk: Trunk | None = None) -> None:
+    def __init__(
+        self, life: Lifecycle, codec: Codec, edge_id: str = EDGE_ID, trunk: Trunk | None = None
+    ) -> None:
+        """`codec` has learned all schemas: its client of the registry blocks."""
         self.life = life
         self.config = life.settings
         self.edge_id = edge_id
         self.instance = f"{edge_id}-{uuid.uuid4().hex[:8]}"
-        self.producer = EventProducer(self.config, "edge")
+        self.producer = EventProducer(self.config, "edge", codec)
         site = site_key(self.config)
         self.stream_secret = derived_key(site, "rtp")
         self._token_secret = derived_key(site, "media-token")
@@ -103,8 +103,6 @@ class Edge:
         waiting = self.life.health.set_waiting
         waiting("kafka")
         await self.producer.start()
-        # Looked up now, not while the first call waits: the registry's client blocks.
-        await asyncio.to_thread(self.producer.codec.warm, *WRITTEN)
         self.life.spawn(self.media_log.run(), "media-log")
         waiting("do-not-call list")
         await self.optouts.start()

@@ -11,6 +11,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from ringlog import log
+from ringlog.kafka.codec import decode
 from ringlog.kafka.producer import EventProducer
 from ringlog.settings import Settings
 from schemas.events import OptOut
@@ -95,7 +96,7 @@ class OptOuts:
                 try:
                     if record.value is None:
                         continue  # a tombstone
-                    event = self._producer.codec.decode(TOPIC, record.value)
+                    event = await decode(self._producer.codec, TOPIC, record.value)
                 except Poison as poison:
                     # Unreadable, so it may be somebody's wish not to be called: tell it, loudly.
                     logger.error("unreadable opt-out", offset=record.offset, reason=str(poison))

@@ -11,9 +11,15 @@ import uvloop
 
 from ringlog import log
 from ringlog.health import Health, serve_health
+from ringlog.kafka.codec import learn
 from ringlog.settings import Settings, settings
+from schemas.wire import Codec
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class Stopped(Exception):
+    """The service was told to stop while it waited for what it needs to start."""
 
 
 class Lifecycle:
@@ -39,6 +45,15 @@ class Lifecycle:
         if not task.cancelled() and (error := task.exception()) is not None:
             self._failure = self._failure or error
             self.stopping.set()
+
+    async def learn(self, codec: Codec) -> None:
+        """Waits until the registry has told all schemas, and says so in `/readyz`; raises
+        Stopped."""
+        self.health.set_waiting("registry")
+        if not await asyncio.to_thread(
+            learn, codec, self.health.set_waiting, self.stopping.is_set
+        ):  # the client blocks
+            raise Stopped("while waiting for the registry")
 
     async def until_stopped(self) -> None:
         """Waits for a signal or for a failure of spawned work."""
@@ -79,6 +94,8 @@ def run(
         logger.info("starting")
         try:
             await main(life)
+        except Stopped as why:
+            logger.info("told to stop", when=str(why))
         finally:
             life.health.set_waiting("stopping")
             try:

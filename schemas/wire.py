@@ -51,9 +51,19 @@ class Codec:
         self._targets: dict[str, Any] = {}
 
     def warm(self, *topics: str) -> None:
-        """Looks up the ids of the topics' current schemas; raises RegistryError."""
+        """Looks up the ids of the topics' current schemas; raises RegistryError.
+
+        Records of these schemas are read and written without the registry from then on.
+        """
         for name in topics:
             self._writer(name)
+
+    def must_ask(self, value: bytes | None) -> bool:
+        """Whether reading a record takes a question to the registry: its schema was never met."""
+        if value is None or not HEADER.size <= len(value) <= MAX_RECORD_BYTES:
+            return False
+        magic, schema_id = HEADER.unpack_from(value)
+        return magic == MAGIC and schema_id not in self._readers
 
     def encode(self, topic_name: str, event: Event | Record) -> bytes:
         """The record value of an event; raises ValueError when the event is of another topic."""
@@ -112,8 +122,10 @@ class Codec:
         if found is None:
             t = topic(topic_name)
             schema_id = self._source.id_of(t.subject, schema_text(t))
-            found = HEADER.pack(MAGIC, schema_id), self._target(topic_name)
+            target = self._target(topic_name)
+            found = HEADER.pack(MAGIC, schema_id), target
             self._writers[topic_name] = found
+            self._readers.setdefault(schema_id, (t.model.__name__, target))
         return found
 
     def _target(self, topic_name: str) -> Any:

@@ -23,10 +23,11 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ringlog import log
+from ringlog.kafka.codec import decode
 from ringlog.kafka.producer import EventProducer
 from ringlog.kafka.reader import check_partition
 from ringlog.lifecycle import Lifecycle
-from schemas.catalogue import CALL_PARTITIONS, TOPICS, topic
+from schemas.catalogue import CALL_PARTITIONS, topic
 from schemas.envelope import Event
 from schemas.wire import Poison
 from streams.faust_parts import FencedEvent, KeyedTable, SteadyApp
@@ -219,8 +220,8 @@ class FaustHost:
         """Runs until the service is to stop; raises what made it fail."""
         life = self.life
         self.progress = Progress(life.settings, self.app.conf.id, self._topics, self.tuning.stuck_s)
-        life.health.set_waiting("broker and registry")
-        await asyncio.to_thread(self.producer.codec.warm, *TOPICS)
+        await life.learn(self.producer.codec)
+        life.health.set_waiting("broker")
         await self.producer.start()
         progress = self.progress
         try:
@@ -290,7 +291,7 @@ class FaustHost:
         decoded = None
         if raw is not None or not topic(name).compacted:
             try:
-                decoded = self.producer.codec.decode(name, raw)
+                decoded = await decode(self.producer.codec, name, raw)
                 check_partition(name, decoded, partition)
             except Poison as poison:
                 decoded = None

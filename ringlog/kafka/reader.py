@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.structs import OffsetAndTimestamp
 
+from ringlog.kafka.codec import decode
 from ringlog.kafka.producer import EventProducer
 from ringlog.settings import Settings
 from schemas.catalogue import topic
@@ -127,7 +128,7 @@ class TopicReader:
         if value is None and t.compacted:
             return None  # a tombstone: compaction's, not ours
         try:
-            event = self._producer.codec.decode(tp.topic, value)
+            event = await decode(self._producer.codec, tp.topic, value)
             check_partition(tp.topic, event, tp.partition)
         except Poison as poison:
             if not self._dead_letters:

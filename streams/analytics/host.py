@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 
 from ringlog import log
+from ringlog.kafka.codec import codec_of
 from ringlog.kafka.producer import EventProducer
 from ringlog.lifecycle import Lifecycle
 from ringlog.settings import Settings
@@ -37,6 +38,8 @@ class Running:
 async def main(life: Lifecycle) -> None:
     """Runs until told to stop; raises when the job is over or its JVM is gone."""
     config, logger = life.settings, log.logger("streams.analytics.host")
+    codec = codec_of(config)
+    await life.learn(codec)
     life.health.set_waiting("Flink's mini cluster")
     begun = time.monotonic()
     running = await asyncio.to_thread(start, config)
@@ -62,7 +65,7 @@ async def main(life: Lifecycle) -> None:
 
     rest_url = f"http://127.0.0.1:{config.port(config.flink_ui_port)}"
     try:
-        async with EventProducer(config, SERVICE) as producer:
+        async with EventProducer(config, SERVICE, codec) as producer:
             life.spawn(write_ticks(producer), "ticks")
             life.spawn(measure_lag(config), "lag")
             life.spawn(watch(rest_url, running.job_id, tell), "watch")
@@ -86,7 +89,9 @@ async def _save(rest_url: str, running: Running) -> None:
 
 async def only_ticks(life: Lifecycle) -> None:
     """Runs beside a job on a session cluster."""
-    async with EventProducer(life.settings, SERVICE) as producer:
+    codec = codec_of(life.settings)
+    await life.learn(codec)
+    async with EventProducer(life.settings, SERVICE, codec) as producer:
         life.spawn(write_ticks(producer), "ticks")
         life.spawn(measure_lag(life.settings), "lag")
         life.health.set_ready()

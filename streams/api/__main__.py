@@ -24,25 +24,29 @@ MAX_BODY_BYTES = 65_536
 async def main(life: Lifecycle) -> None:
     """Serves until told to stop; ready once the last 24 hours are folded."""
     config = life.settings
-    async with EventProducer(config, "api") as producer:
-        hub = Hub(config, producer)
-        internal = web.Application()
-        add_routes(internal, life.health)
-        internal.router.add_post("/rebuild", _rebuild(hub))
-        metrics = await serve(internal, config.bind_host, config.metrics_port_of("api"))
+    producer = EventProducer(config, "api")
+    hub = Hub(config, producer)
+    internal = web.Application()
+    add_routes(internal, life.health)
+    internal.router.add_post("/rebuild", _rebuild(hub))
+    metrics = await serve(internal, config.bind_host, config.metrics_port_of("api"))
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(_clean_up, metrics)
+        await life.learn(producer.codec)
+        life.health.set_waiting("kafka")
+        await stack.enter_async_context(producer)
         public = _application(life, hub, producer)
-        runner = None
-        try:
-            life.health.set_waiting("folding the last 24 hours")
-            life.spawn(hub.follow(), "hub")
-            life.spawn(_when_caught_up(life, hub), "ready")
-            runner = await serve(public, config.bind_host, config.port(config.api_port))
-            await life.until_stopped()
-        finally:
-            for r in (runner, metrics):
-                if r is not None:
-                    with contextlib.suppress(Exception):
-                        await r.cleanup()
+        life.health.set_waiting("folding the last 24 hours")
+        life.spawn(hub.follow(), "hub")
+        life.spawn(_when_caught_up(life, hub), "ready")
+        runner = await serve(public, config.bind_host, config.port(config.api_port))
+        stack.push_async_callback(_clean_up, runner)
+        await life.until_stopped()
+
+
+async def _clean_up(runner: web.AppRunner) -> None:
+    with contextlib.suppress(Exception):
+        await runner.cleanup()
 
 
 async def _when_caught_up(life: Lifecycle, hub: Hub) -> None:

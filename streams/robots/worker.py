@@ -80,10 +80,7 @@ class Worker:
         life = self.life
         readers = (self._settings, self._calls, self._leases, self._ends)
         try:
-            await asyncio.to_thread(
-                self._producer.codec.warm,
-                "dialogue.turns", "dialogue.directives", "robots.leases", "dead_letters",
-            )  # fmt: skip
+            await life.learn(self._producer.codec)
             await self._producer.start()
             for reader in readers:
                 await reader.start()
