@@ -28,7 +28,11 @@ _ROLES = {
     "barrier": "takes over",
     "catch_up": "takes over",
     "speak": "speaks",
+    "serves": "serves",
+    "works": "works",
+    "spare": "spare",
 }
+_IN_PAIRS = ("robots-", "edge", "asr")
 _JVM_PARTS = {"kafka": "kafka", "registry": "registry", "analytics": "flink"}
 
 
@@ -103,7 +107,7 @@ def down(settings: Settings) -> None:
 
 
 def status(settings: Settings) -> list[ServiceStatus]:
-    """Every service of the running stack, in start order, robot workers with their role.
+    """Every service of the running stack, in start order, those that run in pairs with their role.
 
     Raises StackNotRunning, StackError.
     """
@@ -116,7 +120,7 @@ def status(settings: Settings) -> list[ServiceStatus]:
 
 
 def _with_role(settings: Settings, item: ServiceStatus) -> ServiceStatus:
-    if item.pid is None or not item.service.startswith("robots-"):
+    if item.pid is None or not item.service.startswith(_IN_PAIRS):
         return item
     port = settings.metrics_port_of(item.service)
     said = _get(f"http://127.0.0.1:{port}/healthz", timeout_s=1) or {}
