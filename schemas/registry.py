@@ -1,10 +1,14 @@
 """A client of a schema registry with Confluent's HTTP API, and one in memory for tests."""
 
 import json
+import logging
 from typing import Any
 
 import urllib3
 from urllib3.util import Retry, Timeout
+
+# Whoever waits says so once; each try by itself says nothing to an operator.
+logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
 
 
 class RegistryError(Exception):
@@ -37,6 +41,7 @@ class Registry:
                     "`python -m schemas.apply`"
                 )
             found = self._ids[subject, schema] = int(body["id"])
+            self._schemas.setdefault(found, schema)
         return found
 
     def schema_of(self, schema_id: int) -> str:

@@ -22,7 +22,7 @@ from ringlog.kafka.sync import RawRecord
 from ringlog.log import logger
 from ringlog.metrics import CONSUMER_LAG
 from ringlog.settings import Settings
-from schemas.catalogue import Topic
+from schemas.catalogue import TOPICS, Topic
 from schemas.registry import Registry
 from schemas.wire import Codec
 from sql.migrate import MigrationError, NativeDatabase, migrate
@@ -60,7 +60,7 @@ class Sink:
         self._topics = list(topics)
         self._patience = Patience(health, stopping)
         registry = Registry(config.registry_url, config.registry_timeout_s)
-        codec = Codec(registry)
+        self._codec = codec = Codec(registry)
         letters = DeadLetters(lambda: sync.producer_of(config, SERVICE), codec, self._patience)
         self._clickhouse = ClickHouse(config)
         self._writer = BatchWriter(self._clickhouse, codec, registry, self._patience, letters.bury)
@@ -75,6 +75,7 @@ class Sink:
     def run(self) -> None:
         """Returns when told to stop; what was not written then is read again at the next start."""
         try:
+            self._patience.call("registry", lambda: self._codec.warm(*TOPICS))
             self._patience.call("clickhouse", self._migrate)
             consumer = self._patience.call("kafka", self._connect)
             ends = self._patience.call("kafka", lambda: sync.ends_of(consumer, self._places))
