@@ -102,7 +102,7 @@ class Run:
             at_ms = now_ms()
             try:
                 what = await injector.do(fault)
-                if self._one_by_one:
+                if self._one_by_one or fault.target == "kafka":
                     await injector.until_ready()
             except TimeoutError:
                 self.failures.append(f"{fault}: not ready again in time")
@@ -122,18 +122,20 @@ class Run:
             said = [json.loads(line) for line in lines]
         given = judge.answers(seen, said)
         late: dict[str, list[int]] = defaultdict(list)
+        outages = [f for f in self.done if f.target == "kafka"]
         for fault in self.done:
-            late[fault.what.split(" for ")[0]] += [max(judge.late_ms(given, fault), default=0)]
+            worst = max(judge.late_ms(given, fault, outages), default=0)
+            late[fault.what.split(" for ")[0]].append(worst)
         excused = [f for f in self.done if f.target in _WITH_SOUND]
         lost = judge.unanswered(given, excused)
         self.failures += [
             f"«{a.line.text}» in {a.line.call_id} was never answered" for a in lost[:10]
         ]
         self.failures += judge.overlaps(seen)
-        for what, worst in late.items():
+        for what, each in late.items():
             bound = what.startswith(("killed robots", "killed asr"))
-            if bound and max(worst) > ANSWER_LIMIT_MS:
-                self.failures.append(f"{what}: an answer came {max(worst)} ms late")
+            if bound and max(each) > ANSWER_LIMIT_MS:
+                self.failures.append(f"{what}: an answer came {max(each)} ms late")
         self._show(load, given, late)
 
     def _show(self, load: Load, given: list[judge.Answer], late: dict[str, list[int]]) -> None:

@@ -10,6 +10,9 @@ from demo.report import spoken_lines
 NEAR_MS = 8_000
 """Words that end up to so long after a fault, and answers that had not come by then, are its."""
 
+RECOVERY_MS = 3_000
+"""So long after a broker is ready again its clients may still find their way back."""
+
 OVERLAP_MS = 60
 """Playouts may touch: both times are rounded, and a prompt's last frame is on its way."""
 
@@ -49,13 +52,16 @@ def answers(seen: Observer, log: list[dict[str, object]]) -> list[Answer]:
     return found
 
 
-def late_ms(given: Iterable[Answer], fault: Done) -> list[int]:
+def late_ms(given: Iterable[Answer], fault: Done, outages: Iterable[Done] = ()) -> list[int]:
     """How long after the fault, or after the words when these came later, answers came that it
-    could hold up; ms."""
+    could hold up; ms. What waited for a broker that was away as well is the outage's."""
+    away = [(f.began_ms, f.ended_ms + RECOVERY_MS) for f in outages if f is not fault]
     late = []
     for answer in given:
         said = answer.line.end_wall_ms
         if answer.directive_ms is None or said > fault.began_ms + NEAR_MS:
+            continue
+        if any(begin <= answer.directive_ms and said <= end for begin, end in away):
             continue
         if answer.directive_ms >= fault.began_ms:
             late.append(answer.directive_ms - max(said, fault.began_ms))

@@ -1,0 +1,29 @@
+"""What people noticed of a fault, and what they would have noticed anyway."""
+
+from demo.measure import SpokenLine
+from tests.faults.judge import Answer, Done, late_ms, unanswered
+
+
+def answer(said_ms: int, directive_ms: int | None) -> Answer:
+    return Answer(SpokenLine("c", "你好", "greet", said_ms), directive_ms)
+
+
+KILL = Done(10_000, 10_500, "killed asr", "asr")
+
+
+def test_an_answer_is_late_by_what_came_after_the_fault_and_the_words() -> None:
+    assert late_ms([answer(9_000, 10_800)], KILL) == [800]
+    assert late_ms([answer(11_000, 11_400)], KILL) == [400]
+    assert late_ms([answer(8_000, 9_900), answer(30_000, 30_400)], KILL) == []
+
+
+def test_what_waited_for_the_broker_is_the_brokers() -> None:
+    broker = Done(12_000, 26_000, "killed kafka", "kafka")
+    given = [answer(11_000, 27_000), answer(9_500, 10_600)]
+    assert late_ms(given, KILL, [broker]) == [600]
+    assert late_ms(given, broker, [broker]) == [15_000]
+
+
+def test_a_line_without_an_answer_is_excused_by_a_fault_beside_it() -> None:
+    lost = answer(9_000, None)
+    assert unanswered([lost], [KILL]) == [] and unanswered([lost], []) == [lost]
