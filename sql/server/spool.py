@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from sql.server.errors import MEMORY_LIMIT_EXCEEDED, ServerError
+from sql.server.errors import MEMORY_LIMIT_EXCEEDED, NOT_ENOUGH_SPACE, ServerError
 
 
 class SpoolBudget:
@@ -44,7 +44,8 @@ class Spool:
         return f"/proc/self/fd/{self._descriptor}"
 
     def write(self, data: bytes | memoryview) -> None:
-        """Append. Raises ServerError (MEMORY_LIMIT_EXCEEDED) over the limits."""
+        """Append. Raises ServerError: MEMORY_LIMIT_EXCEEDED over the limits, NOT_ENOUGH_SPACE where
+        the system refuses."""
         if self.size + len(data) > self._limit_bytes:
             raise ServerError(
                 MEMORY_LIMIT_EXCEEDED,
@@ -54,8 +55,13 @@ class Spool:
         self._budget.reserve(len(data))
         self.size += len(data)
         view = memoryview(data)
-        while view:
-            view = view[os.write(self._descriptor, view) :]
+        try:
+            while view:
+                view = view[os.write(self._descriptor, view) :]
+        except OSError as error:
+            raise ServerError(
+                NOT_ENOUGH_SPACE, f"No room for an INSERT: {error.strerror}. (NOT_ENOUGH_SPACE)"
+            ) from None
 
     def read(self) -> bytes:
         """What the file holds now, whoever wrote it."""

@@ -14,7 +14,7 @@ from streams.history.container import Row
 FLUSH_ROWS = 10_000
 FLUSH_S = 0.5
 MAX_ROWS = 50_000
-MAX_BYTES = 64 << 20
+MAX_BYTES = 32 << 20
 
 _INTENT = re.compile(r"to (\d{1,19})")
 

@@ -6,7 +6,7 @@ its bytes go to `dead_letters` with the reason. Everything else gets a row.
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,9 @@ from streams.history.columns import OFFSET, PARTITION
 from streams.history.container import Header, Row
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_CHECK_BYTES = 4 << 20
+"""Checked at once: that takes some ten times as much memory."""
+
 _BARRIER = "takeover"  # the one directive that is written to every partition
 
 
@@ -114,11 +117,14 @@ class Sorter:
 
     def _fine(self, writer: Writer, rows: Sequence[Row]) -> list[bool]:
         """Which rows can be spliced as they are."""
-        checked = writer.checker.check([row.value for row in rows])
-        fine: list[bool] = checked.ok.tolist()
-        if self.topic.call_keyed:
-            for n, (row, call) in enumerate(zip(rows, checked.spans(), strict=True)):
-                fine[n] = fine[n] and self._partition(call) == row.partition
+        fine: list[bool] = []
+        for some in _slices(rows):
+            checked = writer.checker.check([row.value for row in some])
+            ok: list[bool] = checked.ok.tolist()
+            if self.topic.call_keyed:
+                for n, (row, call) in enumerate(zip(some, checked.spans(), strict=True)):
+                    ok[n] = ok[n] and self._partition(call) == row.partition
+            fine += ok
         for n, row in enumerate(rows):
             if len(row.value) > MAX_RECORD_BYTES:
                 fine[n] = False
@@ -189,6 +195,18 @@ class Sorter:
 def _add(good: dict[int, tuple[Writer, list[Row]]], writer: Writer, rows: list[Row]) -> None:
     if rows:
         good.setdefault(writer.schema_id, (writer, []))[1].extend(rows)
+
+
+def _slices(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
+    """The rows in order, `_CHECK_BYTES` of them at a time."""
+    begin = size = 0
+    for n, row in enumerate(rows):
+        size += len(row.value)
+        if size >= _CHECK_BYTES:
+            yield rows[begin : n + 1]
+            begin, size = n + 1, 0
+    if begin < len(rows):
+        yield rows[begin:]
 
 
 def _place(row: Row) -> tuple[int, int]:

@@ -1,27 +1,35 @@
 """The sink as a process, and the log as its tests fill and read it."""
 
+import json
 import os
 import random
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from clickhouse_driver import Client
+from clickhouse_driver.errors import Error as DriverError
 from confluent_kafka import TopicPartition
 
 from ringlog.kafka import sync
 from ringlog.kafka.codec import codec_of
 from ringlog.settings import Settings, root
-from schemas.catalogue import Topic
+from schemas.catalogue import TOPICS, Topic
 from schemas.partition import partition_of
 from streams.history.columns import TOPICS_KEPT
+from streams.history.compare import compare
 from streams.history.sink import GROUP
+from tests.integration.sql_server.support import ServerProcess
 from tests.unit.history.samples import record
 
 PATIENCE_S = 120.0
+
+BUSY = [TOPICS[name] for name in ("calls.events", "asr.transcripts", "dialogue.turns")]
 
 
 def wait_for(what: str, condition: Callable[[], bool]) -> None:
@@ -64,16 +72,27 @@ class SinkProcess:
         return self._process is not None and self._process.poll() is None
 
     @property
+    def pid(self) -> int:
+        """The process's id."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
     def ready(self) -> bool:
-        """What `/readyz` says."""
+        """Whether `/readyz` says so."""
+        return self.waits_for == ""
+
+    @property
+    def waits_for(self) -> str | None:
+        """The reason that `/readyz` gives, empty when ready; None when there is no answer."""
         port = self._config.metrics_port_of("history")
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5) as answer:
-                return bool(answer.status == 200)
-        except urllib.error.HTTPError:
-            return False
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5):
+                return ""
+        except urllib.error.HTTPError as error:
+            return str(json.loads(error.read())["waiting_for"])
         except OSError:
-            return False
+            return None
 
     def close(self) -> None:
         """Ends it, however it is."""
@@ -112,6 +131,10 @@ class Log:
         self.flush()
         return done.partition, done.offset
 
+    def later(self, topic: Topic, value: bytes, partition: int) -> sync.Delivery:
+        """Produces bytes; the place is known after `flush`."""
+        return self._producer.send(topic.name, value, key=b"raw", partition=partition)
+
     def value(self, topic: Topic, **fields: Any) -> bytes:
         """The value of a sample record that is not produced."""
         self._n += 1
@@ -147,6 +170,76 @@ class Offsets:
             for place, end in ends.items()
         )
 
+    def done(self) -> int:
+        """How many records lie before the committed offsets."""
+        kept = sync.committed(self._consumer, self._places)
+        return sum(max(0, tp.offset) for tp in kept.values())
+
+    def on_the_log(self) -> int:
+        """How many records the log has."""
+        return sum(sync.ends_of(self._consumer, self._places).values())
+
+    def writing(self) -> bool:
+        """Whether a batch is being written, or was when the sink died."""
+        return any(tp.metadata for tp in sync.committed(self._consumer, self._places).values())
+
     def close(self) -> None:
         """Disconnects."""
         self._consumer.close()
+
+
+class Traffic:
+    """Produces without end, until told to stop."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def _run(self) -> None:
+        while not self._over.is_set():
+            for topic in BUSY:
+                self._log.good(topic, 40)
+            self._log.flush()
+
+    def __enter__(self) -> "Traffic":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+
+def beside(config: Settings, server: ServerProcess) -> Settings:
+    """Settings that place ClickHouse at a server of the test's own."""
+    return config.model_copy(
+        update={
+            "clickhouse_native_port": server.native - config.port_shift,
+            "clickhouse_http_port": server.http - config.port_shift,
+        }
+    )
+
+
+def environment_of(config: Settings) -> dict[str, str]:
+    """What a process needs to find that server."""
+    return {
+        "RINGLOG_CLICKHOUSE_NATIVE_PORT": str(config.clickhouse_native_port),
+        "RINGLOG_CLICKHOUSE_HTTP_PORT": str(config.clickhouse_http_port),
+    }
+
+
+def count(client: Client, table: str, final: bool = False) -> int:
+    """Rows of a table; -1 while it is not there."""
+    try:
+        ((rows,),) = client.execute(f"SELECT count() FROM {table}" + (" FINAL" if final else ""))
+    except DriverError:
+        return -1
+    return int(rows)
+
+
+def assert_equal_to_the_log(config: Settings) -> None:
+    """Every record has its row, and only it."""
+    found = compare(config)
+    assert not found.differences
+    assert found.rows > 0

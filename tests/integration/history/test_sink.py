@@ -4,7 +4,6 @@ import json
 import os
 import random
 import signal
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +11,6 @@ from typing import Any
 
 import pytest
 from clickhouse_driver import Client
-from clickhouse_driver.errors import Error as DriverError
 
 from ringlog.kafka.codec import codec_of
 from ringlog.kafka.sync import read
@@ -20,14 +18,22 @@ from ringlog.settings import Settings
 from schemas.catalogue import TOPICS, Topic
 from schemas.wire import HEADER, Poison
 from streams.history.columns import TOPICS_KEPT
-from streams.history.compare import compare
 from streams.history.rebuild import rebuild
-from tests.integration.history.support import Log, Offsets, SinkProcess, wait_for
+from tests.integration.history.support import (
+    BUSY,
+    Log,
+    Offsets,
+    SinkProcess,
+    Traffic,
+    assert_equal_to_the_log,
+    beside,
+    count,
+    environment_of,
+    wait_for,
+)
 from tests.integration.sql_server.support import ServerProcess
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
-
-BUSY = [TOPICS[name] for name in ("calls.events", "asr.transcripts", "dialogue.turns")]
 
 
 @pytest.fixture
@@ -36,44 +42,6 @@ def client(stack: Settings) -> Iterator[Client]:
     made = Client(host, port, stack.clickhouse_database)
     yield made
     made.disconnect()
-
-
-def count(client: Client, table: str, final: bool = False) -> int:
-    """Rows of a table; -1 while it is not there."""
-    try:
-        ((rows,),) = client.execute(f"SELECT count() FROM {table}" + (" FINAL" if final else ""))
-    except DriverError:
-        return -1
-    return int(rows)
-
-
-def assert_equal_to_the_log(config: Settings) -> None:
-    found = compare(config)
-    assert not found.differences
-    assert found.rows > 0
-
-
-class Traffic:
-    """Produces without end, until told to stop."""
-
-    def __init__(self, log: Log) -> None:
-        self._log = log
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-
-    def _run(self) -> None:
-        while not self._over.is_set():
-            for topic in BUSY:
-                self._log.good(topic, 40)
-            self._log.flush()
-
-    def __enter__(self) -> "Traffic":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
 
 
 def test_kills_amid_batches_lose_and_double_nothing(
@@ -241,19 +209,8 @@ def test_a_clickhouse_that_dies_amid_inserts_is_waited_for(
 ) -> None:
     server = ServerProcess(tmp_path / "clickhouse")
     ports = ("--native-port", str(server.native), "--http-port", str(server.http))
-    config = stack.model_copy(
-        update={
-            "clickhouse_native_port": server.native - stack.port_shift,
-            "clickhouse_http_port": server.http - stack.port_shift,
-        }
-    )
-    sink = SinkProcess(
-        config,
-        {
-            "RINGLOG_CLICKHOUSE_NATIVE_PORT": str(config.clickhouse_native_port),
-            "RINGLOG_CLICKHOUSE_HTTP_PORT": str(config.clickhouse_http_port),
-        },
-    )
+    config = beside(stack, server)
+    sink = SinkProcess(config, environment_of(config))
     try:
         sink.start()
         wait_for("ready", lambda: sink.ready)

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +23,16 @@ class ServerProcess:
     """``python -m sql.server`` on free ports; ``native`` and ``http`` are the ports."""
 
     def __init__(
-        self, path: Path, *options: str, environment: Mapping[str, str] | None = None
+        self,
+        path: Path,
+        *options: str,
+        environment: Mapping[str, str] | None = None,
+        within: Sequence[str] = (),
     ) -> None:
+        """``within`` is a command that becomes the one given to it."""
         self.path = path
         self._errors_path = path.parent / f"{path.name}.stderr"
-        command = [sys.executable, "-m", "sql.server", "--path", str(path)]
+        command = [*within, sys.executable, "-m", "sql.server", "--path", str(path)]
         command += ["--native-port", "0", "--http-port", "0", *options]
         with self._errors_path.open("ab") as errors:
             self.process = subprocess.Popen(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import errno
 import gzip
+import os
 import zlib
 
 import lz4.frame
@@ -190,3 +192,18 @@ def test_positions_are_told_without_our_prefix() -> None:
     error = ServerError(62, "failed at position 50 (x) (line 1, col 50): y")
     assert moved(error, 40).message == "failed at position 10 (x) (line 1, col 10): y"
     assert moved(ServerError(60, "failed at position 50"), 40).message == "failed at position 50"
+
+
+def test_a_spool_says_when_the_system_refuses_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    budget = SpoolBudget(100)
+    spool = Spool(budget, 80)
+    monkeypatch.setattr(os, "write", refuse)
+    with pytest.raises(ServerError, match="No space left on device") as refused:
+        spool.write(b"x")
+    monkeypatch.undo()
+    assert refused.value.code == 243
+    spool.close()
+    assert budget.used_bytes == 0
