@@ -103,6 +103,7 @@ class Edge:
         waiting = self.life.health.set_waiting
         waiting("kafka")
         await self.producer.start()
+        await self.producer.announce()
         self.life.spawn(self.media_log.run(), "media-log")
         waiting("do-not-call list")
         await self.optouts.start()

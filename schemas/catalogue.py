@@ -23,7 +23,6 @@ class Topic:
     partitions: int = CALL_PARTITIONS
     retention_ms: int = -1
     compacted: bool = False
-    append_time: bool = False
     in_clickhouse: bool = True
     config: dict[str, str] = field(default_factory=dict)
 
@@ -47,7 +46,9 @@ class Topic:
         out = {
             "cleanup.policy": "compact" if self.compacted else "delete",
             "retention.ms": str(self.retention_ms),
-            "message.timestamp.type": "LogAppendTime" if self.append_time else "CreateTime",
+            # One clock for all records: the broker's. A producer's may be wrong, and what lies in
+            # the future by it would be refused.
+            "message.timestamp.type": "LogAppendTime",
         }
         return out | self.config
 
@@ -96,33 +97,18 @@ TOPICS: dict[str, Topic] = {
     t.name: t
     for t in (
         Topic("calls.events", e.CallEvent, _by_call),
-        Topic(
-            "media.audio",
-            e.MediaChunk,
-            _by_call,
-            retention_ms=DAY_MS,
-            append_time=True,
-            in_clickhouse=False,
-        ),
-        Topic("asr.transcripts", e.Transcript, _by_call, append_time=True),
+        Topic("media.audio", e.MediaChunk, _by_call, retention_ms=DAY_MS, in_clickhouse=False),
+        Topic("asr.transcripts", e.Transcript, _by_call),
         Topic("dialogue.turns", e.Turn, _by_call),
         Topic("dialogue.directives", e.Directive, _by_call),
         Topic("customers.changes", e.CustomerChange, _by_customer),
         Topic("customers.profiles", e.Profile, _by_customer, compacted=True),
         Topic("tasks.requested", e.TaskRequested, _by_customer),
         Topic("profiles.inbox", e.ProfileInbox, _by_customer),
-        Topic("dispatch.inbox", e.DispatchInbox, _by_pool, append_time=True),
+        Topic("dispatch.inbox", e.DispatchInbox, _by_pool),
         Topic("tasks.events", e.TaskEvent, _by_task),
         Topic("robots.status", e.RobotStatus, _by_robot, 1, compacted=True),
-        Topic(
-            "robots.leases",
-            e.Lease,
-            _lease_key,
-            1,
-            compacted=True,
-            append_time=True,
-            config=_SHORT_SEGMENTS,
-        ),
+        Topic("robots.leases", e.Lease, _lease_key, 1, compacted=True, config=_SHORT_SEGMENTS),
         Topic("playbooks", e.Playbook, _playbook_key, 1, compacted=True),
         Topic("campaigns", e.Campaign, _by_campaign, 1, compacted=True),
         Topic("compliance.optouts", e.OptOut, _by("phone_hash"), 1, compacted=True),

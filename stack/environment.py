@@ -25,16 +25,18 @@ def as_variables(settings: Settings) -> dict[str, str]:
 def of_services(settings: Settings) -> dict[str, str]:
     """The whole environment: this process's, our settings, Java, and the interpreter's folder.
 
-    PyFlink finds its Python helpers on PATH only, and its Java by JAVA_HOME.
+    Our own packages come before whatever PYTHONPATH names. PyFlink finds its Python helpers on PATH
+    only, and its Java by JAVA_HOME.
     """
     java_home = Path(jvm.JAVA).parent.parent
     bin_folder = str(Path(sys.executable).parent)
     inherited_path = os.environ.get("PATH", os.defpath)
+    python_path = [str(root()), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     return {
         **os.environ,
         **as_variables(settings),
         "JAVA_HOME": str(java_home),
         "PATH": os.pathsep.join([bin_folder, str(java_home / "bin"), inherited_path]),
-        "PYTHONPATH": str(root()),
+        "PYTHONPATH": os.pathsep.join(dict.fromkeys(python_path)),
         "PYTHONUNBUFFERED": "1",
     }

@@ -223,6 +223,7 @@ class FaustHost:
         await life.learn(self.producer.codec)
         life.health.set_waiting("broker")
         await self.producer.start()
+        await self.producer.announce()
         progress = self.progress
         try:
             await progress.start()

@@ -1,12 +1,18 @@
-"""Producing events on asyncio: a send is over when the broker has acknowledged it."""
+"""Producing events on asyncio: a send is over when the broker has acknowledged it.
+
+Acknowledgements carry the broker's time, by which the clock of this process is kept.
+"""
 
 import asyncio
+import time
 from collections.abc import Iterable
+from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from aiokafka import AIOKafkaProducer
 
+from ringlog.kafka import broker_time
 from ringlog.kafka.codec import codec_of
 from ringlog.kafka.dead_letters import dead_letter
 from ringlog.metrics import DEAD_LETTERS
@@ -15,6 +21,9 @@ from schemas.catalogue import topic
 from schemas.envelope import Event
 from schemas.partition import partition_of
 from schemas.wire import Codec
+
+_APPEND_TIME = 1
+_ASK_TIME_NS = 100_000_000
 
 
 class EventProducer:
@@ -25,6 +34,7 @@ class EventProducer:
         self.codec = codec or codec_of(config)
         self._bootstrap = config.kafka_bootstrap
         self._producer: AIOKafkaProducer | None = None
+        self._asked_ns = 0
 
     async def start(self) -> None:
         """Connects; raises KafkaConnectionError."""
@@ -40,6 +50,14 @@ class EventProducer:
             max_request_size=2_097_152,
         )
         await self._producer.start()
+
+    async def announce(self) -> None:
+        """Says that this service has started, and sets the clock by the answer; raises KafkaError.
+
+        To be called before anything is decided by time.
+        """
+        name, partition = broker_time.ANNOUNCED
+        await self.send(name, broker_time.started(self.service), partition)
 
     async def stop(self) -> None:
         """Flushes and disconnects."""
@@ -69,9 +87,13 @@ class EventProducer:
         if partition is None:
             partition = partition_of(key, t.partitions)
         value = self.codec.encode(topic_name, event)
+        sent_ns = time.monotonic_ns()
         future: asyncio.Future[object] = await self._producer.send(
             topic_name, value=value, key=key.encode(), partition=partition
         )
+        if sent_ns - self._asked_ns >= _ASK_TIME_NS:
+            self._asked_ns = sent_ns
+            future.add_done_callback(partial(_set_clock, sent_ns))
         return future
 
     async def send(
@@ -93,3 +115,11 @@ class EventProducer:
         letter = dead_letter(self.service, source, partition, offset, why, raw, at_ms)
         await self.send("dead_letters", letter)
         DEAD_LETTERS.labels(source).inc()
+
+
+def _set_clock(sent_ns: int, acknowledged: "asyncio.Future[Any]") -> None:
+    if acknowledged.cancelled() or acknowledged.exception() is not None:
+        return
+    record = acknowledged.result()
+    if record.timestamp_type == _APPEND_TIME:
+        broker_time.set_clock(record.timestamp, sent_ns)

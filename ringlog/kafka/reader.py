@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.structs import OffsetAndTimestamp
 
+from ringlog.clock import now_ms
 from ringlog.kafka.codec import decode
 from ringlog.kafka.producer import EventProducer
 from ringlog.settings import Settings
@@ -49,15 +50,18 @@ class TopicReader:
         topics: Iterable[str],
         *,
         since_ms: int | None = BEGINNING,
+        back_ms: int | None = None,
         partitions: Iterable[int] | None = None,
         fetch_max_wait_ms: int = 100,
         dead_letters: bool = True,
     ) -> None:
-        """`since_ms` None starts at the end; without `dead_letters` poison is passed over."""
+        """`since_ms` None starts at the end, `back_ms` so long before `start` is called; without
+        `dead_letters` poison is passed over."""
         self._dead_letters = dead_letters
         self.caught_up = asyncio.Event()
         self._producer = producer
         self._since_ms = since_ms
+        self._back_ms = back_ms
         wanted = None if partitions is None else set(partitions)
         self._tps = [
             TopicPartition(name, p)
@@ -86,11 +90,12 @@ class TopicReader:
         self._ends = await self._consumer.end_offsets(self._tps)
         begins = await self._consumer.beginning_offsets(self._tps)
         at = dict(begins)
-        if self._since_ms is None:
+        since_ms = self._since_ms if self._back_ms is None else now_ms() - self._back_ms
+        if since_ms is None:
             at = dict(self._ends)
-        elif self._since_ms > BEGINNING:
+        elif since_ms > BEGINNING:
             found: dict[TopicPartition, OffsetAndTimestamp | None]
-            found = await self._consumer.offsets_for_times(dict.fromkeys(self._tps, self._since_ms))
+            found = await self._consumer.offsets_for_times(dict.fromkeys(self._tps, since_ms))
             at = {tp: self._ends[tp] if o is None else o.offset for tp, o in found.items()}
         for tp in self._tps:
             self._consumer.seek(tp, at[tp])

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 from confluent_kafka import (
     OFFSET_BEGINNING,
     OFFSET_END,
+    TIMESTAMP_LOG_APPEND_TIME,
     Consumer,
     KafkaError,
     KafkaException,
@@ -22,6 +23,7 @@ from confluent_kafka import (
 from confluent_kafka import Producer as LibraryProducer
 from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
 
+from ringlog.kafka import broker_time
 from ringlog.kafka.librdkafka_log import library_logger
 from ringlog.settings import Settings
 from schemas.catalogue import topic
@@ -82,12 +84,13 @@ class RecordTooLarge(DeliveryFailed):
 class Delivery:
     """One record on its way. `offset` is negative until the broker has acknowledged it."""
 
-    __slots__ = ("offset", "partition", "topic")
+    __slots__ = ("offset", "partition", "sent_ns", "topic")
 
     def __init__(self, topic_name: str, partition: int) -> None:
         self.topic = topic_name
         self.partition = partition
         self.offset = -1
+        self.sent_ns = time.monotonic_ns()
 
 
 class Producer:
@@ -122,7 +125,7 @@ class Producer:
         partition: int,
         timestamp_ms: int = 0,
     ) -> Delivery:
-        """Hands over one record; a timestamp of 0 is now.
+        """Hands over one record; `timestamp_ms` counts where a topic keeps its producers' times.
 
         Waits for room in a full queue. Raises RecordTooLarge, or DeliveryFailed.
         """
@@ -172,6 +175,9 @@ class Producer:
         self._waiting.discard(delivery)
         if error is None:
             delivery.offset = _known(message.offset())
+            kind, at_ms = message.timestamp()
+            if kind == TIMESTAMP_LOG_APPEND_TIME:
+                broker_time.set_clock(at_ms, delivery.sent_ns)
         elif self._failed is None:
             self._failed = f"{delivery.topic}: {error.str()}"
 
@@ -195,6 +201,16 @@ def consumer_of(
         },
         logger=_logger,
     )
+
+
+def announce(config: Settings, service: str, codec: Codec) -> None:
+    """Says that a service has started, and sets the clock by the answer; raises KafkaException."""
+    name, partition = broker_time.ANNOUNCED
+    record = broker_time.started(service)
+    key = topic(name).key(record).encode()
+    with closing(producer_of(config, service, **{"linger.ms": 0})) as producer:
+        producer.send(name, codec.encode(name, record), key=key, partition=partition)
+        producer.flush()
 
 
 def producer_of(config: Settings, client_id: str, **options: Any) -> Producer:

@@ -26,13 +26,13 @@ class RobotStatus(Event):
 
 
 class Lease(Event):
-    """`robots.leases`: who speaks for a shard, who serves an edge's ports.
+    """`robots.leases`: who speaks for a shard, who serves an edge's ports, which services started.
 
     A claim wins only if `after` is still the offset of the shard's last valid record.
     """
 
-    kind: Literal["heartbeat", "claim", "release", "exited"]
-    shard: str = Field(description="robots/<n>, or edge/<id>")
+    kind: Literal["heartbeat", "claim", "release", "exited", "started"]
+    shard: str = Field(description="robots/<n>, edge/<id> or service/<name>")
     worker: str = Field(description="Name and process instance")
     n: int = Field(0, description="Count of heartbeats")
     after: int | None = Field(None, description="claim: offset of the shard's last valid record")

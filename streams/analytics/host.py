@@ -66,6 +66,7 @@ async def main(life: Lifecycle) -> None:
     rest_url = f"http://127.0.0.1:{config.port(config.flink_ui_port)}"
     try:
         async with EventProducer(config, SERVICE, codec) as producer:
+            await producer.announce()
             life.spawn(write_ticks(producer), "ticks")
             life.spawn(measure_lag(config), "lag")
             life.spawn(watch(rest_url, running.job_id, tell), "watch")
@@ -92,6 +93,7 @@ async def only_ticks(life: Lifecycle) -> None:
     codec = codec_of(life.settings)
     await life.learn(codec)
     async with EventProducer(life.settings, SERVICE, codec) as producer:
+        await producer.announce()
         life.spawn(write_ticks(producer), "ticks")
         life.spawn(measure_lag(life.settings), "lag")
         life.health.set_ready()

@@ -35,6 +35,7 @@ async def main(life: Lifecycle) -> None:
         await life.learn(producer.codec)
         life.health.set_waiting("kafka")
         await stack.enter_async_context(producer)
+        await producer.announce()
         public = _application(life, hub, producer)
         life.health.set_waiting("folding the last 24 hours")
         life.spawn(hub.follow(), "hub")

@@ -5,7 +5,6 @@ import contextlib
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 
-from ringlog.clock import now_ms
 from ringlog.kafka.producer import EventProducer
 from ringlog.kafka.reader import BEGINNING, TopicReader
 from ringlog.settings import Settings
@@ -33,9 +32,7 @@ class Hub:
         """Reads for ever; run as a task."""
         async with contextlib.AsyncExitStack() as stack:
             readers = [
-                TopicReader(
-                    self._config, self._producer, STATUS_TOPICS, since_ms=now_ms() - FOLD_MS
-                ),
+                TopicReader(self._config, self._producer, STATUS_TOPICS, back_ms=FOLD_MS),
                 TopicReader(
                     self._config, self._producer, ("customers.profiles",), since_ms=BEGINNING
                 ),

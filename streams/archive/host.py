@@ -126,6 +126,7 @@ class Archiver:
 
     def _connect(self) -> Consumer:
         """A consumer at the committed offsets; without any, at calls whose sound is still there."""
+        sync.announce(self._config, SERVICE, self._codec)
         consumer = sync.consumer_of(self._config, SERVICE, group_id=GROUP)
         try:
             places = [(_EVENTS, n) for n in sync.partitions_of(consumer, _EVENTS)]
@@ -226,7 +227,8 @@ class Archiver:
 
     def _expire(self) -> None:
         """Once a day: deletes what is older than `recordings_days`, rows first, then files."""
-        kept_from = first_day_kept(datetime.now(UTC).date(), self._config.recordings_days)
+        today = datetime.fromtimestamp(now_ms() / 1000, UTC).date()
+        kept_from = first_day_kept(today, self._config.recordings_days)
         if kept_from is None or kept_from == self._kept_from:
             return
         if any(day < kept_from for day in self._archive.days()):

@@ -12,10 +12,20 @@ from schemas.envelope import Event
 class LeaseReader(TopicReader):
     """Reads `robots.leases`; knows when the broker last answered."""
 
+    _answer_ms: int | None = None
+    _answered_at = 0.0
+
     def answered_ago(self) -> float:
-        """Seconds since the broker answered a fetch, with records or without."""
+        """Seconds since the broker answered a fetch, with records or without; ask it often.
+
+        The library tells the time of day of the answer: that it changed says that there was one,
+        however the clock was stepped meanwhile.
+        """
         at_ms = self._consumer.last_poll_timestamp(TopicPartition("robots.leases", 0))
-        return float("inf") if at_ms is None else max(0.0, time.time() - at_ms / 1000)
+        now = time.monotonic()
+        if at_ms != self._answer_ms:
+            self._answer_ms, self._answered_at = at_ms, now
+        return float("inf") if at_ms is None else now - self._answered_at
 
 
 class CallReader(TopicReader):

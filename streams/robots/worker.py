@@ -55,20 +55,19 @@ class Worker:
         self._producer = EventProducer(life.settings, life.service)
         self._writes: set[asyncio.Task[Any]] = set()
         self._beats = 0
-        since = now_ms()
         config, producer = life.settings, self._producer
         self._leases = LeaseReader(
             config,
             producer,
             ["robots.leases"],
-            since_ms=since - LEASES_BACK_MS,
+            back_ms=LEASES_BACK_MS,
             fetch_max_wait_ms=int(self.leadership.timing.fetch_wait * 1000),
         )
         self._calls = CallReader(
             config,
             producer,
             shard.TOPICS,
-            since_ms=since - LONGEST_CALL_MS,
+            back_ms=LONGEST_CALL_MS,
             partitions=self.partitions,
         )
         self._settings = TopicReader(config, producer, library.TOPICS)
@@ -82,6 +81,7 @@ class Worker:
         try:
             await life.learn(self._producer.codec)
             await self._producer.start()
+            await self._producer.announce()
             for reader in readers:
                 await reader.start()
             life.spawn(self._read_settings(), "settings")

@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ringlog.clock import now_ms
-from ringlog.settings import Settings, settings
+from ringlog.settings import Settings, root, settings
 from stack import control, environment
 from tests.faults import judge, schedule
 from tests.faults.actions import Injector
@@ -67,7 +67,7 @@ class Run:
         if calling.done():
             await calling
         load = started.result()
-        injector = Injector(self._config, self._seed)
+        injector = Injector(self._config, clocks_of(self._config), self._seed)
         try:
             await self._until_calls(load)
             await self._inject(injector, load)
@@ -168,6 +168,19 @@ class Run:
         ).returncode
 
 
+def clocks_of(config: Settings) -> Path:
+    """Folder of what the clocks of the stack's processes are wrong by."""
+    return config.home / "clocks"
+
+
+def wrong_clocks(config: Settings) -> dict[str, str]:
+    """Variables with which Python processes have a clock that can be stepped."""
+    clocks_of(config).mkdir(parents=True)
+    own = str(Path(__file__).parent / "clock")
+    path = os.pathsep.join((str(root()), own))
+    return {"RINGLOG_FAULTS_CLOCK": str(clocks_of(config)), "PYTHONPATH": path}
+
+
 @click.command()
 @click.option("--minutes", default=5.0, show_default=True, help="Length of a mixed schedule.")
 @click.option("--kills", type=int, help="Instead: kill every service so often, one at a time.")
@@ -191,7 +204,7 @@ def main(
         raise click.UsageError(str(error)) from None
     home = Path(tempfile.mkdtemp(prefix="ringlog-faults-"))
     config = Settings(home=home, port_shift=free_port_shift())
-    os.environ.update(environment.of_services(config))  # for the carrier
+    os.environ |= environment.of_services(config) | wrong_clocks(config)
     settings.cache_clear()
     run = Run(config, faults, calls, seed)
     run.console.print(f"seed {seed}: {len(faults)} faults in about {run.seconds / 60:.0f} minutes")

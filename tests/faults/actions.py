@@ -5,7 +5,9 @@ import json
 import os
 import random
 import signal
+import struct
 from contextlib import closing, suppress
+from pathlib import Path
 
 import aiohttp
 import psutil
@@ -19,6 +21,7 @@ from tests.faults.schedule import RESTARTED, Fault
 logger = log.logger("faults")
 
 _READY_WITHIN_S = 120.0
+_HOUR_S = 3_600
 _SERVING = frozenset({"speak", "serves", "works"})
 _REPLAYED = ("tasks.requested", "asr.transcripts", "calls.events", "dialogue.turns")
 _REPLAYED_RECORDS = 200
@@ -27,8 +30,10 @@ _REPLAYED_RECORDS = 200
 class Injector:
     """Does faults to one stack."""
 
-    def __init__(self, config: Settings, seed: int) -> None:
+    def __init__(self, config: Settings, clocks: Path, seed: int) -> None:
+        """`clocks` is the folder of what the processes' clocks are wrong by."""
         self._config = config
+        self._clocks = clocks
         self._dice = random.Random(seed)
         self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=3))
 
@@ -45,6 +50,10 @@ class Injector:
                 service = await self._meant(fault.target)
                 await self._stall(service, fault.for_s)
                 return f"stopped {service} for {fault.for_s:.1f} s"
+            case "clock" if fault.target == "all":
+                return await self._all_clocks(fault.for_s)
+            case "clock":
+                return await self._clock(await self._meant(fault.target), fault.for_s)
             case "restart":
                 return await self._restart_all()
             case "replay":
@@ -94,12 +103,15 @@ class Injector:
         except (aiohttp.ClientError, TimeoutError):
             return None
 
-    def _pid(self, service: str) -> int | None:
+    def _pids(self) -> dict[str, int]:
         try:
             pids: dict[str, int] = json.loads(self._config.pids_file.read_text())
         except (OSError, ValueError):
-            return None
-        return pids.get(service)
+            return {}
+        return pids
+
+    def _pid(self, service: str) -> int | None:
+        return self._pids().get(service)
 
     def _signal(self, service: str, number: signal.Signals) -> bool:
         pid = self._pid(service)
@@ -130,6 +142,41 @@ class Injector:
                 await asyncio.sleep(for_s)
             finally:
                 process.resume()
+
+    async def _clock(self, service: str, for_s: float) -> str:
+        """Steps a service's clock, kills it amid, and mends the clock of its next process."""
+        wrong_by_s = self._dice.choice((-_HOUR_S, _HOUR_S))
+        self._step_clock(self._pid(service), wrong_by_s)
+        await asyncio.sleep(for_s / 2)
+        self._step_clock("start", wrong_by_s)
+        try:
+            await self._kill(service)
+            await asyncio.sleep(for_s / 2)
+        finally:
+            self._step_clock("start", 0)
+            self._step_clock(self._pid(service), 0)
+        return f"clock of {service} {wrong_by_s / _HOUR_S:+.0f} h, and killed, for {for_s:.1f} s"
+
+    async def _all_clocks(self, for_s: float) -> str:
+        """Steps the clock of every service of ours; broker, registry and Flink keep theirs."""
+        wrong_by_s = self._dice.choice((-_HOUR_S, _HOUR_S))
+        pids = list(self._pids().values())
+        for pid in pids:
+            self._step_clock(pid, wrong_by_s)
+        try:
+            await asyncio.sleep(for_s)
+        finally:
+            for pid in pids:
+                self._step_clock(pid, 0)
+        return f"all clocks {wrong_by_s / _HOUR_S:+.0f} h for {for_s:.1f} s"
+
+    def _step_clock(self, process: int | str | None, wrong_by_s: int) -> None:
+        """As `clock/sitecustomize.py` reads it. Written in place: the file is mapped there."""
+        path = self._clocks / str(process)
+        if process == "start" and not path.is_file():
+            path.write_bytes(bytes(8))
+        with suppress(FileNotFoundError), path.open("r+b") as file:
+            file.write(struct.pack("<q", wrong_by_s))
 
     async def _restart_all(self) -> str:
         done = []

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Final, Literal
 
-Kind = Literal["kill", "stall", "restart", "replay", "upgrade"]
+Kind = Literal["kill", "stall", "clock", "restart", "replay", "upgrade"]
 
 KILLED: Final = (
     "robots", "edge", "asr", "dispatch", "profiles", "history", "analytics", "api", "registry",
@@ -26,6 +26,11 @@ STALLED: Final[dict[str, tuple[float, float]]] = {
 }
 """Stopped for so long, s: a stall of the machine, a cut cable, a consumer that is slow."""
 
+CLOCKED: Final = ("robots", "edge", "asr", "dispatch", "profiles", "api", "all")
+CLOCKED_S: Final = (6.0, 16.0)
+"""Their time of day is an hour wrong, forward or back, for so long. In the middle the process is
+killed, so that another one starts with the wrong time; not so with all at once."""
+
 RESTARTED: Final = (
     "edge", "asr", "robots", "profiles", "dispatch", "history", "analytics", "api",
 )  # fmt: skip
@@ -34,6 +39,7 @@ RESTARTED: Final = (
 _DECK: Final[tuple[tuple[Kind, str], ...]] = (
     *(("kill", t) for t in KILLED),
     *(("stall", t) for t in STALLED),
+    *(("clock", t) for t in CLOCKED),
     ("restart", "all"),
     ("replay", "inputs"),
     ("upgrade", "schema"),
@@ -45,7 +51,7 @@ _GAP_S: Final = (6.0, 14.0)
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One fault, `at_s` after the start; a stall lasts `for_s`."""
+    """One fault, `at_s` after the start; a stall and a wrong clock last `for_s`."""
 
     at_s: float
     kind: Kind
@@ -71,10 +77,19 @@ def mixed(minutes: float, seed: int, only: Collection[str] = ()) -> list[Fault]:
     for kind, target in _forever(deck, dice):
         if at_s >= minutes * 60:
             return faults
-        for_s = round(dice.uniform(*STALLED[target]), 2) if kind == "stall" else 0.0
-        faults.append(Fault(round(at_s, 2), kind, target, for_s))
+        faults.append(Fault(round(at_s, 2), kind, target, _length(kind, target, dice)))
         at_s += dice.uniform(*_GAP_S)
     raise AssertionError("the deck never ends")
+
+
+def _length(kind: Kind, target: str, dice: random.Random) -> float:
+    match kind:
+        case "stall":
+            return round(dice.uniform(*STALLED[target]), 2)
+        case "clock":
+            return round(dice.uniform(*CLOCKED_S), 2)
+        case _:
+            return 0.0
 
 
 def kills(times: int, seed: int, only: Collection[str] = ()) -> list[Fault]:
