@@ -1,21 +1,29 @@
-"""`/healthz`, `/readyz` and `/metrics` of every service, on its metrics port."""
+"""`/healthz`, `/readyz` and `/metrics` of every service, on its metrics port, and `POST /rebuild`
+of those whose state can be folded anew."""
 
 import asyncio
 import threading
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 
+class NotRebuilt(Exception):
+    """A rebuild was refused or broke off, and changed nothing; the text says why."""
+
+
 @dataclass
 class Health:
-    """What a service says of itself. `waiting_for` is the reason while it is not ready."""
+    """What a service says of itself. `waiting_for` is the reason while it is not ready; `rebuild`
+    folds its state anew, returns what it found, and raises NotRebuilt."""
 
     service: str
     ready: bool = False
     waiting_for: str = "start"
     detail: dict[str, object] = field(default_factory=dict)
+    rebuild: Callable[[], Awaitable[dict[str, int]]] | None = None
 
     def set_ready(self) -> None:
         """From now on `/readyz` answers 200."""
@@ -27,7 +35,7 @@ class Health:
 
 
 def add_routes(app: web.Application, health: Health) -> None:
-    """Adds the three routes to a service's own application."""
+    """Adds the routes to a service's own application."""
 
     async def healthz(_: web.Request) -> web.Response:
         return web.json_response({"service": health.service, "ok": True, **health.detail})
@@ -41,8 +49,23 @@ def add_routes(app: web.Application, health: Health) -> None:
     async def metrics(_: web.Request) -> web.Response:
         return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
+    async def rebuild(_: web.Request) -> web.Response:
+        if health.rebuild is None:
+            return web.Response(status=404, text=f"{health.service} has nothing to rebuild")
+        if not health.ready:
+            return web.Response(status=503, text=f"not ready: {health.waiting_for}")
+        try:
+            return web.json_response(await health.rebuild())
+        except NotRebuilt as why:
+            return web.Response(status=409, text=str(why))
+
     app.add_routes(
-        [web.get("/healthz", healthz), web.get("/readyz", readyz), web.get("/metrics", metrics)]
+        [
+            web.get("/healthz", healthz),
+            web.get("/readyz", readyz),
+            web.get("/metrics", metrics),
+            web.post("/rebuild", rebuild),
+        ]
     )
 
 
@@ -55,14 +78,14 @@ async def serve(app: web.Application, host: str, port: int) -> web.AppRunner:
 
 
 async def serve_health(health: Health, host: str, port: int) -> web.AppRunner:
-    """The three routes alone, for a service with no HTTP of its own."""
+    """These routes alone, for a service with no HTTP of its own."""
     app = web.Application()
     add_routes(app, health)
     return await serve(app, host, port)
 
 
 def serve_health_in_thread(health: Health, host: str, port: int) -> None:
-    """The three routes beside a service that has no event loop; ends with the process.
+    """These routes beside a service that has no event loop; ends with the process.
 
     Raises OSError when the port is in use.
     """

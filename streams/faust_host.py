@@ -14,10 +14,11 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, cast
 
+from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -91,6 +92,8 @@ class FaustHost:
         self._workers: list[tuple[str, Handler, float | None]] = []
         self._tasks: list[asyncio.Task[Any]] = []
         self._forget: list[Callable[[], None]] = []
+        self._busy: dict[str, asyncio.Lock] = {}
+        self._next: dict[tuple[str, int], int] = {}
         self._revocations = 0
         self._started = False
         self._before: list[Callable[[], Awaitable[None]]] = []
@@ -153,6 +156,7 @@ class FaustHost:
         self.app.agent(source, name=f"{self.app.conf.id}.{topic_name}")(forward)
         self._topics.append(topic_name)
         self._queues[topic_name] = queue
+        self._busy[topic_name] = asyncio.Lock()
         self._workers.append((topic_name, handler, idle_s))
 
     def route(self, topic_name: str, copies: Callable[[Event, int], Iterable[Output]]) -> None:
@@ -184,8 +188,23 @@ class FaustHost:
 
         self._forget.append(forget)
 
+    async def worked(self, topic_name: str) -> dict[int, int]:
+        """The next offset to be worked of each partition that is ours; raises KafkaError."""
+        done = await self.progress.committed()
+        return {
+            p: max(self._next.get((topic_name, p), 0), done.get(TopicPartition(topic_name, p), 0))
+            for p in self.partitions(topic_name)
+        }
+
+    @contextlib.asynccontextmanager
+    async def paused(self, topic_name: str) -> AsyncIterator[dict[int, int]]:
+        """No batch of a topic is worked meanwhile; gives what `worked` says then."""
+        async with self._busy[topic_name]:
+            yield await self.worked(topic_name)
+
     async def _revoked(self, *_: Any, **__: Any) -> None:
         self._revocations += 1
+        self._next.clear()
         for forget in self._forget:
             forget()
 
@@ -282,8 +301,13 @@ class FaustHost:
             # What was fetched before a rebalance comes again to whoever owns it then.
             current = [event for event, at in events if at == self._revocations]
             batch = [await self._record(name, event) for event in current]
-            if batch or idle_s is not None:
+            if not batch and idle_s is None:
+                continue
+            async with self._busy[name]:
+                at = self._revocations
                 await handler(batch)
+                if at == self._revocations:
+                    self._next.update({(name, r.partition): r.offset + 1 for r in batch})
 
     async def _record(self, name: str, event: Any) -> Record:
         message = event.message

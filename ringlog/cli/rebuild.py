@@ -1,5 +1,7 @@
 """`ringlog rebuild`: drop derived state and make it again from the log."""
 
+import json
+
 import click
 import urllib3
 
@@ -67,16 +69,46 @@ def recordings() -> None:
 @rebuild.command()
 def status() -> None:
     """Fold call and task status from the whole log again, in the running API."""
+    click.echo(_ask("api"))
+
+
+@rebuild.command()
+@click.option("--check", is_flag=True, help="Exit with 1 when anything differed.")
+def profiles(check: bool) -> None:
+    """Fold every customer anew in the running service, and put right what differs.
+
+    From the first event on: what the log has no more comes from ClickHouse. Of several workers, the
+    one on this machine does the customers that are its own.
+    """
+    _told(_ask("profiles"), check)
+
+
+@rebuild.command()
+@click.option("--check", is_flag=True, help="Exit with 1 when anything differed.")
+def dispatch(check: bool) -> None:
+    """Fold every pool anew in the running service, and put right what differs.
+
+    Under the settings of now: a pool whose retries or leases were set otherwise in former days may
+    differ for that. The log must still have the whole of `dispatch.inbox`.
+    """
+    _told(_ask("dispatch"), check)
+
+
+def _told(answer: str, check: bool) -> None:
+    click.echo(answer)
+    if check and json.loads(answer)["differed"]:
+        raise CheckFailed("what was kept is not what the log says; it is put right now")
+
+
+def _ask(service: str) -> str:
+    """The answer of a running service that was told to fold its state again."""
     config = settings()
+    url = f"http://127.0.0.1:{config.metrics_port_of(service)}/rebuild"
     try:
-        answer = urllib3.PoolManager().request(
-            "POST",
-            f"http://127.0.0.1:{config.metrics_port_of('api')}/rebuild",
-            timeout=300,
-            retries=False,
-        )
+        answer = urllib3.PoolManager().request("POST", url, timeout=3600, retries=False)
     except urllib3.exceptions.HTTPError:
-        raise NotRunning("the API does not answer; start it with `ringlog up -d`") from None
+        raise NotRunning(f"{service} does not answer; start it with `ringlog up -d`") from None
+    text = answer.data.decode("utf-8", "replace")
     if answer.status != 200:
-        raise CheckFailed(answer.data.decode("utf-8", "replace"))
-    click.echo(answer.data.decode())
+        raise CheckFailed(f"{service}: {text}")
+    return text

@@ -14,7 +14,7 @@ from ringlog.clock import now_ms
 from ringlog.kafka.codec import decode
 from ringlog.kafka.producer import EventProducer
 from ringlog.settings import Settings
-from schemas.catalogue import topic
+from schemas.catalogue import Topic, topic
 from schemas.envelope import Event
 from schemas.partition import partition_of
 from schemas.wire import Poison
@@ -145,13 +145,15 @@ class TopicReader:
 
 def check_partition(topic_name: str, event: Event, partition: int) -> None:
     """Raises Poison when a call's record is not on its call's partition."""
-    t = topic(topic_name)
-    if not t.call_keyed:
-        return
-    if event.kind == "takeover":
+    check_call(topic(topic_name), event.kind, event.call_id, partition)
+
+
+def check_call(t: Topic, kind: str, call_id: str | None, partition: int) -> None:
+    """The same of a record that is not an event yet."""
+    if not t.call_keyed or kind == "takeover":
         return  # the barrier is written to every partition
-    if not event.call_id:
+    if not call_id:
         raise Poison("no call_id")
-    right = partition_of(event.call_id, t.partitions)
+    right = partition_of(call_id, t.partitions)
     if right != partition:
-        raise Poison(f"call {event.call_id} belongs to partition {right}, not {partition}")
+        raise Poison(f"call {call_id} belongs to partition {right}, not {partition}")

@@ -28,7 +28,7 @@ async def main(life: Lifecycle) -> None:
     hub = Hub(config, producer)
     internal = web.Application()
     add_routes(internal, life.health)
-    internal.router.add_post("/rebuild", _rebuild(hub))
+    life.health.rebuild = hub.refold
     metrics = await serve(internal, config.bind_host, config.metrics_port_of("api"))
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(_clean_up, metrics)
@@ -90,14 +90,6 @@ def _until_ready(life: Lifecycle) -> "web.middleware":  # type: ignore[valid-typ
         return await handler(request)
 
     return check
-
-
-def _rebuild(hub: Hub) -> Callable[[web.Request], Awaitable[web.Response]]:
-    async def rebuild(_: web.Request) -> web.Response:
-        board = await hub.refold()
-        return web.json_response({"calls": len(board.calls), "tasks": len(board.tasks)})
-
-    return rebuild
 
 
 if __name__ == "__main__":

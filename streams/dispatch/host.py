@@ -5,16 +5,22 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+from aiokafka.errors import KafkaError
+from confluent_kafka import KafkaException
+
 from ringlog.clock import now_ms
+from ringlog.health import NotRebuilt
 from ringlog.lifecycle import Lifecycle
 from ringlog.metrics import TASKS
 from schemas.catalogue import CALL_PARTITIONS
 from schemas.events import DispatchInbox, TaskEvent
 from schemas.partition import partition_of
+from schemas.registry import RegistryError
 from schemas.wire import Poison
 from streams.dispatch.facts import PRODUCER, Output
 from streams.dispatch.inputs import parse
 from streams.dispatch.policy import Policy
+from streams.dispatch.refold import DEFAULT_POOL, LogIsShorter, Refold
 from streams.dispatch.router import INBOX, call_copies, robot_copy
 from streams.dispatch.snapshot import Snapshots, is_head, pool_of
 from streams.dispatch.surroundings import Surroundings
@@ -27,7 +33,6 @@ CALLS = "calls.events"
 SNAPSHOT_S = 1.0
 SNAPSHOT_RECORDS = 500
 TICK_S = 0.1
-DEFAULT_POOL = "default"
 
 Due = tuple[str, Timer]
 """(pool, timer)."""
@@ -77,11 +82,44 @@ class Dispatch:
         self._host.consume(INBOX, self._decide, idle_s=0.2)
         self._host.before(self._around.start)
         self._host.on_revoked(self._forget)
+        life.health.rebuild = self.rebuild
 
     async def run(self) -> None:
         """Runs until told to stop."""
         self._life.spawn(self._timers(), "timers")
         await self._host.run()
+
+    async def rebuild(self) -> dict[str, int]:
+        """Folds our pools anew from the log and puts right those that differ; raises NotRebuilt.
+
+        Most of it is folded beside the work, which rests only for what came meanwhile.
+        """
+        generation = self._host.generation
+        refold = Refold(self._life.settings, self._policy)
+        try:
+            so_far = await self._host.worked(INBOX)
+            await asyncio.to_thread(refold.read, so_far)
+            async with self._host.paused(INBOX) as worked:
+                if self._host.generation != generation:
+                    raise NotRebuilt("partitions came or went meanwhile; run it again")
+                await asyncio.to_thread(refold.read, worked, so_far)
+                return await self._put_right(refold.pools)
+        except (LogIsShorter, KafkaException, KafkaError, RegistryError) as error:
+            raise NotRebuilt(str(error)) from None
+
+    async def _put_right(self, right: dict[str, Snapshots]) -> dict[str, int]:
+        differed = 0
+        for name, other in right.items():
+            ours = self._pool(name)
+            if parts := ours.differences(other):
+                self._host.log.warning("a pool was not what its inbox says", pool=name, parts=parts)
+                ours.replace(other.pool)
+                self._unsaved.pools[name] = ours.next_offset
+                differed += 1
+        if differed:
+            await self._save(self._host.generation)
+        tasks = sum(len(pool.pool.tasks) for pool in right.values())
+        return {"pools": len(right), "open_tasks": tasks, "differed": differed}
 
     def _forget(self) -> None:
         self._pools.clear()

@@ -110,11 +110,19 @@ class Snapshots:
     def head(self, offset: int) -> tuple[str, str]:
         """The row that makes the pages written since count. `offset` is the next to work."""
         self.offset = offset
-        pool = self.pool
-        presence = ((pool.presence.edges, "edges"), (pool.presence.workers, "workers"))
         head = {
             "version": VERSION,
             "offset": offset,
+            **self._small(),
+            "pages": [[kind, page, side] for (kind, page), side in self._sides.items()],
+        }
+        return head_key(self.pool.name), _pack(head)
+
+    def _small(self) -> dict[str, Any]:
+        """What of the state lies in the head itself."""
+        pool = self.pool
+        presence = ((pool.presence.edges, "edges"), (pool.presence.workers, "workers"))
+        return {
             "now": pool.now,
             "next_seq": pool.next_seq,
             "next_robot": pool.next_robot,
@@ -124,9 +132,31 @@ class Snapshots:
             "credits": pool.fairness.credits,
             "playbooks": [[book, v, at] for book, (v, at) in pool.playbooks.items()],
             **{name: [[n, *rest] for n, rest in known.items()] for known, name in presence},
-            "pages": [[kind, page, side] for (kind, page), side in self._sides.items()],
         }
-        return head_key(pool.name), _pack(head)
+
+    def differences(self, other: "Snapshots") -> list[str]:
+        """Names of the parts of the state in which two pools differ; empty if they are the same."""
+        kinds = ("task", "robot", "optout", "recent")
+        ours, theirs = self._small(), other._small()
+        found = [name for name in ours if _plain(ours[name]) != _plain(theirs[name])]
+        return found + [k for k in kinds if self._all(k) != other._all(k)]
+
+    def _all(self, kind: str) -> list[Any]:
+        pool = self.pool
+        highest = {
+            "task": max(pool.by_seq, default=0),
+            "robot": pool.next_robot,
+            "optout": pool.optouts.next_n,
+            "recent": min(pool.recent.count, pool.recent.SLOTS),
+        }[kind]
+        pages = range(highest // PAGE + 1)
+        return [_plain(item) for page in pages for item in self._items(kind, page)]
+
+    def replace(self, pool: Pool) -> None:
+        """Puts another state of the pool in place of this one; the next snapshot writes all."""
+        stale = set(self._sides)
+        self.pool = pool
+        pool.touched.pages |= stale
 
     def garbage(self) -> list[str]:
         """Keys of rows that no head names any more; to be deleted after the head is written."""
@@ -176,6 +206,11 @@ def _robot(row: list[Any]) -> Robot:
     values = dict(zip(_ROBOT_FIELDS, row, strict=True))
     values["calls"] = set(values["calls"])
     return Robot(**values)
+
+
+def _plain(data: Any) -> Any:
+    """As it looks when it was written and read: a restored state has lists for some tuples."""
+    return orjson.loads(orjson.dumps(data))
 
 
 def _pack(data: Any) -> str:

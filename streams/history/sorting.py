@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ringlog.kafka.reader import check_call
 from schemas.avro_schema import NAMESPACE, record_schema
 from schemas.catalogue import Topic
 from schemas.partition import partition_of
@@ -21,8 +22,6 @@ from streams.history.container import Header, Row
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _CHECK_BYTES = 4 << 20
 """Checked at once: that takes some ten times as much memory."""
-
-_BARRIER = "takeover"  # the one directive that is written to every partition
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,13 +105,7 @@ class Sorter:
         for name in self._times:
             if record[name] is not None and not 0 <= record[name] < MAX_MILLIS:
                 raise Poison(f"field {name}: not a time before the year 10000")
-        if self.topic.call_keyed and record["kind"] != _BARRIER:
-            call = record["call_id"]
-            if not call:
-                raise Poison("no call_id")
-            right = partition_of(call, self.topic.partitions)
-            if right != row.partition:
-                raise Poison(f"call {call} belongs to partition {right}, not {row.partition}")
+        check_call(self.topic, record["kind"], record["call_id"], row.partition)
         return record
 
     def _fine(self, writer: Writer, rows: Sequence[Row]) -> list[bool]:

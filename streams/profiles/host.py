@@ -1,14 +1,24 @@
 """The service `profiles`: routers into the inbox, and the agent that folds it."""
 
+import asyncio
 from functools import partial
 
+from aiokafka.errors import KafkaError
+from confluent_kafka import KafkaException
+
+from ringlog.health import NotRebuilt
 from ringlog.kafka.reader import TopicReader
+from ringlog.kafka.replay import ArchiveAway
 from ringlog.lifecycle import Lifecycle
 from ringlog.site_key import site_key
+from schemas.catalogue import CALL_PARTITIONS
 from schemas.events import ProfileInbox
+from schemas.partition import partition_of
+from schemas.registry import RegistryError
 from schemas.wire import Poison
 from streams.faust_host import FaustHost, Output, Record
 from streams.profiles.fold import decide, evolve, parse
+from streams.profiles.refold import INBOX, Refold
 from streams.profiles.router import KINDS, copies
 from streams.profiles.state import Customer, from_text, to_text
 
@@ -27,12 +37,47 @@ class Profiles:
         self._pools: set[str] = set()
         for name in KINDS:
             self._host.route(name, partial(copies, name))
-        self._host.consume("profiles.inbox", self._fold)
+        self._host.consume(INBOX, self._fold)
         self._host.before(self._follow_pools)
+        life.health.rebuild = self.rebuild
 
     async def run(self) -> None:
         """Runs until told to stop."""
         await self._host.run()
+
+    async def rebuild(self) -> dict[str, int]:
+        """Folds the customers of our partitions anew and puts every row right that differs.
+
+        Most of it is folded beside the work, which rests only for what came meanwhile. Raises
+        NotRebuilt.
+        """
+        generation = self._host.generation
+        refold = Refold(self._life.settings, self._key)
+        try:
+            so_far = await self._host.worked(INBOX)
+            await asyncio.to_thread(refold.read, so_far)
+            async with self._host.paused(INBOX) as worked:
+                if self._host.generation != generation:
+                    raise NotRebuilt("partitions came or went meanwhile; run it again")
+                await asyncio.to_thread(refold.read, worked, so_far)
+                return await self._put_right(refold.customers, set(worked))
+        except (ArchiveAway, KafkaException, KafkaError, RegistryError) as error:
+            raise NotRebuilt(str(error)) from None
+
+    async def _put_right(self, right: dict[str, Customer], partitions: set[int]) -> dict[str, int]:
+        ours = {c for c in self._table if partition_of(c, CALL_PARTITIONS) in partitions}
+        differed = 0
+        for customer_id in ours | right.keys():
+            row = to_text(right[customer_id]) if customer_id in right else None
+            if row == self._table.get(customer_id):
+                continue
+            differed += 1
+            if row is None:
+                self._table.pop(customer_id, None)
+            else:
+                self._table[customer_id] = row
+        await self._table.written()
+        return {"customers": len(right), "differed": differed}
 
     async def _follow_pools(self) -> None:
         """Knows every pool before the first opt-out is told to all of them."""

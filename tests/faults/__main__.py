@@ -157,9 +157,11 @@ class Run:
 
     def _rebuild(self) -> None:
         """What is derived is made again from the log, to be held against it once more."""
-        for command in (("history", "--yes"), ("status",)):
+        for command in (
+            ("history", "--yes"), ("status",), ("profiles", "--check"), ("dispatch", "--check"),
+        ):  # fmt: skip
             if self._ringlog("rebuild", *command):
-                self.failures.append(f"ringlog rebuild {command[0]} failed")
+                self.failures.append(f"ringlog rebuild {' '.join(command)} failed")
 
     def _ringlog(self, *arguments: str) -> int:
         command = [sys.executable, "-m", "ringlog.cli.main", *arguments]

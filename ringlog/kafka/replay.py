@@ -4,7 +4,7 @@ What lies before the log's beginning comes from the raw table, the rest from the
 records of the present schema, so whoever folds them does not see the seam.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
@@ -14,19 +14,19 @@ from clickhouse_driver.errors import Error as DriverError
 
 from ringlog.kafka import sync
 from ringlog.kafka.codec import codec_of
+from ringlog.kafka.reader import check_call
 from ringlog.settings import Settings
 from schemas.avro_schema import record_schema
 from schemas.catalogue import Topic
-from schemas.registry import Registry
 from schemas.wire import Poison
-from streams.history.clickhouse import Away
-from streams.history.columns import OFFSET, PARTITION
-from streams.history.sink import rows_of
-from streams.history.sorting import Sorter
 
 _ROWS_AT_ONCE = 20_000
 
 Record = dict[str, Any]
+
+
+class ArchiveAway(Exception):
+    """ClickHouse did not answer; asking again may help."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,30 +40,40 @@ class Replayed:
 
 
 def replay(
-    config: Settings, topic: Topic, partitions: Iterable[int] | None = None
+    config: Settings,
+    topic: Topic,
+    ends: Mapping[int, int] | None = None,
+    begins: Mapping[int, int] | None = None,
 ) -> Iterator[Replayed]:
     """All records of a topic, one partition after another, each in the order of offsets.
 
-    It ends where the log ended when the partition was begun. Poison is left out on both sides.
-    Raises Away, KafkaException or RegistryError.
+    `ends` names the partitions and the offsets before which to stop: without it all, to where the
+    log ends now. `begins` are other offsets to begin with than 0. Poison is left out on both
+    sides. Raises ArchiveAway, KafkaException or RegistryError.
     """
-    sorter = Sorter(
-        topic, codec_of(config), Registry(config.registry_url, config.registry_timeout_s)
-    )
-    table = _Table(config, topic)
-    with closing(sync.consumer_of(config, "history-replay", **sync.TO_THE_END)) as consumer:
-        numbers = sync.partitions_of(consumer, topic.name) if partitions is None else partitions
-        for number in numbers:
+    codec = codec_of(config)
+    with closing(sync.consumer_of(config, "replay", **sync.TO_THE_END)) as consumer:
+        places = [(topic.name, n) for n in sync.partitions_of(consumer, topic.name)]
+        kept_from = {n: at for (_, n), at in sync.begins_of(consumer, places).items()}
+        if ends is None:
+            ends = {n: at for (_, n), at in sync.ends_of(consumer, places).items()}
+        for number, end in ends.items():
+            begin = (begins or {}).get(number, 0)
+            if begin < (older := min(kept_from[number], end)):
+                with closing(_Table(config, topic)) as table:
+                    yield from table.between(number, begin, older)
             place = topic.name, number
-            ends = sync.ends_of(consumer, [place])
-            begins = sync.begins_of(consumer, [place])
-            yield from table.before(number, begins[place])
-            for polled in sync.between(consumer, begins, ends):
-                for row in rows_of(polled[place], topic.compacted):
+            rest = {place: max(begin, kept_from[number])}
+            for polled in sync.between(consumer, rest, {place: end}):
+                for raw in polled[place]:
+                    if raw.value is None and topic.compacted:
+                        continue  # a tombstone
                     try:
-                        yield Replayed(number, row.offset, sorter.read(row), archived=False)
+                        record = codec.decode_record(topic.name, raw.value)
+                        check_call(topic, record["kind"], record["call_id"], number)
                     except Poison:
                         continue
+                    yield Replayed(number, raw.offset, record, archived=False)
 
 
 class _Table:
@@ -81,14 +91,18 @@ class _Table:
             settings={"strings_as_bytes": True},
         )  # fmt: skip
 
-    def before(self, partition: int, end: int) -> Iterator[Replayed]:
-        """Records of a partition before an offset; raises Away."""
-        at = 0
+    def close(self) -> None:
+        """Disconnects."""
+        self._client.disconnect()
+
+    def between(self, partition: int, begin: int, end: int) -> Iterator[Replayed]:
+        """Records of a stretch of a partition; raises ArchiveAway."""
+        at = begin
         while at < end:
             rows = self._rows(
-                f"SELECT {OFFSET}, {self._columns} FROM {self._topic.table} FINAL "
-                f"WHERE {PARTITION} = {partition} AND {OFFSET} >= {at} AND {OFFSET} < {end} "
-                f"ORDER BY {OFFSET} LIMIT {_ROWS_AT_ONCE}"
+                f"SELECT _offset, {self._columns} FROM {self._topic.table} FINAL "
+                f"WHERE _partition = {partition} AND _offset >= {at} AND _offset < {end} "
+                f"ORDER BY _offset LIMIT {_ROWS_AT_ONCE}"
             )
             for offset, *values in rows:
                 pairs = zip(self._readers, values, strict=True)
@@ -103,12 +117,12 @@ class _Table:
             rows: Any = self._client.execute(sql)
         except (DriverError, OSError, EOFError) as error:
             self._client.disconnect()
-            raise Away(f"ClickHouse: {str(error).strip()[:300]}") from None
+            raise ArchiveAway(f"ClickHouse: {str(error).strip()[:300]}") from None
         return rows if isinstance(rows, list) else []
 
 
 def reader(schema: Any) -> Callable[[Any], Any]:
-    """How a column's value becomes a field's again: the inverse of what `columns` chose for it."""
+    """How a column's value becomes a field's again: the inverse of what the sink chose for it."""
     if isinstance(schema, list):
         inner = reader(schema[1])
         return lambda value: None if value is None else inner(value)

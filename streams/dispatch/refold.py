@@ -1,0 +1,64 @@
+"""Folds pools anew, from the first record of the inbox on."""
+
+from collections.abc import Mapping
+from contextlib import closing
+
+from pydantic import ValidationError
+
+from ringlog.kafka import sync
+from ringlog.kafka.codec import codec_of
+from ringlog.settings import Settings
+from schemas.catalogue import CALL_PARTITIONS
+from schemas.events import DispatchInbox
+from schemas.partition import partition_of
+from schemas.wire import Poison
+from streams.dispatch.inputs import parse
+from streams.dispatch.policy import Policy
+from streams.dispatch.router import INBOX
+from streams.dispatch.snapshot import Snapshots
+
+DEFAULT_POOL = "default"
+
+
+class LogIsShorter(Exception):
+    """The log no longer holds the inbox from its beginning on."""
+
+
+class Refold:
+    """What the inbox makes of every pool, under the policy of now."""
+
+    def __init__(self, config: Settings, policy: Policy) -> None:
+        self.pools: dict[str, Snapshots] = {}
+        self._policy = policy
+        self._config = config
+        self._codec = codec_of(config)
+
+    def read(self, ends: Mapping[int, int], begins: Mapping[int, int] | None = None) -> None:
+        """Goes on from `begins` to before `ends`, offsets by partition; blocks.
+
+        Only the log has the times at which records were appended, by which a pool decides; the
+        archive has not. Raises LogIsShorter, KafkaException or RegistryError.
+        """
+        start = {(INBOX, p): (begins or {}).get(p, 0) for p in ends}
+        with closing(sync.consumer_of(self._config, "refold", **sync.TO_THE_END)) as consumer:
+            kept_from = sync.begins_of(consumer, list(start))
+            for (name, p), at in kept_from.items():
+                if start[name, p] < min(at, ends[p]):
+                    raise LogIsShorter(f"{INBOX}[{p}] begins at {at} by now, not at 0")
+            for polled in sync.between(consumer, start, {(INBOX, p): at for p, at in ends.items()}):
+                for (_, partition), records in polled.items():
+                    for record in records:
+                        self._take(partition, record)
+
+    def _take(self, partition: int, raw: sync.RawRecord) -> None:
+        try:
+            event = DispatchInbox.model_validate(self._codec.decode_record(INBOX, raw.value))
+            name = event.pool or DEFAULT_POOL
+            if partition_of(name, CALL_PARTITIONS) != partition:
+                return
+            found = self.pools.get(name) or Snapshots.load(name, {}, self._policy)
+            self.pools[name] = found
+            found.next_offset = raw.offset + 1
+            found.pool.step(parse(event), raw.timestamp_ms)
+        except (Poison, ValidationError):
+            pass  # the service has sent it to dead_letters

@@ -1,0 +1,37 @@
+"""Folds customers anew, from the first record of the inbox on, archived ones included."""
+
+from collections.abc import Mapping
+
+from pydantic import ValidationError
+
+from ringlog.kafka.replay import replay
+from ringlog.settings import Settings
+from schemas.catalogue import topic
+from schemas.events import ProfileInbox
+from schemas.wire import Poison
+from streams.profiles.fold import evolve, parse
+from streams.profiles.state import Customer
+
+INBOX = "profiles.inbox"
+
+
+class Refold:
+    """What the inbox says of every customer, from nothing instead of from a table."""
+
+    def __init__(self, config: Settings, site_key: bytes) -> None:
+        self.customers: dict[str, Customer] = {}
+        self._config = config
+        self._key = site_key
+
+    def read(self, ends: Mapping[int, int], begins: Mapping[int, int] | None = None) -> None:
+        """Goes on from `begins` to before `ends`, offsets by partition; blocks.
+
+        Raises ArchiveAway, KafkaException or RegistryError.
+        """
+        for replayed in replay(self._config, topic(INBOX), ends, begins):
+            try:
+                parsed = parse(ProfileInbox.model_validate(replayed.record), self._key)
+            except (Poison, ValidationError):
+                continue  # the service has sent it to dead_letters
+            before = self.customers.get(parsed.customer_id, Customer())
+            self.customers[parsed.customer_id] = evolve(before, parsed)
