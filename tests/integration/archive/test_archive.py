@@ -4,6 +4,7 @@ sound that has expired, and the same samples from the log and from the archive."
 import random
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,16 @@ from click.testing import CliRunner, Result
 from clickhouse_driver import Client
 
 from ringlog.audio import wav
+from ringlog.audio.recording import Track
 from ringlog.cli.main import cli
+from ringlog.clock import now_ms
 from ringlog.kafka import sync
 from ringlog.settings import Settings
 from schemas.catalogue import topic
 from schemas.partition import partition_of
-from streams.archive.files import Archive, Recording
+from streams.archive.files import Archive, Recording, day_of
 from streams.archive.host import GROUP
+from streams.archive.index import Index
 from tests.integration.archive.support import (
     CHUNK,
     ArchiverProcess,
@@ -258,4 +262,31 @@ def test_every_call_is_kept_once_whatever_dies(
     done = CliRunner().invoke(cli, ["rebuild", "recordings"])
     assert done.exit_code == 1 and damaged.legs[0].path in done.output
     assert damaged.legs[0].path not in rows(client)
+    assert archiver.stop() == 0
+
+
+def test_recordings_expire_with_their_rows_by_their_own_days(
+    stack: Settings, archiver: ArchiverProcess, archive: Archive, client: Client,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    today_ms = now_ms()
+    track = Track("customer", 9, 8_000, 0, np.arange(800, dtype=np.int16), 0)
+    made = {
+        days: archive.write(
+            f"expires-{days}", day_of(today_ms - days * 86_400_000), today_ms, today_ms, [track]
+        )
+        for days in (0, 5, 40, 400)
+    }
+    with closing(Index(stack)) as index:
+        index.put(made.values())
+    mine = {r.legs[0].path: days for days, r in made.items()}
+    before = len(rows(client))
+    monkeypatch.setenv("RINGLOG_RECORDINGS_DAYS", "30")
+    archiver.start()
+    wait_for("the oldest to go", lambda: archive.find("expires-40") is None)
+    kept = {days for path, days in mine.items() if path in rows(client)}
+    assert kept == {0, 5}
+    assert {days for days in made if archive.find(f"expires-{days}") is not None} == {0, 5}
+    assert len(rows(client)) == before - 2
+    assert not (archive.folder / day_of(today_ms - 400 * 86_400_000)).exists()
     assert archiver.stop() == 0
