@@ -289,8 +289,11 @@ class CallActor:
         self.put(t.HungUp("abandoned"))
 
     def on_new_leg(self, session: Session, leg: Leg, first_seq: int) -> None:
-        """The far end's clocks go into the journal, for a restart."""
-        if self.entry is not None:
+        """The far end's clocks go into the journal, for a restart.
+
+        A leg's place in time is that of its first beginning: after a restart it is heard anew.
+        """
+        if self.entry is not None and all(heard.leg != leg for heard in self.entry.legs):
             self.entry.legs.append(HeardLeg(leg, first_seq, now_ms()))
             if self.rtp is not None and self.rtp.receiver.remote is not None:
                 self.entry.remote = self.rtp.receiver.remote

@@ -155,12 +155,18 @@ async def test_a_killed_edges_calls_go_on(world: World, successor: str) -> None:
     await log.until(lambda: "playout_ended" in log.kinds(call), "the first prompt")
     unfinished = await log.direct(call, "say", prompt_sha256=world.prompt(1000))
     await log.until(lambda: log.kinds(call).count("playout_started") == 2, "the second prompt")
-    before = log.chunks(call, "customer")
-    await world.edge.end(signal.SIGKILL)
     asked = len(world.carrier.asked)
-    await (world.edge.start() if successor == "itself" else world.spare.until_ready("serves"))
-
-    await log.until(lambda: len(log.chunks(call, "customer")) > len(before) + 5, "sound goes on")
+    serving = world.edge
+    for _ in range(3):  # what a life knows of the far end's clocks it has from the life before
+        before = len(log.chunks(call, "customer"))
+        await serving.end(signal.SIGKILL)
+        if successor == "itself":
+            await serving.start()
+        else:
+            dead, serving = serving, world.spare if serving is world.edge else world.edge
+            await serving.until_ready("serves")
+            await dead.start()
+        await log.until(lambda n=before: len(log.chunks(call, "customer")) > n + 5, "sound")  # type: ignore[misc]
     await log.until(
         lambda: any(
             e.kind == "playout_ended" and e.directive_id == unfinished for e in log.call(call)
@@ -191,7 +197,8 @@ async def test_a_stopped_edge_ends_its_calls_and_its_lease(world: World) -> None
     await log.until(lambda: world.carrier.hung_up == [call], "the carrier is told")
     await log.until(lambda: log.chunks(call, "customer")[-1].kind == "end", "the leg's end")
     leases = [e for e in log.events["robots.leases"] if isinstance(e, Lease)]
-    assert {e.shard for e in leases} == {"edge/edge"} and leases[-1].kind == "release"
+    shards = {e.shard for e in leases if e.kind != "started"}
+    assert shards == {"edge/edge"} and leases[-1].kind == "release"
     assert "Traceback" not in world.edge.log.read_text()
 
 
