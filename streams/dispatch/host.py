@@ -215,17 +215,24 @@ class Dispatch:
             due = [(n, t) for n, pool in self._pools.items() for t in pool.pool.take_due(now_ms())]
             await self._fire([d for d in due if d[1].name not in OF_CALLS])
             self._held += [d for d in due if d[1].name in OF_CALLS]
-            await self._fire(await self._past_the_barrier())
+            try:
+                passed = await self._past_the_barrier()
+            except KafkaError as error:
+                self._host.log.warning(
+                    "timers of calls wait", why=f"{type(error).__name__}: {error}"
+                )
+                continue
+            await self._fire(passed)
 
     async def _past_the_barrier(self) -> list[Due]:
         """Timers of calls that may fire: all that was on `calls.events` when they fell due has
         been copied into the inbox, so a `dialing` or an `ended` that was in time comes first."""
         progress, generation = self._host.progress, self._host.generation
         if self._barrier is None and self._held:
-            held, self._held = self._held, []
             ends = await progress.ends(CALLS)
             if self._host.generation != generation:
                 return []
+            held, self._held = self._held, []
             self._barrier = (dict(ends), held)
         if self._barrier is None or not await progress.reached(self._barrier[0]):
             return []

@@ -100,6 +100,7 @@ class Shard:
         self._producer = producer
         self._touched: set[str] = set()
         self._due: dict[str, int] = {}
+        self._hears_ms = 0
 
     # -- folding
 
@@ -200,6 +201,10 @@ class Shard:
             call.in_flight.clear()
         self._touched.update(self.calls)
 
+    def hears_from(self, at_ms: int) -> None:
+        """Nobody counts as silent before: what was said meanwhile is still on its way to us."""
+        self._hears_ms = at_ms
+
     def failed(self, work: Work) -> None:
         """A send failed: its input is decided again."""
         call = self.calls.get(work.call_id)
@@ -218,7 +223,8 @@ class Shard:
     def with_work(self, now_ms: int) -> list[str]:
         """Ids of calls that may have something to decide, oldest input first."""
         waiting = []
-        due = [call_id for call_id, at in self._due.items() if at <= now_ms]
+        hears = now_ms >= self._hears_ms
+        due = [call_id for call_id, at in self._due.items() if hears and at <= now_ms]
         for call_id in {*self._touched, *due}:
             call = self.calls.get(call_id)
             if call is None or call.in_flight:
@@ -313,6 +319,8 @@ class Shard:
 
     def _silence(self, call: Call, now_ms: int, epoch: int) -> Work | None:
         if call.pending or call.due is None or call.due.occurred_at > now_ms:
+            return None
+        if now_ms < self._hears_ms:
             return None
         scene = self._scene(call, epoch)
         if scene is None:

@@ -32,6 +32,12 @@ _FORGET_EVERY_S = 30.0
 _LAST_WORDS_S = 3.0
 _AGAIN_S = 0.1
 
+OUTAGE_S = 1.0
+"""A broker that answers no fetch for so long is away; in good health it does in 0.1 s or less."""
+
+HEARS_AFTER_MS = 4_000
+"""So long after an outage the recogniser may take to say what it heard meanwhile."""
+
 log = logger("robots.worker")
 
 
@@ -196,7 +202,10 @@ class Worker:
             await asyncio.sleep(TICK_S)
             mono = time.monotonic()
             late, before = mono - before - TICK_S, mono
-            self._act(self.leadership.tick(mono, late, self._leases.answered_ago()))
+            answered_ago = self._leases.answered_ago()
+            if answered_ago > OUTAGE_S:
+                self.shard.hears_from(now_ms() + HEARS_AFTER_MS)
+            self._act(self.leadership.tick(mono, late, answered_ago))
             self._pump()
             health = self.life.health
             if self.leadership.has_speaker(mono):

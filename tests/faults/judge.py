@@ -13,6 +13,10 @@ NEAR_MS = 8_000
 RECOVERY_MS = 3_000
 """So long after a broker is ready again its clients may still find their way back."""
 
+LINE_MS = 3_000
+"""No line of the simulated people is longer; a line that ends so long after it may have begun
+before."""
+
 OVERLAP_MS = 60
 """Playouts may touch: both times are rounded, and a prompt's last frame is on its way."""
 
@@ -68,9 +72,10 @@ def late_ms(given: Iterable[Answer], fault: Done, outages: Iterable[Done] = ()) 
     return late
 
 
-def unanswered(given: Iterable[Answer], excused: Iterable[Done]) -> list[Answer]:
-    """Lines without an answer that no fault excuses: sound is lost while no edge serves."""
-    spans = [(f.began_ms - NEAR_MS, f.ended_ms + NEAR_MS) for f in excused]
+def unanswered(given: Iterable[Answer], deaf: Iterable[Done]) -> list[Answer]:
+    """Lines without an answer of which no part was said in a deaf fault: sound is lost while no
+    edge serves."""
+    spans = [(f.began_ms, f.ended_ms + LINE_MS) for f in deaf]
     return [
         a
         for a in given

@@ -24,6 +24,9 @@ def test_what_waited_for_the_broker_is_the_brokers() -> None:
     assert late_ms(given, broker, [broker]) == [15_000]
 
 
-def test_a_line_without_an_answer_is_excused_by_a_fault_beside_it() -> None:
-    lost = answer(9_000, None)
-    assert unanswered([lost], [KILL]) == [] and unanswered([lost], []) == [lost]
+def test_a_line_without_an_answer_is_excused_only_where_no_edge_heard_it() -> None:
+    edge = Done(10_000, 11_000, "killed edge", "edge")
+    for said_ms, excused in ((9_900, False), (10_100, True), (13_900, True), (14_100, False)):
+        lost = answer(said_ms, None)
+        assert unanswered([lost], [edge]) == ([] if excused else [lost])
+    assert unanswered([answer(9_000, None)], []) != []

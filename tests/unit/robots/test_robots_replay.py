@@ -150,6 +150,18 @@ def test_overdue_silence_fires_after_a_takeover_with_the_same_id() -> None:
     assert [d.event_id for d in late.directives] == [d.event_id for d in on_time.directives]
 
 
+def test_nobody_counts_as_silent_until_what_was_said_in_an_outage_can_have_come() -> None:
+    log = Log()
+    log.dial()
+    log.play(log.answer())
+    due = log.now + 5_000
+    log.shard.hears_from(due + 7_000)
+    assert log.shard.next_work("call-1", due + 6_999, 7) is None
+    assert log.shard.with_work(due + 7_000) == ["call-1"]
+    late = log.shard.next_work("call-1", due + 7_000, 7)
+    assert late is not None and late.turn is not None and late.turn.input_kind == "silence"
+
+
 def test_a_stale_speakers_directives_change_nothing() -> None:
     log = Log()
     log.play(log.talk("可以"))
