@@ -3,6 +3,8 @@
 import logging
 import re
 import sys
+import time
+from collections.abc import Callable
 from typing import Any
 
 import structlog
@@ -29,6 +31,37 @@ def _mask_processor(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
         if isinstance(value, str) and key not in _KEEP:
             event[key] = mask_phones(value)
     return event
+
+
+_QUIET_S = 10.0
+_CHATTY = ("aiokafka", "faust", "mode")
+
+
+class Repeats(logging.Filter):
+    """Lets one message of a kind through in ten seconds: while a broker is away, its clients
+    report every attempt to reach it."""
+
+    def __init__(self, kind_of: Callable[[logging.LogRecord], object]) -> None:
+        super().__init__()
+        self._kind_of = kind_of
+        self._due_s: dict[object, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether it is written."""
+        kind = self._kind_of(record)
+        if kind is None:
+            return True
+        now_s = time.monotonic()
+        if now_s < self._due_s.get(kind, 0.0):
+            return False
+        self._due_s[kind] = now_s + _QUIET_S
+        return True
+
+
+def _place_in_a_library(record: logging.LogRecord) -> object:
+    """The line of code, for libraries that repeat themselves."""
+    chatty = record.name.startswith(_CHATTY)
+    return (record.pathname, record.lineno) if chatty else None
 
 
 def configure(service: str, level: str = "INFO") -> None:
@@ -60,10 +93,11 @@ def configure(service: str, level: str = "INFO") -> None:
             ],
         )
     )
+    handler.addFilter(Repeats(_place_in_a_library))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    for chatty in ("aiokafka", "faust", "mode", "aiohttp.access", "websockets"):
+    for chatty in (*_CHATTY, "aiohttp.access", "websockets"):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, logging.getLevelName(level)))
 
 

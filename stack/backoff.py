@@ -2,7 +2,7 @@
 
 _FIRST_S = 0.2
 _LONGEST_S = 15.0
-_STABLE_S = 30.0
+_STABLE_S = 5.0
 
 
 def delay_s(failures: int) -> float:
@@ -14,5 +14,6 @@ def delay_s(failures: int) -> float:
 
 
 def failures_after(failures: int, lived_s: float) -> int:
-    """Failures in a row, after a run of `lived_s`: a long good run starts the count anew."""
+    """Failures in a row, after a run that was ready for `lived_s`: what works for a while and is
+    killed then is no program that cannot run, however often it happens."""
     return 1 if lived_s >= _STABLE_S else failures + 1

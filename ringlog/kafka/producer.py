@@ -44,7 +44,6 @@ class EventProducer:
             acks="all",
             enable_idempotence=True,
             linger_ms=0,
-            retry_backoff_ms=20,
             metadata_max_age_ms=30_000,
             request_timeout_ms=10_000,
             max_request_size=2_097_152,

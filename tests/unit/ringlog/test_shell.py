@@ -83,3 +83,18 @@ def test_a_stack_that_does_not_run_is_exit_code_3(monkeypatch: pytest.MonkeyPatc
     result = CliRunner().invoke(cli, ["topics"])
     assert result.exit_code == 3
     assert "ringlog up" in result.output
+
+
+def test_a_library_that_repeats_itself_is_heard_once_in_a_while() -> None:
+    code = (
+        "from ringlog import log; import logging, time; log.configure('robots')\n"
+        "def say():\n"
+        "    for n in range(50):\n"
+        "        logging.getLogger('aiokafka.x').error('cannot connect to %s', n)\n"
+        "        logging.getLogger('ours').error('as often as it happens')\n"
+        "say(); real = time.monotonic; time.monotonic = lambda: real() + 10; say()"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
+    events = [json.loads(line)["event"] for line in out.stdout.splitlines()]
+    assert events.count("as often as it happens") == 100
+    assert [e for e in events if "connect" in e] == ["cannot connect to 0"] * 2
