@@ -14,22 +14,26 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
+from confluent_kafka import KafkaException
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ringlog import log
+from ringlog.health import NotRebuilt
 from ringlog.kafka.codec import decode
 from ringlog.kafka.producer import EventProducer
 from ringlog.kafka.reader import check_partition
+from ringlog.kafka.replay import ArchiveAway
 from ringlog.lifecycle import Lifecycle
 from schemas.catalogue import CALL_PARTITIONS, topic
 from schemas.envelope import Event
+from schemas.registry import RegistryError
 from schemas.wire import Poison
 from streams.faust_parts import FencedEvent, KeyedTable, SteadyApp
 from streams.progress import Progress, Stuck
@@ -77,6 +81,9 @@ class Record:
 
 
 Handler = Callable[[list[Record]], Awaitable[None]]
+Reread = Callable[[Mapping[int, int], Mapping[int, int] | None], None]
+Found = dict[str, int]
+"""What a rebuild tells."""
 
 
 class FaustHost:
@@ -201,6 +208,26 @@ class FaustHost:
         """No batch of a topic is worked meanwhile; gives what `worked` says then."""
         async with self._busy[topic_name]:
             yield await self.worked(topic_name)
+
+    async def refold(
+        self, topic_name: str, read: Reread, put_right: Callable[[set[int]], Awaitable[Found]]
+    ) -> Found:
+        """Folds a second state of our partitions beside the work, and puts right what differs.
+
+        `read(ends, begins)` blocks. It is called for all that is worked so far, and, while the work
+        is paused, for what came meanwhile; then `put_right` with the partitions. Raises NotRebuilt.
+        """
+        generation = self.generation
+        try:
+            so_far = await self.worked(topic_name)
+            await asyncio.to_thread(read, so_far, None)
+            async with self.paused(topic_name) as worked:
+                await asyncio.to_thread(read, worked, so_far)
+                if self.generation != generation:
+                    raise NotRebuilt("partitions came or went meanwhile; run it again")
+                return await put_right(set(worked))
+        except (ArchiveAway, KafkaException, KafkaError, RegistryError) as error:
+            raise NotRebuilt(str(error)) from None
 
     async def _revoked(self, *_: Any, **__: Any) -> None:
         self._revocations += 1

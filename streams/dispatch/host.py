@@ -6,26 +6,23 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aiokafka.errors import KafkaError
-from confluent_kafka import KafkaException
 
 from ringlog.clock import now_ms
-from ringlog.health import NotRebuilt
 from ringlog.lifecycle import Lifecycle
 from ringlog.metrics import TASKS
 from schemas.catalogue import CALL_PARTITIONS
 from schemas.events import DispatchInbox, TaskEvent
 from schemas.partition import partition_of
-from schemas.registry import RegistryError
 from schemas.wire import Poison
 from streams.dispatch.facts import PRODUCER, Output
 from streams.dispatch.inputs import parse
 from streams.dispatch.policy import Policy
-from streams.dispatch.refold import DEFAULT_POOL, LogIsShorter, Refold
+from streams.dispatch.refold import DEFAULT_POOL, Refold
 from streams.dispatch.router import INBOX, call_copies, robot_copy
 from streams.dispatch.snapshot import Snapshots, is_head, pool_of
 from streams.dispatch.surroundings import Surroundings
 from streams.dispatch.timers import OF_CALLS, Timer
-from streams.faust_host import FaustHost, Record
+from streams.faust_host import FaustHost, Found, Record
 from streams.progress import Stuck
 
 APP_ID = "ringlog-dispatch"
@@ -89,25 +86,12 @@ class Dispatch:
         self._life.spawn(self._timers(), "timers")
         await self._host.run()
 
-    async def rebuild(self) -> dict[str, int]:
-        """Folds our pools anew from the log and puts right those that differ; raises NotRebuilt.
-
-        Most of it is folded beside the work, which rests only for what came meanwhile.
-        """
-        generation = self._host.generation
+    async def rebuild(self) -> Found:
+        """Folds our pools anew and puts right those that differ; raises NotRebuilt."""
         refold = Refold(self._life.settings, self._policy)
-        try:
-            so_far = await self._host.worked(INBOX)
-            await asyncio.to_thread(refold.read, so_far)
-            async with self._host.paused(INBOX) as worked:
-                if self._host.generation != generation:
-                    raise NotRebuilt("partitions came or went meanwhile; run it again")
-                await asyncio.to_thread(refold.read, worked, so_far)
-                return await self._put_right(refold.pools)
-        except (LogIsShorter, KafkaException, KafkaError, RegistryError) as error:
-            raise NotRebuilt(str(error)) from None
+        return await self._host.refold(INBOX, refold.read, lambda _: self._put_right(refold.pools))
 
-    async def _put_right(self, right: dict[str, Snapshots]) -> dict[str, int]:
+    async def _put_right(self, right: dict[str, Snapshots]) -> Found:
         differed = 0
         for name, other in right.items():
             ours = self._pool(name)

@@ -5,6 +5,7 @@ from contextlib import closing
 
 from pydantic import ValidationError
 
+from ringlog.health import NotRebuilt
 from ringlog.kafka import sync
 from ringlog.kafka.codec import codec_of
 from ringlog.settings import Settings
@@ -20,10 +21,6 @@ from streams.dispatch.snapshot import Snapshots
 DEFAULT_POOL = "default"
 
 
-class LogIsShorter(Exception):
-    """The log no longer holds the inbox from its beginning on."""
-
-
 class Refold:
     """What the inbox makes of every pool, under the policy of now."""
 
@@ -37,14 +34,14 @@ class Refold:
         """Goes on from `begins` to before `ends`, offsets by partition; blocks.
 
         Only the log has the times at which records were appended, by which a pool decides; the
-        archive has not. Raises LogIsShorter, KafkaException or RegistryError.
+        archive has not. Raises NotRebuilt, KafkaException or RegistryError.
         """
         start = {(INBOX, p): (begins or {}).get(p, 0) for p in ends}
         with closing(sync.consumer_of(self._config, "refold", **sync.TO_THE_END)) as consumer:
             kept_from = sync.begins_of(consumer, list(start))
             for (name, p), at in kept_from.items():
                 if start[name, p] < min(at, ends[p]):
-                    raise LogIsShorter(f"{INBOX}[{p}] begins at {at} by now, not at 0")
+                    raise NotRebuilt(f"{INBOX}[{p}] begins at {at} by now, not at 0")
             for polled in sync.between(consumer, start, {(INBOX, p): at for p, at in ends.items()}):
                 for (_, partition), records in polled.items():
                     for record in records:

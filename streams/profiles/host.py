@@ -1,22 +1,15 @@
 """The service `profiles`: routers into the inbox, and the agent that folds it."""
 
-import asyncio
 from functools import partial
 
-from aiokafka.errors import KafkaError
-from confluent_kafka import KafkaException
-
-from ringlog.health import NotRebuilt
 from ringlog.kafka.reader import TopicReader
-from ringlog.kafka.replay import ArchiveAway
 from ringlog.lifecycle import Lifecycle
 from ringlog.site_key import site_key
 from schemas.catalogue import CALL_PARTITIONS
 from schemas.events import ProfileInbox
 from schemas.partition import partition_of
-from schemas.registry import RegistryError
 from schemas.wire import Poison
-from streams.faust_host import FaustHost, Output, Record
+from streams.faust_host import FaustHost, Found, Output, Record
 from streams.profiles.fold import decide, evolve, parse
 from streams.profiles.refold import INBOX, Refold
 from streams.profiles.router import KINDS, copies
@@ -45,26 +38,14 @@ class Profiles:
         """Runs until told to stop."""
         await self._host.run()
 
-    async def rebuild(self) -> dict[str, int]:
-        """Folds the customers of our partitions anew and puts every row right that differs.
-
-        Most of it is folded beside the work, which rests only for what came meanwhile. Raises
-        NotRebuilt.
-        """
-        generation = self._host.generation
+    async def rebuild(self) -> Found:
+        """Folds our customers anew and puts every row right that differs; raises NotRebuilt."""
         refold = Refold(self._life.settings, self._key)
-        try:
-            so_far = await self._host.worked(INBOX)
-            await asyncio.to_thread(refold.read, so_far)
-            async with self._host.paused(INBOX) as worked:
-                if self._host.generation != generation:
-                    raise NotRebuilt("partitions came or went meanwhile; run it again")
-                await asyncio.to_thread(refold.read, worked, so_far)
-                return await self._put_right(refold.customers, set(worked))
-        except (ArchiveAway, KafkaException, KafkaError, RegistryError) as error:
-            raise NotRebuilt(str(error)) from None
+        return await self._host.refold(
+            INBOX, refold.read, lambda partitions: self._put_right(refold.customers, partitions)
+        )
 
-    async def _put_right(self, right: dict[str, Customer], partitions: set[int]) -> dict[str, int]:
+    async def _put_right(self, right: dict[str, Customer], partitions: set[int]) -> Found:
         ours = {c for c in self._table if partition_of(c, CALL_PARTITIONS) in partitions}
         differed = 0
         for customer_id in ours | right.keys():
