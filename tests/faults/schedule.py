@@ -8,8 +8,8 @@ from typing import Final, Literal
 Kind = Literal["kill", "stall", "clock", "restart", "replay", "upgrade"]
 
 KILLED: Final = (
-    "robots", "edge", "asr", "dispatch", "profiles", "history", "analytics", "api", "registry",
-    "kafka", "clickhouse",
+    "robots", "edge", "asr", "dispatch", "profiles", "history", "archive", "analytics", "api",
+    "registry", "kafka", "clickhouse",
 )  # fmt: skip
 """`robots`, `edge` and `asr` mean whoever serves at that moment."""
 
@@ -32,7 +32,8 @@ CLOCKED_S: Final = (6.0, 16.0)
 killed, so that another one starts with the wrong time; not so with all at once."""
 
 RESTARTED: Final = (
-    "edge", "asr", "robots", "profiles", "dispatch", "history", "analytics", "api",
+    "edge", "asr", "robots", "profiles", "dispatch", "history", "archive", "analytics", "api",
+    "registry", "clickhouse", "kafka",
 )  # fmt: skip
 """Asked to end, one after another: a new version is put in."""
 
