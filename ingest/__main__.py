@@ -1,16 +1,19 @@
 """`python -m ingest`: the telephony edge. With `--spare` a second process that waits to serve.
 
 Both are the same program; whoever holds the seat serves. The other has everything loaded, so that
-after a death only the log has to be read: the calls go on from the same ports (`Edge.start`).
+after a death only the log has to be read: the calls go on from the same ports (`Edge.start`), and
+from the same sockets, in which has waited what was said meanwhile (`heir`).
 """
 
 import asyncio
+import socket
 
 import click
 from aiohttp import web
 
 from ingest.control import Control
-from ingest.edge import EDGE_ID, Edge
+from ingest.edge import EDGE_ID, Edge, heir_path
+from ingest.heir import Heir
 from ringlog import lifecycle
 from ringlog.health import serve
 from ringlog.kafka.codec import codec_of
@@ -23,13 +26,17 @@ async def main(life: Lifecycle) -> None:
     codec = codec_of(life.settings)
     await life.learn(codec)
     seat = Seat(life.settings.home / EDGE_ID / "seat", life.service)
+    inherited: dict[int, socket.socket] = {}
     if not seat.take():
+        heir = Heir(heir_path(life.settings))
         life.health.detail["role"] = "spare"
         life.health.set_ready()
         if not await _seated(life, seat):
+            heir.close()
             return
+        inherited = heir.inherit()
     life.health.detail["role"] = "serves"
-    edge = Edge(life, codec)
+    edge = Edge(life, codec, inherited=inherited)
     app = web.Application()
     Control(edge).add_routes(app)
     config = life.settings

@@ -7,6 +7,7 @@ import uuid
 from collections import deque
 from collections.abc import Coroutine
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Final
 
 from aiokafka.errors import KafkaTimeoutError
@@ -16,6 +17,7 @@ from ingest import calls as c
 from ingest.actor import CallActor
 from ingest.clock import monotonic_us
 from ingest.defaults import Defaults
+from ingest.heir import Bequest
 from ingest.journal import Entry, Journal
 from ingest.keys import derived_key, media_token
 from ingest.media import PCMU, Format
@@ -34,6 +36,7 @@ from ringlog.kafka.producer import EventProducer
 from ringlog.kafka.reader import BEGINNING, Received, TopicReader
 from ringlog.lifecycle import Lifecycle
 from ringlog.metrics import CALLS, PLAYOUT_TICKS_SKIPPED
+from ringlog.settings import Settings
 from ringlog.site_key import site_key
 from schemas.acceptance import Acceptance
 from schemas.envelope import Event
@@ -62,13 +65,24 @@ SILENT_US: Final = 300_000_000
 STOP_S: Final = 5.0
 
 
+def heir_path(config: Settings, edge_id: str = EDGE_ID) -> Path:
+    """Where an edge's spare listens for its sockets."""
+    return config.home / edge_id / "heir"
+
+
 class Edge:
     """All calls of one edge process."""
 
     def __init__(
-        self, life: Lifecycle, codec: Codec, edge_id: str = EDGE_ID, trunk: Trunk | None = None
+        self,
+        life: Lifecycle,
+        codec: Codec,
+        edge_id: str = EDGE_ID,
+        trunk: Trunk | None = None,
+        inherited: dict[int, socket.socket] | None = None,
     ) -> None:
-        """`codec` has learned all schemas: its client of the registry blocks."""
+        """`codec` has learned all schemas: its client of the registry blocks. `inherited` are the
+        RTP sockets of the edge that served before, by port."""
         self.life = life
         self.config = life.settings
         self.edge_id = edge_id
@@ -80,7 +94,9 @@ class Edge:
         self.optouts = OptOuts(self.config, self.producer, site)
         self.prompts = PromptStore(self.config.prompts_dir)
         self.journal = Journal(self.config.home / edge_id / "calls")
-        self.ports = PortPool(self.config.rtp_ports)
+        self.bequest = Bequest(heir_path(self.config, edge_id))
+        self.ports = PortPool(self.config.rtp_ports, self.bequest)
+        self.ports.inherited = inherited or {}
         self.media_log = MediaLog(self.producer)
         self.trunk: Trunk = trunk or SimTrunk(self.config.sim_url)
         self.defaults = Defaults()
@@ -118,7 +134,10 @@ class Edge:
         )
         self.pacer = Pacer(monotonic_us())
         self.life.spawn(self._tick(), "ticker")
+        self.bequest.connect()
         await self._resume()
+        self.ports.disinherit()
+        self.life.spawn(self.bequest.run(), "bequest")
         await self._ws.start(self.config.bind_host, self.config.port(self.config.media_ws_port))
         waiting("assignments")
         await self._follow(("tasks.events",), at_ms - LONGEST_PERMIT_MS, self._on_task)
@@ -150,6 +169,7 @@ class Edge:
     async def stop(self, hand_over: bool = False) -> None:
         """Ends all calls with their records, or leaves them to a successor; then flushes."""
         self.life.health.set_waiting("stopping")
+        self.bequest.close()
         await self._ws.stop()
         actors = list(self.actors.values())
         for actor in actors:

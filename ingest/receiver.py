@@ -56,6 +56,9 @@ SEEN_MASK: Final = 2**SEEN_BITS - 1
 MAX_JUMP_S: Final = 2
 """A timestamp this far from what arrival times say is a new clock, not a pause, seconds."""
 
+MAX_WAIT_S: Final = 10
+"""Longest that packets wait in a socket for the next edge, seconds: its buffer holds less."""
+
 _HEADER = struct.Struct("!BBHII")
 _NOTHING: Final[tuple[Received, ...]] = ()
 
@@ -367,7 +370,9 @@ class Receiver:
         since_us = 0 if source.last_us is None else arrival_us - source.last_us
         elapsed = since_us * leg.rate_hz // 1_000_000
         explained = max(elapsed, source.lost_before * 2 * source.step) + MAX_JUMP_S * leg.rate_hz
-        if -leg.rate_hz // 5 <= moved <= explained:
+        # After a restart the first packets may have waited in the socket.
+        back = leg.rate_hz // 5 if source.last_us is not None else MAX_WAIT_S * leg.rate_hz
+        if -back <= moved <= explained:
             return
         self.stats.clock_jumps += 1
         step = source.step or leg.rate_hz // 50

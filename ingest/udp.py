@@ -1,11 +1,13 @@
 """RTP over UDP: one socket a call, on even ports, and the packets that we send."""
 
 import asyncio
+import socket
 from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Final, cast
 
 from ingest.clock import monotonic_us
+from ingest.heir import Bequest
 from ingest.media import TELEPHONE_EVENT, Digit, Format, Frame, payload_type_of
 from ingest.playout import KEY_TICKS, Key
 from ingest.receiver import Address, Receiver, ReceiveStats
@@ -111,10 +113,19 @@ class RtpTransport(asyncio.DatagramProtocol):
             self._socket = None
 
 
-class PortPool:
-    """Even ports, handed out in turn, so that a late packet of an old call meets no new one."""
+_BIND_AGAIN_S: Final = 0.05
+_BIND_TIMES: Final = 10
 
-    def __init__(self, ports: Iterable[int]) -> None:
+
+class PortPool:
+    """Even ports, handed out in turn, so that a late packet of an old call meets no new one.
+
+    `bequest` is told of every socket; `inherited` are those of an edge that is gone, by port.
+    """
+
+    def __init__(self, ports: Iterable[int], bequest: Bequest | None = None) -> None:
+        self.inherited: dict[int, socket.socket] = {}
+        self._bequest = bequest
         self._free: deque[int] = deque(port for port in ports if port % 2 == 0)
         self._all = frozenset(self._free)
 
@@ -123,26 +134,64 @@ class PortPool:
 
     async def bind(self, transport: RtpTransport, host: str, wanted: int | None = None) -> int:
         """Binds a port for a session, `wanted` or the next free one; raises NoPort."""
-        loop = asyncio.get_running_loop()
         if wanted is not None:
             if wanted in self._all:
                 try:
                     self._free.remove(wanted)
                 except ValueError:
                     raise NoPort(f"port {wanted} is in use") from None
-            await loop.create_datagram_endpoint(lambda: transport, local_addr=(host, wanted))
+            held = self.inherited.pop(wanted, None) or await _bound_again(host, wanted)
+            await self._use(transport, wanted, held)
             return wanted
         for _ in range(len(self._free)):
             port = self._free.popleft()
             try:
-                await loop.create_datagram_endpoint(lambda: transport, local_addr=(host, port))
+                held = _bound(host, port)
             except OSError:
                 self._free.append(port)  # another process has it
                 continue
+            await self._use(transport, port, held)
             return port
         raise NoPort("all RTP ports are in use")
 
+    async def _use(self, transport: RtpTransport, port: int, held: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        await loop.create_datagram_endpoint(lambda: transport, sock=held)
+        if self._bequest is not None:
+            self._bequest.opened(port, held)
+
+    def disinherit(self) -> None:
+        """Closes inherited sockets that no call has asked for."""
+        for held in self.inherited.values():
+            held.close()
+        self.inherited.clear()
+
     def release(self, port: int) -> None:
         """The port is free again, after all others."""
+        if self._bequest is not None:
+            self._bequest.closed(port)
         if port in self._all and port not in self._free:
             self._free.append(port)
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    """Raises OSError."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    made = socket.socket(family, socket.SOCK_DGRAM)
+    try:
+        made.setblocking(False)
+        made.bind((host, port))
+    except OSError:
+        made.close()
+        raise
+    return made
+
+
+async def _bound_again(host: str, port: int) -> socket.socket:
+    """A port of our own former life, which a spare may hold for a moment yet; raises OSError."""
+    for _ in range(_BIND_TIMES):
+        try:
+            return _bound(host, port)
+        except OSError:
+            await asyncio.sleep(_BIND_AGAIN_S)
+    return _bound(host, port)

@@ -17,6 +17,7 @@ STALLED: Final[dict[str, tuple[float, float]]] = {
     "robots": (0.3, 3.0),
     "robots-follower": (1.0, 3.0),
     "asr": (0.3, 2.0),
+    "edge": (0.3, 2.0),
     "dispatch": (1.0, 6.0),
     "profiles": (1.0, 6.0),
     "history": (5.0, 20.0),

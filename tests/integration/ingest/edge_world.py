@@ -174,6 +174,10 @@ class EdgeProcess:
                     pass
                 await asyncio.sleep(0.05)
 
+    def send_signal(self, sig: int) -> None:
+        assert self._process is not None
+        self._process.send_signal(sig)
+
     async def end(self, sig: int = signal.SIGTERM) -> int:
         """Sends a signal and waits; returns the exit status, 0 if it never ran."""
         if self._process is None:

@@ -188,6 +188,28 @@ async def test_a_killed_edges_calls_go_on(world: World, successor: str) -> None:
     assert all(0 < (b - a) % 65536 < 30_000 for a, b in zip(numbers, numbers[1:], strict=False))
 
 
+async def test_what_is_said_while_nobody_serves_is_heard(world: World) -> None:
+    log = world.log
+    await world.spare.start()
+    call, _ = await world.answered_call()
+    await log.until(lambda: len(log.chunks(call, "customer")) > 5, "sound")
+    world.spare.send_signal(signal.SIGSTOP)
+    await world.edge.end(signal.SIGKILL)
+    await asyncio.sleep(1.5)
+    world.spare.send_signal(signal.SIGCONT)
+    await world.spare.until_ready("serves")
+    before = len(log.chunks(call, "customer"))
+    await log.until(lambda: len(log.chunks(call, "customer")) > before + 20, "sound")
+    customer = log.chunks(call, "customer")
+    for chunk in customer:
+        assert chunk.payload == b"" or chunk.payload[0] == chunk.rtp_ts // 160 % 100, "true times"
+    span = customer[-1].rtp_ts + len(customer[-1].payload) - customer[0].rtp_ts
+    missing = span - sum(len(chunk.payload) for chunk in customer)
+    assert 0 <= missing < 4_000, "all but what the dead edge had not written yet"
+    await log.direct(call, "hangup")
+    await log.until(lambda: log.kinds(call)[-1] == "ended", "the end")
+
+
 async def test_a_stopped_edge_ends_its_calls_and_its_lease(world: World) -> None:
     call, _ = await world.answered_call()
     assert await world.edge.end() == 0
