@@ -38,6 +38,12 @@ STALL_S = 5.0
 """When nothing has come for so long, the broker is asked whether there is nothing."""
 
 COMMIT_EVERY_S = 0.2
+LEAVE_S = 5.0
+"""Longest that a worker that is to stop waits for the answer to its last commit."""
+
+TURN_S = 30.0
+"""A worker whose turn takes longer is stuck."""
+
 FLUSH_S = 10.0
 SESSION_MS = 6_000
 """After this a dead worker's partitions go to others; a restarted one has its own back at once,
@@ -101,9 +107,14 @@ class Host:
         self.committed: dict[int, int] = {}
         """What the group has of the partitions that are held, or where it begins."""
         self._commit_due_s = 0.0
+        self._committing: dict[int, int] = {}
+        """Offsets of the commit that is on its way."""
+        self._refused: KafkaException | None = None
         self._watch_due_s = time.monotonic() + STALL_S
         self._behind: dict[int, int] = {}
         self._producer = sync.producer_of(config, SERVICE, **{"linger.ms": 0})
+        health.beat()
+        health.beats_within_s = TURN_S
         polling: dict[str, Any] = {"fetch.wait.max.ms": POLL_MS}
         self._finals = sync.consumer_of(
             config, f"{SERVICE}-finals", **sync.TO_THE_END, **polling
@@ -119,6 +130,7 @@ class Host:
                 "session.timeout.ms": SESSION_MS,
                 "heartbeat.interval.ms": SESSION_MS // 4,
                 "max.poll.interval.ms": 60_000,
+                "on_commit": self._committed,
             },
         )
         # A group may wait for a topic that is not there, in silence.
@@ -132,7 +144,10 @@ class Host:
         Raises KafkaException when the broker refuses what must not be lost; the process then ends,
         and the next one goes on from the last commit.
         """
+        self._health.beat()
         polled = sync.take(self._consumer, self._batch, POLL_MS / 1000)
+        if self._refused is not None:
+            raise self._refused
         count = 0
         for (_, partition), records in polled.items():
             if partition not in self._next:
@@ -152,21 +167,32 @@ class Host:
         return count
 
     def commit(self) -> None:
-        """Flush, check, then commit what has moved; raises DeliveryFailed or KafkaException."""
+        """Flush, check, then commit what has moved; raises DeliveryFailed or KafkaException.
+
+        The answer comes in a later turn. A commit that is waited for may never be answered: while
+        the group changes it waits for the next assignment, and that waits for the next read.
+        """
         self._commit_due_s = time.monotonic() + self._commit_every_s
         self._measure_lag()
         offsets = self._core.commit_offsets()
         moved = {p: o for p, o in offsets.items() if o > self.committed.get(p, -1)}
-        if not moved:
+        if not moved or self._committing:
             return
         self._producer.flush(FLUSH_S)
-        try:
-            sync.commit(self._consumer, [TopicPartition(AUDIO, p, o) for p, o in moved.items()])
-            self.committed |= moved
-        except KafkaException as error:
-            if sync.code_of(error) not in _NOT_NOW:
-                raise
-            logger.info("commit refused, it is made again", why=sync.reason(error))
+        wanted = [TopicPartition(AUDIO, p, o) for p, o in moved.items()]
+        self._consumer.commit(offsets=wanted, asynchronous=True)
+        self._committing = moved
+
+    def _committed(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
+        """Called within a read: the answer to a commit."""
+        moved, self._committing = self._committing, {}
+        why = error or next((tp.error for tp in partitions if tp.error is not None), None)
+        if why is None:
+            self.committed |= {p: o for p, o in moved.items() if p in self._next}
+        elif why.code() in _NOT_NOW:
+            logger.info("commit refused, it is made again", why=why.str())
+        else:
+            self._refused = KafkaException(why)
 
     def run(self, stopping: Callable[[], bool]) -> None:
         """Turn until told to stop, then commit and leave."""
@@ -175,6 +201,9 @@ class Host:
             if self._assigned and not self._health.ready:
                 self._health.set_ready()
         self.commit()
+        give_up_s = time.monotonic() + LEAVE_S
+        while self._committing and time.monotonic() < give_up_s:
+            sync.take(self._consumer, 1, POLL_MS / 1000)  # what is read is not worked any more
         self.close()
 
     def close(self) -> None:
@@ -196,6 +225,7 @@ class Host:
 
     def _revoke(self, _: Consumer, partitions: list[TopicPartition]) -> None:
         """Called within a read, also for partitions that were lost: forgets them."""
+        self._committing = {}
         for number in (tp.partition for tp in partitions):
             self._next.pop(number, None)
             self.committed.pop(number, None)

@@ -3,6 +3,7 @@ of those whose state can be folded anew."""
 
 import asyncio
 import threading
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
@@ -17,17 +18,30 @@ class NotRebuilt(Exception):
 @dataclass
 class Health:
     """What a service says of itself. `waiting_for` is the reason while it is not ready; `rebuild`
-    folds its state anew, returns what it found, and raises NotRebuilt."""
+    folds its state anew, returns what it found, and raises NotRebuilt. A service whose work does
+    not run on the event loop that answers here sets `beats_within_s` and calls `beat` every turn."""
 
     service: str
     ready: bool = False
     waiting_for: str = "start"
     detail: dict[str, object] = field(default_factory=dict)
     rebuild: Callable[[], Awaitable[dict[str, int]]] | None = None
+    beats_within_s: float | None = None
+    beaten_s: float = field(default_factory=time.monotonic)
 
     def set_ready(self) -> None:
         """From now on `/readyz` answers 200."""
         self.ready, self.waiting_for = True, ""
+
+    def beat(self) -> None:
+        """The service makes progress."""
+        self.beaten_s = time.monotonic()
+
+    @property
+    def stuck_s(self) -> float | None:
+        """For how long nothing has moved, when that is too long."""
+        since_s = time.monotonic() - self.beaten_s
+        return since_s if since_s > (self.beats_within_s or float("inf")) else None
 
     def set_waiting(self, why: str) -> None:
         """From now on `/readyz` answers 503 with the reason."""
@@ -41,6 +55,8 @@ def add_routes(app: web.Application, health: Health) -> None:
         return web.json_response({"service": health.service, "ok": True, **health.detail})
 
     async def readyz(_: web.Request) -> web.Response:
+        if (stuck_s := health.stuck_s) is not None:
+            return web.Response(status=500, text=f"stuck: no turn for {stuck_s:.0f} s")
         body = {"service": health.service, "ready": health.ready}
         if not health.ready:
             body["waiting_for"] = health.waiting_for

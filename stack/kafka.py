@@ -34,7 +34,8 @@ def properties(settings: Settings) -> dict[str, str]:
     One node is controller and broker, so every internal topic has one replica. Consumer groups may
     use session time-outs from 1 s, so that a dead member is noticed soon. A broker that was killed
     is let in again by its controller once its former life's session is over: by default that takes
-    9 s, longer than anything else in its start.
+    9 s, longer than anything else in its start. Shorter than the machine may stall it must not be:
+    a broker that wakes up without a session leads nothing, and all groups begin anew.
     """
     port = settings.port(settings.kafka_port)
     controller = settings.port(settings.kafka_controller_port)
@@ -60,7 +61,7 @@ def properties(settings: Settings) -> dict[str, str]:
         "transaction.state.log.num.partitions": "4",
         "share.coordinator.state.topic.replication.factor": "1",
         "share.coordinator.state.topic.min.isr": "1",
-        "broker.session.timeout.ms": "2000",
+        "broker.session.timeout.ms": "5000",
         "broker.heartbeat.interval.ms": "500",
         "group.min.session.timeout.ms": "1000",
         "group.initial.rebalance.delay.ms": "0",

@@ -15,7 +15,9 @@ logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # a no is an answer, n
 
 
 Answer = Literal["ready", "waits", "silent"]
-"""`waits` is a no that the service itself gives; `silent` is no answer at all."""
+"""`waits` is a no that the service itself gives; `silent` is no answer, or that it is stuck."""
+
+_STUCK = 500
 
 
 async def ask(probe: Probe) -> Answer:
@@ -25,6 +27,8 @@ async def ask(probe: Probe) -> Answer:
     timeout = aiohttp.ClientTimeout(total=_ANSWER_S)
     try:
         async with aiohttp.ClientSession(timeout=timeout) as http, http.get(probe.target) as answer:
+            if answer.status == _STUCK:
+                return "silent"
             return "ready" if 200 <= answer.status < 300 else "waits"
     except (aiohttp.ClientError, TimeoutError, OSError):
         return "silent"

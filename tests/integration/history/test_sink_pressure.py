@@ -191,10 +191,14 @@ WAITING = 300_000
 QUEUE_BYTES = 32_768 << 10  # queued.max.messages.kbytes
 ROW_BYTES = 400  # what Python adds to a row
 MOST_BYTES = (
-    QUEUE_BYTES
-    + 2 * (MAX_BYTES + MAX_ROWS * ROW_BYTES)  # the buffer, and the batch that is written
-    + 2 * MAX_BYTES  # the batch's container, while it is put together
-)
+    (
+        QUEUE_BYTES
+        + 2 * (MAX_BYTES + MAX_ROWS * ROW_BYTES)  # the buffer, and the batch that is written
+        + 2 * MAX_BYTES  # the batch's container, while it is put together
+    )
+    * 5
+    // 4
+)  # the allocator's holes
 """How much the sink may grow, whatever waits on the log."""
 
 

@@ -5,10 +5,13 @@ import subprocess
 import sys
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
 from click.testing import CliRunner
 
 from ringlog.cli.config import config
 from ringlog.cli.main import cli
+from ringlog.health import Health, add_routes
 from ringlog.log import mask_phones
 from ringlog.settings import Settings
 
@@ -98,3 +101,20 @@ def test_a_library_that_repeats_itself_is_heard_once_in_a_while() -> None:
     events = [json.loads(line)["event"] for line in out.stdout.splitlines()]
     assert events.count("as often as it happens") == 100
     assert [e for e in events if "connect" in e] == ["cannot connect to 0"] * 2
+
+
+async def test_a_service_whose_work_stands_still_is_stuck() -> None:
+    health = Health("asr", ready=True)
+    app = web.Application()
+    add_routes(app, health)
+    async with TestClient(TestServer(app)) as client:
+        assert (await client.get("/readyz")).status == 200
+        health.beats_within_s = 30.0
+        health.beat()
+        assert (await client.get("/readyz")).status == 200
+        health.beaten_s -= 31
+        answer = await client.get("/readyz")
+        assert answer.status == 500 and "no turn for 31 s" in await answer.text()
+        assert (await client.post("/rebuild")).status == 404
+        health.beat()
+        assert (await client.get("/readyz")).status == 200
