@@ -19,7 +19,7 @@ class NotRebuilt(Exception):
 class Health:
     """What a service says of itself. `waiting_for` is the reason while it is not ready; `rebuild`
     folds its state anew, returns what it found, and raises NotRebuilt. A service whose work does
-    not run on the event loop that answers here sets `beats_within_s` and calls `beat` every turn."""
+    not run on the event loop that answers here sets `beats_within_s` and beats every turn."""
 
     service: str
     ready: bool = False
