@@ -263,8 +263,8 @@ def take(
         elif error.code() == KafkaError._PARTITION_EOF:
             if ended is not None:
                 ended[_known(m.topic()), _known(m.partition())] = _known(m.offset())
-        elif error.fatal():
-            raise KafkaException(error)
+        elif error.fatal() or error.code() == KafkaError._FATAL:
+            raise KafkaException(error)  # as the latter a consumer is told, once
         else:
             _logger.warning("reading is disturbed: %s", error.str())
     return found

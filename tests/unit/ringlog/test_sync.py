@@ -110,7 +110,7 @@ def test_trouble_that_passes_is_logged_and_the_rest_raised(
     passing = KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART, "not there just now")
     assert taken(FakeConsumer([message(A, 0, passing), message(A, 1)])) == {A: [1]}
     assert "not there just now" in caplog.text
-    fatal = KafkaError(KafkaError.FENCED_INSTANCE_ID, "another has this name", True)
+    fatal = KafkaError(code, "another has this name", code != KafkaError._FATAL)
     with pytest.raises(KafkaException) as raised:
         taken(FakeConsumer([message(A, 1), message(A, 0, fatal)]))
     assert sync.code_of(raised.value) == KafkaError.FENCED_INSTANCE_ID
