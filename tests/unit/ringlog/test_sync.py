@@ -104,8 +104,9 @@ def test_take_sorts_by_place_and_notes_ends() -> None:
     assert ended == {B: 8}
 
 
+@pytest.mark.parametrize("code", [KafkaError.FENCED_INSTANCE_ID, KafkaError._FATAL])
 def test_trouble_that_passes_is_logged_and_the_rest_raised(
-    caplog: pytest.LogCaptureFixture,
+    caplog: pytest.LogCaptureFixture, code: int
 ) -> None:
     passing = KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART, "not there just now")
     assert taken(FakeConsumer([message(A, 0, passing), message(A, 1)])) == {A: [1]}
@@ -113,7 +114,7 @@ def test_trouble_that_passes_is_logged_and_the_rest_raised(
     fatal = KafkaError(code, "another has this name", code != KafkaError._FATAL)
     with pytest.raises(KafkaException) as raised:
         taken(FakeConsumer([message(A, 1), message(A, 0, fatal)]))
-    assert sync.code_of(raised.value) == KafkaError.FENCED_INSTANCE_ID
+    assert sync.code_of(raised.value) == code
     assert sync.reason(raised.value) == "another has this name"
 
 
