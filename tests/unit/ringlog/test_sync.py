@@ -108,9 +108,9 @@ def test_take_sorts_by_place_and_notes_ends() -> None:
 def test_trouble_that_passes_is_logged_and_the_rest_raised(
     caplog: pytest.LogCaptureFixture, code: int
 ) -> None:
-    passing = KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART, "not there just now")
+    passing = KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART, f"not there just now, {code}")
     assert taken(FakeConsumer([message(A, 0, passing), message(A, 1)])) == {A: [1]}
-    assert "not there just now" in caplog.text
+    assert f"not there just now, {code}" in caplog.text
     fatal = KafkaError(code, "another has this name", code != KafkaError._FATAL)
     with pytest.raises(KafkaException) as raised:
         taken(FakeConsumer([message(A, 1), message(A, 0, fatal)]))
