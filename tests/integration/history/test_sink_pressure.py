@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import time
 from pathlib import Path
-from resource import RLIM_INFINITY
 
 import psutil
 import pytest
@@ -71,34 +70,13 @@ class SmallDisk:
         shutil.rmtree(self._ballast)
 
 
-class ShortFiles:
-    """ClickHouse whose files cannot grow, nor the memory file in which an INSERT waits."""
-
-    reasons = ("File too large",)
-    rounds = (0, 40_000, 4_000)
-
-    def __init__(self, path: Path) -> None:
-        self.server = ServerProcess(path)
-        self._process = psutil.Process(self.server.process.pid)
-
-    def fill(self, left: int) -> None:
-        """Lets no file be longer than so many bytes."""
-        self._process.rlimit(psutil.RLIMIT_FSIZE, (left, RLIM_INFINITY))
-
-    def free(self) -> None:
-        """Takes the limit away."""
-        self._process.rlimit(psutil.RLIMIT_FSIZE, (RLIM_INFINITY, RLIM_INFINITY))
-
-
-@pytest.mark.parametrize("kind", [SmallDisk, pytest.param(ShortFiles, marks=pytest.mark.heavy)])
 def test_a_full_disk_is_waited_for_and_nothing_is_committed(
     stack: Settings,
     log: Log,
     offsets: Offsets,
     tmp_path: Path,
-    kind: type[SmallDisk] | type[ShortFiles],
 ) -> None:
-    disk = kind(tmp_path / "clickhouse")
+    disk = SmallDisk(tmp_path / "clickhouse")
     config = beside(stack, disk.server)
     sink = SinkProcess(config, environment_of(config))
     try:
@@ -202,7 +180,6 @@ MOST_BYTES = (
 """How much the sink may grow, whatever waits on the log."""
 
 
-@pytest.mark.heavy
 def test_memory_is_bounded_while_clickhouse_is_away(
     stack: Settings, log: Log, offsets: Offsets, tmp_path: Path
 ) -> None:
