@@ -180,8 +180,11 @@ class Host:
             return
         self._producer.flush(FLUSH_S)
         wanted = [TopicPartition(AUDIO, p, o) for p, o in moved.items()]
-        self._consumer.commit(offsets=wanted, asynchronous=True)
         self._committing = moved
+        try:
+            self._consumer.commit(offsets=wanted, asynchronous=True)
+        except KafkaException as error:
+            self._committed(error.args[0], [])
 
     def _committed(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
         """Called within a read: the answer to a commit."""
