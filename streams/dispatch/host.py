@@ -15,9 +15,9 @@ from schemas.events import DispatchInbox, TaskEvent
 from schemas.partition import partition_of
 from schemas.wire import Poison
 from streams.dispatch.facts import PRODUCER, Output
-from streams.dispatch.inputs import parse
 from streams.dispatch.policy import Policy
-from streams.dispatch.refold import DEFAULT_POOL, Refold
+from streams.dispatch.pools import Pools
+from streams.dispatch.refold import Refold
 from streams.dispatch.router import INBOX, call_copies, robot_copy
 from streams.dispatch.snapshot import Snapshots, is_head, pool_of
 from streams.dispatch.surroundings import Surroundings
@@ -40,7 +40,6 @@ class Unsaved:
     """Records that were worked and that no snapshot holds yet, in the order of each partition."""
 
     records: list[Record] = field(default_factory=list)
-    pools: dict[str, int] = field(default_factory=dict)
     since: float = 0.0
 
     def add(self, record: Record) -> None:
@@ -68,7 +67,7 @@ class Dispatch:
         self._host = FaustHost(life, APP_ID)
         self._table = self._host.table("pools", pool_of)
         self._around = Surroundings(life, self._host.producer)
-        self._pools: dict[str, Snapshots] = {}
+        self._pools = self._none()
         self._loaded = False
         self._unsaved = Unsaved()
         self._expected: dict[int, int] = {}
@@ -91,22 +90,27 @@ class Dispatch:
         refold = Refold(self._life.settings, self._policy)
         return await self._host.refold(INBOX, refold.read, lambda _: self._put_right(refold.pools))
 
-    async def _put_right(self, right: dict[str, Snapshots]) -> Found:
+    def _none(self) -> Pools:
+        return Pools(lambda name: Snapshots.load(name, self._table, self._policy))
+
+    async def _put_right(self, right: Pools) -> Found:
         differed = 0
-        for name, other in right.items():
-            ours = self._pool(name)
+        if not self._loaded:
+            self._load()
+        for name in self._pools.by_name.keys() | right.by_name.keys():
+            ours, other = self._pools.of(name), right.of(name)
             if parts := ours.differences(other):
                 self._host.log.warning("a pool was not what its inbox says", pool=name, parts=parts)
                 ours.replace(other.pool)
-                self._unsaved.pools[name] = ours.next_offset
                 differed += 1
         if differed:
             await self._save(self._host.generation)
-        tasks = sum(len(pool.pool.tasks) for pool in right.values())
-        return {"pools": len(right), "open_tasks": tasks, "differed": differed}
+        found = right.by_name.values()
+        tasks = sum(len(pool.pool.tasks) for pool in found)
+        return {"pools": len(found), "open_tasks": tasks, "differed": differed}
 
     def _forget(self) -> None:
-        self._pools.clear()
+        self._pools = self._none()
         self._loaded = False
         self._unsaved = Unsaved()
         self._expected.clear()
@@ -118,14 +122,8 @@ class Dispatch:
         mine = self._host.partitions(INBOX)
         for key in list(self._table.keys()):
             if is_head(key) and partition_of(pool_of(key), CALL_PARTITIONS) in mine:
-                self._pool(pool_of(key))
+                self._pools.of(pool_of(key))
         self._loaded = True
-
-    def _pool(self, name: str) -> Snapshots:
-        found = self._pools.get(name)
-        if found is None:
-            found = self._pools[name] = Snapshots.load(name, self._table, self._policy)
-        return found
 
     async def _decide(self, batch: list[Record]) -> None:
         generation, outputs = self._host.generation, list[Output]()
@@ -157,28 +155,20 @@ class Dispatch:
         event = record.event
         if not isinstance(event, DispatchInbox):
             return []
-        name = event.pool or DEFAULT_POOL
-        right = partition_of(name, CALL_PARTITIONS)
-        if record.partition != right:
-            raise Poison(f"pool {name} belongs to partition {right}, not {record.partition}")
-        pool = self._pool(name)
-        if record.offset < pool.next_offset:
-            return []  # the snapshot that we started from has seen it
-        pool.next_offset = self._unsaved.pools[name] = record.offset + 1
-        return pool.pool.step(parse(event), record.timestamp_ms)
+        return self._pools.work(event, record.partition, record.offset, record.timestamp_ms)
 
     async def _save(self, generation: tuple[int, int]) -> None:
         """Pages, then heads, then what no head names any more, then the offsets."""
         unsaved, self._unsaved = self._unsaved, Unsaved()
-        pools = [(self._pools[name], offset) for name, offset in unsaved.pools.items()]
-        for pool, _ in pools:
+        pools = [pool for pool in self._pools.by_name.values() if pool.unsaved]
+        for pool in pools:
             self._set(pool.pages())
         await self._table.written()
         if self._host.generation != generation:
             return
-        self._set(dict(pool.head(offset) for pool, offset in pools))
+        self._set(dict(pool.head(pool.next_offset) for pool in pools))
         await self._table.written()
-        for pool, _ in pools:
+        for pool in pools:
             for key in pool.garbage():
                 self._table.pop(key, None)
         for record in unsaved.records:
@@ -196,7 +186,11 @@ class Dispatch:
                 continue
             if not self._loaded:
                 self._load()
-            due = [(n, t) for n, pool in self._pools.items() for t in pool.pool.take_due(now_ms())]
+            due = [
+                (n, t)
+                for n, pool in self._pools.by_name.items()
+                for t in pool.pool.take_due(now_ms())
+            ]
             await self._fire([d for d in due if d[1].name not in OF_CALLS])
             self._held += [d for d in due if d[1].name in OF_CALLS]
             try:

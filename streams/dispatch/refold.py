@@ -9,24 +9,19 @@ from ringlog.health import NotRebuilt
 from ringlog.kafka import sync
 from ringlog.kafka.codec import codec_of
 from ringlog.settings import Settings
-from schemas.catalogue import CALL_PARTITIONS
 from schemas.events import DispatchInbox
-from schemas.partition import partition_of
 from schemas.wire import Poison
-from streams.dispatch.inputs import parse
 from streams.dispatch.policy import Policy
+from streams.dispatch.pools import Pools
 from streams.dispatch.router import INBOX
 from streams.dispatch.snapshot import Snapshots
-
-DEFAULT_POOL = "default"
 
 
 class Refold:
     """What the inbox makes of every pool, under the policy of now."""
 
     def __init__(self, config: Settings, policy: Policy) -> None:
-        self.pools: dict[str, Snapshots] = {}
-        self._policy = policy
+        self.pools = Pools(lambda name: Snapshots.load(name, {}, policy))
         self._config = config
         self._codec = codec_of(config)
 
@@ -50,12 +45,6 @@ class Refold:
     def _take(self, partition: int, raw: sync.RawRecord) -> None:
         try:
             event = DispatchInbox.model_validate(self._codec.decode_record(INBOX, raw.value))
-            name = event.pool or DEFAULT_POOL
-            if partition_of(name, CALL_PARTITIONS) != partition:
-                return
-            found = self.pools.get(name) or Snapshots.load(name, {}, self._policy)
-            self.pools[name] = found
-            found.next_offset = raw.offset + 1
-            found.pool.step(parse(event), raw.timestamp_ms)
+            self.pools.work(event, partition, raw.offset, raw.timestamp_ms)
         except (Poison, ValidationError):
             pass  # the service has sent it to dead_letters

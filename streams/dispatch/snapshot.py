@@ -93,6 +93,11 @@ class Snapshots:
         pool.restore(tasks, robots)
         return self
 
+    @property
+    def unsaved(self) -> bool:
+        """Whether the state is another than the newest snapshot's."""
+        return self.next_offset > self.offset or bool(self.pool.touched.pages)
+
     def pages(self) -> dict[str, str]:
         """Rows to write first. After them, `head()`; only then does the snapshot count."""
         rows = {}

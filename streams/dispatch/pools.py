@@ -1,0 +1,43 @@
+"""The pools of a service, and how a record of the inbox finds its own: the same in the service and
+when pools are folded anew."""
+
+from collections.abc import Callable
+
+from schemas.catalogue import CALL_PARTITIONS
+from schemas.events import DispatchInbox
+from schemas.partition import partition_of
+from schemas.wire import Poison
+from streams.dispatch.facts import Output
+from streams.dispatch.inputs import parse
+from streams.dispatch.snapshot import Snapshots
+
+DEFAULT_POOL = "default"
+
+
+class Pools:
+    """Pools by name. `load` gives one that was not asked for yet."""
+
+    def __init__(self, load: Callable[[str], Snapshots]) -> None:
+        self.by_name: dict[str, Snapshots] = {}
+        self._load = load
+
+    def of(self, name: str) -> Snapshots:
+        """The pool of that name."""
+        found = self.by_name.get(name)
+        if found is None:
+            found = self.by_name[name] = self._load(name)
+        return found
+
+    def work(
+        self, event: DispatchInbox, partition: int, offset: int, timestamp_ms: int
+    ) -> list[Output]:
+        """Works one inbox record, once; returns what follows. Raises Poison."""
+        name = event.pool or DEFAULT_POOL
+        right = partition_of(name, CALL_PARTITIONS)
+        if partition != right:
+            raise Poison(f"pool {name} belongs to partition {right}, not {partition}")
+        pool = self.of(name)
+        if offset < pool.next_offset:
+            return []  # the snapshot that we started from has seen it
+        pool.next_offset = offset + 1
+        return pool.pool.step(parse(event), timestamp_ms)
