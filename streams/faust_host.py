@@ -35,8 +35,9 @@ from schemas.catalogue import CALL_PARTITIONS, topic
 from schemas.envelope import Event
 from schemas.registry import RegistryError
 from schemas.wire import Poison
-from streams.faust_parts import FencedEvent, KeyedTable, SteadyApp
+from streams.faust_parts import FencedEvent, KeyedTable, SteadyApp, SteadyConsumer, dense
 from streams.progress import Progress, Stuck
+from streams.turns import Turns
 
 # Their news of every start and every commit that took long says nothing to an operator.
 for _chatty in ("mode.timers", "streams.faust_parts"):
@@ -101,6 +102,7 @@ class FaustHost:
         self._forget: list[Callable[[], None]] = []
         self._busy: dict[str, asyncio.Lock] = {}
         self._next: dict[tuple[str, int], int] = {}
+        self._turns = Turns()
         self._revocations = 0
         self._started = False
         self._before: list[Callable[[], Awaitable[None]]] = []
@@ -232,6 +234,7 @@ class FaustHost:
     async def _revoked(self, *_: Any, **__: Any) -> None:
         self._revocations += 1
         self._next.clear()
+        self._turns = Turns()
         for forget in self._forget:
             forget()
 
@@ -326,7 +329,13 @@ class FaustHost:
             while len(events) < MAX_BATCH and not queue.empty():
                 events.append(queue.get_nowait())
             # What was fetched before a rebalance comes again to whoever owns it then.
-            current = [event for event, at in events if at == self._revocations]
+            generation = self.app.consumer_generation_id
+            current = [
+                event
+                for event, at in events
+                if at == self._revocations and event.message.generation_id == generation
+            ]
+            current = await self._in_turn(name, current)
             batch = [await self._record(name, event) for event in current]
             if not batch and idle_s is None:
                 continue
@@ -335,6 +344,31 @@ class FaustHost:
                 await handler(batch)
                 if at == self._revocations:
                     self._next.update({(name, r.partition): r.offset + 1 for r in batch})
+
+    async def _in_turn(self, name: str, events: list[Any]) -> list[Any]:
+        """Those that are next; where one was left out, reading goes back to it. Raises Stuck: the
+        next process begins at what is committed."""
+        if not dense(name):
+            return events
+        consumer, turns = cast(SteadyConsumer, self.app.consumer), self._turns
+        found = []
+        for event in events:
+            tp, offset = event.message.tp, event.message.offset
+            begun = consumer.begun.get(tp, 0)
+            turn = turns.take(tp, offset, begun)
+            if turn == "ahead" and (begin := await self.progress.begin(name, tp.partition)) > (
+                turns.expected(tp, begun)
+            ):
+                turns.begins(tp, begin)
+                turn = turns.take(tp, offset, begun)
+            if turn == "next":
+                found.append(event)
+            elif turn == "ahead":
+                expected = turns.expected(tp, begun)
+                if turns.asks(tp, expected, time.monotonic()):
+                    self.log.info("asked for again", place=str(tp), expected=expected, found=offset)
+                    await consumer.back(tp, expected)
+        return found
 
     async def _record(self, name: str, event: Any) -> Record:
         message = event.message
@@ -352,7 +386,7 @@ class FaustHost:
 
         def done() -> None:
             if at == self._revocations:
-                event.ack()
+                event.done()
 
         return Record(name, partition, offset, at_ms, decoded, raw, done)
 

@@ -2,7 +2,7 @@
 
 - `KeyedTable`: a row belongs to the partition of its key, not to that of whichever event was last,
   and its changelog record can be waited for.
-- `FencedEvent`: Faust acknowledges events that it throws away in a rebalance.
+- `FencedEvent`: Faust acknowledges events that it throws away in a rebalance, and while it starts.
 - `SteadyConsumer`: a fetch that began before a rebalance and ended after it brings records from
   behind the place that was sought; Faust then takes what lies between for a gap in the log, skips
   it and in the end commits past it.
@@ -45,14 +45,17 @@ class KeyedTable(faust.Table[str, str]):
 
 
 class FencedEvent(faust.Event):
-    """An event that counts as done only in the generation in which it was fetched: Faust also
-    acknowledges what it throws away in a rebalance."""
+    """An event that counts as done only when we say so, and only in the generation in which it was
+    fetched: Faust acknowledges by itself what it throws away unread."""
 
     def ack(self) -> bool:
-        """As Faust's, for this generation."""
-        if self.message.generation_id != self.app.consumer_generation_id:
-            return False
-        return bool(super().ack())
+        """Faust's word that the event was thrown away: it was not worked."""
+        return False
+
+    def done(self) -> None:
+        """The event was worked."""
+        if self.message.generation_id == self.app.consumer_generation_id:
+            super().ack()
 
 
 class SteadyConsumer(Consumer):
@@ -60,13 +63,22 @@ class SteadyConsumer(Consumer):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.begun: dict[Any, int] = {}
+        """Committed offsets with which partitions were begun."""
         self._next: dict[Any, int] = {}
         self._asked_again: dict[Any, int] = {}
 
     async def perform_seek(self) -> None:
         """As Faust's; notes the offset that every partition now has to go on with."""
         await super().perform_seek()
-        self._next = {tp: at for tp, at in self._read_offset.items() if at and _dense(tp.topic)}
+        self._next = {tp: at for tp, at in self._read_offset.items() if at and dense(tp.topic)}
+        self.begun = dict(self._next)
+
+    async def back(self, tp: Any, offset: int) -> None:
+        """Reads a partition again from an offset on."""
+        self._next[tp] = offset
+        self._asked_again.pop(tp, None)
+        await self.seek(tp, offset)
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[Any, Any]]:
         """As Faust's; where records are missing, it goes back to them instead.
@@ -88,12 +100,12 @@ class SteadyConsumer(Consumer):
                 left.add(tp)
                 await self.seek(tp, expected)
                 continue
-            if _dense(tp.topic):
+            if dense(tp.topic):
                 self._next[tp] = message.offset + 1
             yield tp, message
 
 
-def _dense(topic_name: str) -> bool:
+def dense(topic_name: str) -> bool:
     """Whether the offsets of a topic have no holes: it is ours, and not compacted."""
     found = TOPICS.get(topic_name)
     return found is not None and not found.compacted

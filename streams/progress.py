@@ -48,6 +48,12 @@ class Progress:
         found: dict[TopicPartition, int] = await self._consumer.end_offsets(tps)
         return found
 
+    async def begin(self, topic_name: str, partition: int) -> int:
+        """The offset of the oldest record of a partition."""
+        tp = TopicPartition(topic_name, partition)
+        found: dict[TopicPartition, int] = await self._consumer.beginning_offsets([tp])
+        return found[tp]
+
     async def committed(self) -> dict[TopicPartition, int]:
         """The next offset of every partition that the group has committed anything of."""
         found = await self._admin.list_consumer_group_offsets(self._group)

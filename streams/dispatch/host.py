@@ -23,7 +23,6 @@ from streams.dispatch.snapshot import Snapshots, is_head, pool_of
 from streams.dispatch.surroundings import Surroundings
 from streams.dispatch.timers import OF_CALLS, Timer
 from streams.faust_host import FaustHost, Found, Record
-from streams.progress import Stuck
 
 APP_ID = "ringlog-dispatch"
 CALLS = "calls.events"
@@ -70,7 +69,6 @@ class Dispatch:
         self._pools = self._none()
         self._loaded = False
         self._unsaved = Unsaved()
-        self._expected: dict[int, int] = {}
         self._held: list[Due] = []
         self._barrier: tuple[dict[Any, int], list[Due]] | None = None
         self._host.route(CALLS, lambda event, _: call_copies(event, self._around.pools))
@@ -113,7 +111,6 @@ class Dispatch:
         self._pools = self._none()
         self._loaded = False
         self._unsaved = Unsaved()
-        self._expected.clear()
         self._held = []
         self._barrier = None
 
@@ -128,7 +125,6 @@ class Dispatch:
     async def _decide(self, batch: list[Record]) -> None:
         generation, outputs = self._host.generation, list[Output]()
         for record in batch:
-            self._in_turn(record)
             try:
                 outputs += self._work(record)
             except Poison as poison:
@@ -143,13 +139,6 @@ class Dispatch:
             self._unsaved.add(record)
         if self._unsaved.due:
             await self._save(generation)
-
-    def _in_turn(self, record: Record) -> None:
-        """Ends the process rather than fold with a record left out; the next one starts right."""
-        expected = self._expected.get(record.partition, record.offset)
-        if record.offset > expected:
-            raise Stuck(f"{INBOX}[{record.partition}] went from {expected} to {record.offset}")
-        self._expected[record.partition] = max(expected, record.offset + 1)
 
     def _work(self, record: Record) -> list[Output]:
         event = record.event

@@ -88,3 +88,24 @@ def test_a_pool_is_what_its_inbox_says(world: World, services: dict[str, Process
     process.kill()
     process.start().ready()
     assert rebuild("dispatch") == (0, found)
+
+
+def test_what_came_just_before_a_restart_is_worked_after_it(
+    world: World, services: dict[str, Process]
+) -> None:
+    pool = f"pool-{uuid4().hex[:8]}"
+    world.staff(pool, robot(f"{pool}-r", pool, slots=1))
+    dispatch = services["dispatch"]
+    for n in range(6):
+        # Worked, and not yet in a snapshot, which is made once a second.
+        world.write("tasks.requested", request(f"{pool}-t{n}", f"{pool}-c{n}", pool))
+        until("queued", lambda n=n: world.first("tasks.events", task_id=f"{pool}-t{n}"))  # type: ignore[misc]
+        if n % 2:
+            assert dispatch.stop() == 0
+        else:
+            dispatch.kill()
+        world.write("tasks.requested", request(f"{pool}-u{n}", f"{pool}-d{n}", pool))
+        dispatch.start().ready()
+    until("all", lambda: len(world.first("tasks.events", pool=pool, kind="queued")) == 12)
+    assert rebuild("dispatch")[1]["differed"] == 0
+    assert rebuild("profiles")[1]["differed"] == 0
