@@ -1,6 +1,7 @@
 """`python -m streams.history [--topics A,B]`: the history sink, until it is told to stop."""
 
 import argparse
+import ctypes
 import signal
 import sys
 import threading
@@ -11,6 +12,17 @@ from ringlog.settings import settings
 from streams.history.columns import TOPICS_KEPT
 from streams.history.sink import Sink
 from streams.history.writer import SERVICE
+
+_M_MMAP_THRESHOLD = -3  # malloc.h of glibc
+_LARGE_BYTES = 1 << 20
+
+
+def _give_back_large_blocks() -> None:
+    """Memory of a batch goes back to the system with the batch (mallopt(3)). By default glibc
+    raises its threshold with the first large block that is freed, and keeps the holes."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
 
 
 def main() -> int:
@@ -23,6 +35,7 @@ def main() -> int:
     if wrong := [name for name in names if name not in known]:
         parser.error(f"no such topic in ClickHouse: {', '.join(wrong)}")
 
+    _give_back_large_blocks()
     config = settings()
     log.configure(SERVICE, config.log_level)
     logger = log.logger("ringlog.history")
