@@ -13,7 +13,7 @@ SEED ?= 1
 ROOMS = $(sort $(wildcard tests/integration/*/))
 PIP = $(BIN)/python -m pip install --disable-pip-version-check --no-deps
 SIZES = awk '/Downloading|Using cached/ && /\(/ { sub(/^ +/, "  "); print; fflush() }'
-CODE := schemas ringlog ingest asr_worker streams sql stack verify demo bench
+CODE := schemas ringlog cli ingest asr_worker streams sql stack verify demo bench
 CHECKED := $(CODE) tests docs
 STAMP = $(VENV)/.installed-$(firstword $(shell cat requirements-build.lock requirements.lock pyproject.toml | sha256sum))
 

@@ -16,16 +16,16 @@ from typing import Any, Literal
 
 import uvloop
 
-from ingest.call_types import Identity
-from ingest.chunker import Logged
-from ingest.clock import monotonic_us
-from ingest.media import PCMU, Digit, Leg, stream_ids
-from ingest.media_log import MediaLog, Stamp
-from ingest.pacer import Pacer
-from ingest.playout import Event
-from ingest.receiver import Receiver
-from ingest.session import Clock, Session
-from ingest.udp import RtpTransport
+from ingest.call.types import Identity
+from ingest.rtp.receiver import Receiver
+from ingest.rtp.socket import RtpTransport
+from ingest.sound.chunker import Logged
+from ingest.sound.clock import monotonic_us
+from ingest.sound.log import MediaLog, Stamp
+from ingest.sound.pacer import Pacer
+from ingest.sound.playout import Event
+from ingest.sound.session import Clock, Session
+from ingest.sound.types import PCMU, Digit, Leg, stream_ids
 from ringlog.kafka.producer import EventProducer
 from ringlog.settings import Settings
 from schemas import envelope, ids

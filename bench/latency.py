@@ -26,7 +26,7 @@ def run(quick: bool) -> Outcome:
     with settings_apart() as config:
         path = config.home / "report.json"
         done = subprocess.run(
-            [sys.executable, "-m", "ringlog.cli.main", "demo",
+            [sys.executable, "-m", "cli.main", "demo",
              "--calls", str(calls), "--report", str(path)],
             cwd=root(), env=environment.of_services(config), capture_output=True, text=True,
             check=False, timeout=_LONGEST_S,

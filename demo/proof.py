@@ -10,7 +10,7 @@ _SHOWN = 3
 async def failures_of_verify() -> list[str]:
     """Every check that found violations, with the first few of them."""
     asked = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "ringlog.cli.main", "verify", "--json", "--settle", "60",
+        sys.executable, "-m", "cli.main", "verify", "--json", "--settle", "60",
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     said, complaint = await asked.communicate()

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from ingest.control import Control
 from ingest.edge import EDGE_ID, Edge, heir_path
-from ingest.heir import Heir
+from ingest.failover.handover import Heir
 from ringlog import lifecycle
 from ringlog.health import serve
 from ringlog.kafka.codec import codec_of

@@ -10,10 +10,10 @@ from aiohttp.hdrs import RETRY_AFTER
 from aiokafka.errors import KafkaError
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from ingest import call_types as t
+from ingest.call import types as t
 from ingest.edge import Edge
-from ingest.media import format_of
-from ingest.udp import NoPort
+from ingest.rtp.socket import NoPort
+from ingest.sound.types import format_of
 from ringlog import log
 
 logger = log.logger("ringlog.ingest.control")

@@ -12,24 +12,24 @@ from typing import Any, Final
 
 from aiokafka.errors import KafkaTimeoutError
 
-from ingest import call_types as t
-from ingest import calls as c
-from ingest.actor import CallActor
-from ingest.clock import monotonic_us
+from ingest.call import machine as c
+from ingest.call import types as t
+from ingest.call.actor import CallActor
 from ingest.defaults import Defaults
-from ingest.heir import Bequest
-from ingest.journal import Entry, Journal
+from ingest.failover.handover import Bequest
+from ingest.failover.journal import Entry, Journal
 from ingest.keys import derived_key, media_token
-from ingest.media import PCMU, Format
-from ingest.media_log import MediaLog
-from ingest.media_ws import MediaServer
 from ingest.optouts import OptOuts
-from ingest.pacer import Pacer
-from ingest.prompts import PromptStore
-from ingest.session import Session
+from ingest.rtp.socket import NoPort, PortPool
+from ingest.sound.clock import monotonic_us
+from ingest.sound.log import MediaLog
+from ingest.sound.pacer import Pacer
+from ingest.sound.prompts import PromptStore
+from ingest.sound.session import Session
+from ingest.sound.types import PCMU, Format
 from ingest.trunks.driver import MediaAddress, Refused, Trunk
 from ingest.trunks.sim import SimTrunk
-from ingest.udp import NoPort, PortPool
+from ingest.ws.server import MediaServer
 from ringlog import log
 from ringlog.clock import now_ms
 from ringlog.kafka.producer import EventProducer

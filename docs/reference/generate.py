@@ -14,8 +14,8 @@ from prometheus_client import Counter, Gauge, Histogram
 from pydantic import SecretStr
 from pydantic_settings import BaseSettings
 
+from cli.main import cli
 from ringlog import metrics
-from ringlog.cli.main import cli
 from ringlog.settings import METRICS_SERVICES, Settings
 from streams.dispatch.policy import Policy
 from streams.faust_host import FaustSettings

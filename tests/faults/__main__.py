@@ -163,7 +163,7 @@ class Run:
                 self.failures.append(f"ringlog rebuild {' '.join(command)} failed")
 
     def _ringlog(self, *arguments: str) -> int:
-        command = [sys.executable, "-m", "ringlog.cli.main", *arguments]
+        command = [sys.executable, "-m", "cli.main", *arguments]
         return subprocess.run(
             command, env=environment.of_services(self._config), check=False
         ).returncode

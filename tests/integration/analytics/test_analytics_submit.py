@@ -12,8 +12,8 @@ import pyflink
 import pytest
 import urllib3
 
+from cli.errors import NOT_RUNNING
 from ringlog import jvm
-from ringlog.cli.errors import NOT_RUNNING
 from ringlog.settings import Settings
 from stack import environment
 from tests.integration.analytics.scene import Scene, wait_for
@@ -101,7 +101,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def ringlog(*words: str) -> list[str]:
-    return [sys.executable, "-m", "ringlog.cli.main", "analytics", *words]
+    return [sys.executable, "-m", "cli.main", "analytics", *words]
 
 
 def test_a_submitted_job_counts_with_the_ticks_of_a_process_beside_it(

@@ -13,7 +13,7 @@ import urllib3
 from click.testing import CliRunner
 from websockets.sync.client import connect
 
-from ringlog.cli.main import cli
+from cli.main import cli
 from ringlog.clock import now_ms
 from ringlog.kafka import sync
 from ringlog.kafka.codec import codec_of

@@ -13,9 +13,9 @@ import pytest
 from click.testing import CliRunner, Result
 from clickhouse_driver import Client
 
+from cli.main import cli
 from ringlog.audio import wav
 from ringlog.audio.recording import Track
-from ringlog.cli.main import cli
 from ringlog.clock import now_ms
 from ringlog.kafka import sync
 from ringlog.settings import Settings

@@ -121,7 +121,7 @@ def test_tables_and_readers_keep_what_the_log_has_forgotten(
     # A rebuild that is killed at any moment, again and again: the tables have every row all along.
     chance = random.Random(5)
     for lines in (1, 4, 11):
-        command = [sys.executable, "-m", "ringlog.cli.main", "rebuild", "history", "--yes"]
+        command = [sys.executable, "-m", "cli.main", "rebuild", "history", "--yes"]
         with subprocess.Popen(command, cwd=root(), stderr=subprocess.PIPE) as process:
             assert process.stderr is not None
             for _ in range(lines):

@@ -16,7 +16,7 @@ from stack import environment
 def test_the_demo_call_centre(product: Settings, tmp_path: Path) -> None:
     out = tmp_path / "report.json"
     run = subprocess.run(
-        [sys.executable, "-m", "ringlog.cli.main", "demo", "--calls", "20", "--report", str(out)],
+        [sys.executable, "-m", "cli.main", "demo", "--calls", "20", "--report", str(out)],
         capture_output=True,
         text=True,
         timeout=600,

@@ -15,7 +15,7 @@ import aiohttp
 import numpy as np
 from aiohttp import web
 
-from ingest.rtp import RtpPacket, parse, serialise
+from ingest.rtp.packet import RtpPacket, parse, serialise
 from ringlog.audio import wav
 from ringlog.kafka.producer import EventProducer
 from ringlog.kafka.reader import BEGINNING, TopicReader

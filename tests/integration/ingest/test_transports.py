@@ -11,16 +11,23 @@ import uvloop
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from ingest.chunker import Logged
-from ingest.clock import monotonic_us
-from ingest.media import PCMU, Chunk, Digit, Leg, stream_ids
-from ingest.media_ws import MediaServer
-from ingest.pacer import Pacer
-from ingest.playout import Ended, Event, Keys, Prompt, Say
-from ingest.receiver import Receiver
-from ingest.rtp import RtpPacket, TelephoneEvent, parse, parse_event, serialise, serialise_event
-from ingest.session import Clock, Session
-from ingest.udp import NoPort, PortPool, RtpTransport
+from ingest.rtp.packet import (
+    RtpPacket,
+    TelephoneEvent,
+    parse,
+    parse_event,
+    serialise,
+    serialise_event,
+)
+from ingest.rtp.receiver import Receiver
+from ingest.rtp.socket import NoPort, PortPool, RtpTransport
+from ingest.sound.chunker import Logged
+from ingest.sound.clock import monotonic_us
+from ingest.sound.pacer import Pacer
+from ingest.sound.playout import Ended, Event, Keys, Prompt, Say
+from ingest.sound.session import Clock, Session
+from ingest.sound.types import PCMU, Chunk, Digit, Leg, stream_ids
+from ingest.ws.server import MediaServer
 
 TIMEOUT_S = 30
 

@@ -20,7 +20,7 @@ CHANGELOG = "ringlog-profiles-customers-changelog"
 
 
 def rebuild(service: str) -> tuple[int, dict[str, int]]:
-    command = [sys.executable, "-m", "ringlog.cli.main", "rebuild", service, "--check"]
+    command = [sys.executable, "-m", "cli.main", "rebuild", service, "--check"]
     done = subprocess.run(command, cwd=root(), capture_output=True, text=True, check=False)
     assert done.returncode in (0, 1), done.stderr
     return done.returncode, json.loads(done.stdout)

@@ -233,7 +233,7 @@ def test_commands_exit_with_3_when_no_stack_runs(tmp_path: Path) -> None:
     env = environment.of_services(Settings(home=tmp_path))
     for verb in ("down", "status"):
         done = subprocess.run(
-            [sys.executable, "-m", "stack", verb],
+            [sys.executable, "-m", "cli.main", verb],
             cwd=root(), env=env, capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert done.returncode == 3

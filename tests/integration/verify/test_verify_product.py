@@ -54,7 +54,7 @@ CALLS: list[str] = []
 def verify(config: Settings, *options: str, code: int) -> dict[str, Any]:
     """`ringlog verify --json` as somebody runs it. The machine may be slow: it may settle long."""
     run = subprocess.run(
-        [sys.executable, "-m", "ringlog.cli.main", "verify", "--json", "--settle", "90", *options],
+        [sys.executable, "-m", "cli.main", "verify", "--json", "--settle", "90", *options],
         capture_output=True, text=True, timeout=300, check=False, cwd=root(),
         env=environment.of_services(config),
     )  # fmt: skip
@@ -280,7 +280,7 @@ def test_what_is_planted_is_found_and_nothing_else(product: Settings) -> None:
 
 def test_a_rebuild_mends_the_tables(product: Settings) -> None:
     run = subprocess.run(
-        [sys.executable, "-m", "ringlog.cli.main", "rebuild", "history", "--yes"],
+        [sys.executable, "-m", "cli.main", "rebuild", "history", "--yes"],
         capture_output=True, text=True, timeout=300, check=False, cwd=root(),
         env=environment.of_services(product),
     )  # fmt: skip

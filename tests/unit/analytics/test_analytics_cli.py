@@ -7,9 +7,9 @@ import zipfile
 import pytest
 from click.testing import CliRunner
 
-from ringlog.cli.errors import NOT_RUNNING, WRONG_USAGE
+from cli.analytics import analytics, packed_code
+from cli.errors import NOT_RUNNING, WRONG_USAGE
 from ringlog.settings import settings
-from streams.analytics.cli import analytics, packed_code
 
 
 @pytest.mark.parametrize("address", ["nowhere", ":8081", "host:", "host:x", "host:0", "host:70000"])

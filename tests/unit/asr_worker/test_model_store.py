@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from asr_worker import cli, model_store
+from asr_worker import model_store
 from asr_worker.recogniser import ModelMissing
 from asr_worker.registry import SHIPPED_MODELS, Archive, ModelEntry, ProfileEntry, Registry, load
+from cli import models as cli
 from ringlog.audio import wav
 from ringlog.settings import settings
 from tests.unit.asr_worker.material import timeline

@@ -8,8 +8,8 @@ import click
 import pytest
 from pydantic_settings import BaseSettings
 
+from cli.main import cli
 from docs.reference.generate import OUTSIDE, PAGES
-from ringlog.cli.main import cli
 from ringlog.settings import Settings, root
 from streams.api.openapi import document
 from streams.dispatch.policy import Policy

@@ -3,8 +3,8 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.chunker import Chunker, LegEnd, Logged
-from ingest.media import Chunk, Frame, Leg
+from ingest.sound.chunker import Chunker, LegEnd, Logged
+from ingest.sound.types import Chunk, Frame, Leg
 
 LEG = Leg("customer", 7, 1000, 0, 8000)
 

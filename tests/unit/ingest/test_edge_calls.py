@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from ingest import call_types as t
-from ingest.calls import (
+from ingest.call import types as t
+from ingest.call.machine import (
     answered_by_us,
     decide,
     evolve,

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from ingest.defaults import Defaults
-from ingest.journal import Entry, HeardLeg, Journal
+from ingest.failover.journal import Entry, HeardLeg, Journal
 from ingest.keys import derived_key, media_token
-from ingest.media import PCMU, Format, Leg, format_of, leg_ssrc, payload_type_of, stream_ids
 from ingest.optouts import OptOutList
-from ingest.prompts import PromptMissing, PromptStore
+from ingest.sound.prompts import PromptMissing, PromptStore
+from ingest.sound.types import PCMU, Format, Leg, format_of, leg_ssrc, payload_type_of, stream_ids
 from ringlog.audio import wav
 from ringlog.audio.g711 import decode
 from schemas.events import OptOut, Playbook, RobotStatus

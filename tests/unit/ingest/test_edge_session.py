@@ -4,11 +4,11 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from ingest.chunker import LegEnd, Logged
-from ingest.media import PCMU, Chunk, Digit, Frame, Leg, StreamIds
-from ingest.pacer import TICK_US
-from ingest.playout import Ended, Event, Key, Keys, Mark, Marked, Prompt, Say, Started
-from ingest.session import KEEPALIVE_TICKS, OPENING_TICKS, Clock, Session
+from ingest.sound.chunker import LegEnd, Logged
+from ingest.sound.pacer import TICK_US
+from ingest.sound.playout import Ended, Event, Key, Keys, Mark, Marked, Prompt, Say, Started
+from ingest.sound.session import KEEPALIVE_TICKS, OPENING_TICKS, Clock, Session
+from ingest.sound.types import PCMU, Chunk, Digit, Frame, Leg, StreamIds
 from ringlog.audio.g711 import encode
 
 IDS = StreamIds(ssrc=5, first_seq=100, first_ts=8000)

@@ -4,7 +4,7 @@ import asyncio
 import socket
 from pathlib import Path
 
-from ingest.heir import Bequest, Heir
+from ingest.failover.handover import Bequest, Heir
 
 
 def udp() -> tuple[int, socket.socket]:

@@ -6,11 +6,11 @@ from typing import Any, cast
 import pytest
 from aiokafka.errors import KafkaTimeoutError
 
-from ingest import media_log
-from ingest.call_types import Identity
-from ingest.chunker import LegEnd, Logged
-from ingest.media import Chunk, Leg
-from ingest.media_log import MediaLog, Stamp, media_event
+from ingest.call.types import Identity
+from ingest.sound import log as media_log
+from ingest.sound.chunker import LegEnd, Logged
+from ingest.sound.log import MediaLog, Stamp, media_event
+from ingest.sound.types import Chunk, Leg
 from ringlog.kafka.producer import EventProducer
 from schemas.envelope import Event
 from schemas.events import MediaChunk

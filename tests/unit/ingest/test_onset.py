@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ingest.media import CodecName
-from ingest.onset import Onset, level_db
+from ingest.sound.onset import Onset, level_db
+from ingest.sound.types import CodecName
 from ringlog.audio.g711 import encode
 
 Sound = NDArray[np.float64]

@@ -2,8 +2,8 @@
 
 import pytest
 
-from ingest.pacer import MAX_LATE_US, TICK_US, Pacer
-from ingest.playout import (
+from ingest.sound.pacer import MAX_LATE_US, TICK_US, Pacer
+from ingest.sound.playout import (
     MAX_PAUSES,
     MAX_QUEUED,
     PAUSE_US,

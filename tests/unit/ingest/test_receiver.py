@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.media import Digit, Frame, Leg
-from ingest.receiver import MAX_HELD, MAX_LEGS, MAX_SSRCS, Known, Received, Receiver
-from ingest.rtp import RtpPacket, TelephoneEvent, serialise, serialise_event
+from ingest.rtp.packet import RtpPacket, TelephoneEvent, serialise, serialise_event
+from ingest.rtp.receiver import MAX_HELD, MAX_LEGS, MAX_SSRCS, Known, Received, Receiver
+from ingest.sound.types import Digit, Frame, Leg
 
 PEER = ("127.0.0.1", 4000)
 FRAME_US = 20_000

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.rtp import (
+from ingest.rtp.packet import (
     MAX_PACKET_BYTES,
     RtpError,
     RtpPacket,

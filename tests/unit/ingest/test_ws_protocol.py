@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.media import PCMU, Format, Leg
-from ingest.ws_protocol import (
+from ingest.sound.types import PCMU, Format, Leg
+from ingest.ws.protocol import (
     AUDIO_BURST_MS,
     MAX_TEXT_BYTES,
     TEXT_BURST,

@@ -9,8 +9,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from click.testing import CliRunner
 
-from ringlog.cli.config import config
-from ringlog.cli.main import cli
+from cli.config import config
+from cli.main import cli
 from ringlog.health import Health, add_routes
 from ringlog.log import mask_phones
 from ringlog.settings import Settings
@@ -82,7 +82,7 @@ def test_a_stack_that_does_not_run_is_exit_code_3(monkeypatch: pytest.MonkeyPatc
     from ringlog import settings as module
 
     monkeypatch.setattr(module, "settings", lambda: Settings(kafka="127.0.0.1:9"))
-    monkeypatch.setattr("ringlog.cli.records.settings", lambda: Settings(kafka="127.0.0.1:9"))
+    monkeypatch.setattr("cli.records.settings", lambda: Settings(kafka="127.0.0.1:9"))
     result = CliRunner().invoke(cli, ["topics"])
     assert result.exit_code == 3
     assert "ringlog up" in result.output

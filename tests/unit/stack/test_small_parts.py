@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cli.stack import parse_only, table
 from ringlog.settings import Settings
 from stack import environment, ports
-from stack.__main__ import parse_only, table
 from stack.backoff import delay_s, failures_after
 from stack.output import Output, as_record, for_console
 from stack.runner import ServiceStatus

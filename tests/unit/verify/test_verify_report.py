@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
-from ringlog.cli.main import cli
+from cli.main import cli
 from tests.unit.verify.world import PHONE, World, judge
 from verify import report
 from verify.check import Result

@@ -6,7 +6,7 @@ on instead, since the far end has heard the hole already.
 
 from typing import Final
 
-from ingest.media import FRAME_MS
+from ingest.sound.types import FRAME_MS
 
 TICK_US: Final = FRAME_MS * 1000
 MAX_LATE_US: Final = 200_000

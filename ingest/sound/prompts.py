@@ -11,9 +11,9 @@ from typing import Final
 
 import numpy as np
 
-from ingest.media import Format
-from ingest.onset import level_db
-from ingest.playout import Prompt
+from ingest.sound.onset import level_db
+from ingest.sound.playout import Prompt
+from ingest.sound.types import Format
 from ringlog.audio import wav
 from ringlog.audio.g711 import encode
 

@@ -9,7 +9,7 @@ the packets missing just before the chunk; a hole with `lost` 0 is silence that 
 
 from typing import NamedTuple
 
-from ingest.media import CHUNK_MS, SAMPLE_BYTES, Chunk, CodecName, Frame, Leg
+from ingest.sound.types import CHUNK_MS, SAMPLE_BYTES, Chunk, CodecName, Frame, Leg
 
 
 class LegEnd(NamedTuple):

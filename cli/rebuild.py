@@ -5,7 +5,7 @@ import json
 import click
 import urllib3
 
-from ringlog.cli.errors import CheckFailed, NotRunning, need_clickhouse, need_kafka, need_registry
+from cli.errors import CheckFailed, NotRunning, need_clickhouse, need_kafka, need_registry
 from ringlog.settings import settings
 
 

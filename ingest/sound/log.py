@@ -11,9 +11,9 @@ from typing import Final, Literal
 
 from aiokafka.errors import KafkaTimeoutError
 
-from ingest.call_types import Identity
-from ingest.chunker import Logged
-from ingest.media import SAMPLE_BYTES, Chunk, CodecName
+from ingest.call.types import Identity
+from ingest.sound.chunker import Logged
+from ingest.sound.types import SAMPLE_BYTES, Chunk, CodecName
 from ringlog import log
 from ringlog.clock import now_ms
 from ringlog.kafka.producer import EventProducer

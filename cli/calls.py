@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import click
 
-from ringlog.cli.errors import CheckFailed, need_kafka, need_registry
+from cli.errors import CheckFailed, need_kafka, need_registry
 from ringlog.kafka import sync
 from ringlog.kafka.codec import codec_of
 from ringlog.settings import Settings, settings

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
-from ringlog.cli.errors import (
+from cli.errors import (
     CHECK_FAILED,
     CheckFailed,
     NotRunning,

@@ -13,8 +13,8 @@ import json
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from ingest.media import SAMPLE_BYTES, Digit, Format, Frame, Leg
-from ingest.rtp import EVENT_DIGITS
+from ingest.rtp.packet import EVENT_DIGITS
+from ingest.sound.types import SAMPLE_BYTES, Digit, Format, Frame, Leg
 
 MAX_TEXT_BYTES: Final = 1024
 MAX_DIGITS: Final = 64

@@ -6,13 +6,13 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Final, cast
 
-from ingest.clock import monotonic_us
-from ingest.heir import Bequest
-from ingest.media import TELEPHONE_EVENT, Digit, Format, Frame, payload_type_of
-from ingest.playout import KEY_TICKS, Key
-from ingest.receiver import Address, Receiver, ReceiveStats
-from ingest.rtp import EVENT_DIGITS, TelephoneEvent, header, serialise_event
-from ingest.session import Session
+from ingest.failover.handover import Bequest
+from ingest.rtp.packet import EVENT_DIGITS, TelephoneEvent, header, serialise_event
+from ingest.rtp.receiver import Address, Receiver, ReceiveStats
+from ingest.sound.clock import monotonic_us
+from ingest.sound.playout import KEY_TICKS, Key
+from ingest.sound.session import Session
+from ingest.sound.types import TELEPHONE_EVENT, Digit, Format, Frame, payload_type_of
 from ringlog import log
 from ringlog.metrics import RTP_PACKETS_DROPPED, RTP_PACKETS_LOST
 

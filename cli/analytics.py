@@ -11,7 +11,7 @@ from typing import Any
 import click
 import urllib3
 
-from ringlog.cli.errors import CheckFailed, NotRunning, need_kafka, need_registry
+from cli.errors import CheckFailed, NotRunning, need_kafka, need_registry
 from ringlog.lifecycle import run
 from ringlog.settings import root, settings
 from streams.analytics import options

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from ringlog.cli.errors import CheckFailed, need_kafka, need_registry
+from cli.errors import CheckFailed, need_kafka, need_registry
 from ringlog.settings import settings
 from streams.robots.check import check_files
 from streams.robots.publish import (

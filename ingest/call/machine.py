@@ -12,7 +12,7 @@ record's id is derived, so that work done twice gives the same records.
 from dataclasses import replace
 from typing import Literal
 
-from ingest.call_types import (
+from ingest.call.types import (
     OUTCOMES,
     Q850_NO_ANSWER,
     Q850_NORMAL,

@@ -5,7 +5,7 @@ from urllib.parse import urlencode
 import click
 import urllib3
 
-from ringlog.cli.errors import CheckFailed, NotRunning
+from cli.errors import CheckFailed, NotRunning
 from ringlog.settings import settings
 
 

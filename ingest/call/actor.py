@@ -7,21 +7,21 @@ import asyncio
 from collections.abc import Coroutine, Iterable
 from typing import Any, Protocol, assert_never
 
-from ingest import call_types as t
-from ingest import calls as c
-from ingest.chunker import Logged
-from ingest.clock import monotonic_us
-from ingest.journal import Entry, HeardLeg, Journal
-from ingest.media import Digit, Format, Leg, leg_ssrc, stream_ids
-from ingest.media_log import MediaLog, Stamp
+from ingest.call import machine as c
+from ingest.call import types as t
+from ingest.failover.journal import Entry, HeardLeg, Journal
 from ingest.optouts import OptOuts
-from ingest.pacer import Pacer
-from ingest.playout import Ended, Event, Keys, Mark, Marked, QueueFull, Say, Started
-from ingest.prompts import PromptMissing, PromptStore
-from ingest.receiver import Address, Known, Receiver
-from ingest.session import Clock, Session
+from ingest.rtp.receiver import Address, Known, Receiver
+from ingest.rtp.socket import NoPort, PortPool, RtpTransport
+from ingest.sound.chunker import Logged
+from ingest.sound.clock import monotonic_us
+from ingest.sound.log import MediaLog, Stamp
+from ingest.sound.pacer import Pacer
+from ingest.sound.playout import Ended, Event, Keys, Mark, Marked, QueueFull, Say, Started
+from ingest.sound.prompts import PromptMissing, PromptStore
+from ingest.sound.session import Clock, Session
+from ingest.sound.types import Digit, Format, Leg, leg_ssrc, stream_ids
 from ingest.trunks.driver import MediaAddress, Refused, Trunk
-from ingest.udp import NoPort, PortPool, RtpTransport
 from ringlog import log
 from ringlog.clock import now_ms
 from ringlog.settings import Settings

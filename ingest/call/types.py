@@ -1,4 +1,4 @@
-"""What the machine of one call (`ingest.calls`) is made of: state, inputs, commands."""
+"""What the machine of one call (`ingest.call.machine`) is made of: state, inputs, commands."""
 
 from dataclasses import dataclass, field
 from enum import IntEnum

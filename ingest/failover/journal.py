@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from ingest.media import Format, Leg
+from ingest.sound.types import Format, Leg
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import os
 import click
 from pydantic import SecretStr, ValidationError
 
-from ringlog.cli.errors import CheckFailed
+from cli.errors import CheckFailed
 from ringlog.settings import Settings
 
 

@@ -5,9 +5,9 @@ from typing import Literal
 
 import click
 
+from cli.errors import CheckFailed, NotRunning, need_kafka, need_registry
 from ringlog.audio import SAMPLE_RATE_HZ, wav
 from ringlog.audio.recording import EDGE_MS, CallSound, Track, mix
-from ringlog.cli.errors import CheckFailed, NotRunning, need_kafka, need_registry
 from ringlog.kafka import sync
 from ringlog.kafka.codec import codec_of
 from ringlog.settings import Settings, settings

@@ -7,7 +7,7 @@ from typing import Any, TextIO
 
 import click
 
-from ringlog.cli.errors import CheckFailed, need_kafka, need_registry
+from cli.errors import CheckFailed, need_kafka, need_registry
 from ringlog.kafka import sync
 from ringlog.kafka.codec import codec_of
 from ringlog.settings import settings

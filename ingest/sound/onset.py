@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from ingest.media import CodecName
+from ingest.sound.types import CodecName
 from ringlog.audio.g711 import decode
 
 LEVEL_SCALE: Final = 2.0

@@ -10,8 +10,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from ingest.chunker import Chunker, Logged
-from ingest.media import (
+from ingest.sound.chunker import Chunker, Logged
+from ingest.sound.onset import Onset
+from ingest.sound.playout import IDLE, Ended, Event, Key, Keys, Mark, Playout, Say
+from ingest.sound.types import (
     CodecName,
     Digit,
     Format,
@@ -19,8 +21,6 @@ from ingest.media import (
     Leg,
     StreamIds,
 )
-from ingest.onset import Onset
-from ingest.playout import IDLE, Ended, Event, Key, Keys, Mark, Playout, Say
 from ringlog.audio.g711 import SILENCE_BYTE
 
 STALE_US: Final = 150_000

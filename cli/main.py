@@ -5,26 +5,26 @@ import sys
 
 import click
 
-from ringlog.cli.errors import NOT_RUNNING
+from cli.errors import NOT_RUNNING
 
 _COMMANDS = {
-    "up": ("stack.__main__:up", "Start the stack."),
-    "down": ("stack.__main__:down", "Stop the stack."),
-    "status": ("stack.__main__:status", "Show what runs."),
-    "demo": ("ringlog.cli.demo:demo", "Run the demo call centre."),
-    "topics": ("ringlog.cli.records:topics", "List topics and how much they hold."),
-    "tail": ("ringlog.cli.records:tail", "Print records of a topic as they come."),
-    "produce": ("ringlog.cli.records:produce", "Produce events from JSON lines."),
-    "sql": ("ringlog.cli.sql:sql", "Ask ClickHouse."),
-    "call": ("ringlog.cli.calls:call", "Show what happened in a call."),
-    "recording": ("ringlog.cli.recording:recording", "Write a call's sound to a WAV file."),
-    "rebuild": ("ringlog.cli.rebuild:rebuild", "Make derived state again from the log."),
-    "verify": ("ringlog.cli.verify:verify", "Prove that what must always hold does hold."),
-    "config": ("ringlog.cli.config:config", "Show or check the settings."),
-    "models": ("asr_worker.cli:models", "List, get or try recognition models."),
-    "robots": ("streams.robots.cli:robots", "Publish the robots' configuration."),
-    "playbooks": ("streams.robots.cli:playbooks", "Check and publish call scripts."),
-    "analytics": ("streams.analytics.cli:analytics", "Submit the analytics job to a cluster."),
+    "up": ("cli.stack:up", "Start the stack."),
+    "down": ("cli.stack:down", "Stop the stack."),
+    "status": ("cli.stack:status", "Show what runs."),
+    "demo": ("cli.demo:demo", "Run the demo call centre."),
+    "topics": ("cli.records:topics", "List topics and how much they hold."),
+    "tail": ("cli.records:tail", "Print records of a topic as they come."),
+    "produce": ("cli.records:produce", "Produce events from JSON lines."),
+    "sql": ("cli.sql:sql", "Ask ClickHouse."),
+    "call": ("cli.calls:call", "Show what happened in a call."),
+    "recording": ("cli.recording:recording", "Write a call's sound to a WAV file."),
+    "rebuild": ("cli.rebuild:rebuild", "Make derived state again from the log."),
+    "verify": ("cli.verify:verify", "Prove that what must always hold does hold."),
+    "config": ("cli.config:config", "Show or check the settings."),
+    "models": ("cli.models:models", "List, get or try recognition models."),
+    "robots": ("cli.robots:robots", "Publish the robots' configuration."),
+    "playbooks": ("cli.robots:playbooks", "Check and publish call scripts."),
+    "analytics": ("cli.analytics:analytics", "Submit the analytics job to a cluster."),
 }
 
 

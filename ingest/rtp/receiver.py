@@ -10,7 +10,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from ingest.media import (
+from ingest.rtp.packet import (
+    EVENT_DIGITS,
+    RtpError,
+    is_rtcp,
+    parse,
+    parse_event,
+    sequence_delta,
+    timestamp_delta,
+)
+from ingest.sound.types import (
     COMFORT_NOISE,
     PAYLOAD_FORMATS,
     SAMPLE_BYTES,
@@ -19,15 +28,6 @@ from ingest.media import (
     Format,
     Frame,
     Leg,
-)
-from ingest.rtp import (
-    EVENT_DIGITS,
-    RtpError,
-    is_rtcp,
-    parse,
-    parse_event,
-    sequence_delta,
-    timestamp_delta,
 )
 
 Address = tuple[str, int]

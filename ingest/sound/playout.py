@@ -9,7 +9,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
-from ingest.media import FRAME_MS
+from ingest.sound.types import FRAME_MS
 
 BargeIn = Literal["never", "speech", "words"]
 

@@ -11,11 +11,11 @@ from websockets.asyncio.server import Server, ServerConnection, broadcast, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
-from ingest.clock import monotonic_us
-from ingest.media import Digit, Frame, Leg, format_of, leg_ssrc
-from ingest.playout import Key
-from ingest.session import Session
-from ingest.ws_protocol import MAX_TEXT_BYTES, WsReceiver, WsRefused, control_text
+from ingest.sound.clock import monotonic_us
+from ingest.sound.playout import Key
+from ingest.sound.session import Session
+from ingest.sound.types import Digit, Frame, Leg, format_of, leg_ssrc
+from ingest.ws.protocol import MAX_TEXT_BYTES, WsReceiver, WsRefused, control_text
 from ringlog import log
 from ringlog.metrics import RTP_PACKETS_DROPPED
 

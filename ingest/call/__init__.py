@@ -1,0 +1,1 @@
+"""One call: what it knows, what it does next, and the host that carries that out."""

@@ -1,0 +1,1 @@
+"""What outlives an edge: the sockets and the clocks of its calls."""

@@ -1,0 +1,1 @@
+"""Sound of a call, whatever it travels over: legs, chunks, prompts, the clock."""

@@ -1,0 +1,1 @@
+"""The media WebSocket: messages and server."""
