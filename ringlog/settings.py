@@ -32,6 +32,12 @@ class Settings(BaseSettings):
     bind_host: str = Field("127.0.0.1", description="Address that every listening port binds to")
     port_shift: int = Field(0, description="Added to every default port: a second stack beside")
     tenant_id: str = Field("default", description="Tenant stamped on events that name none")
+    region: Annotated[str, Field(pattern=r"^[A-Z]{2}$")] = Field(
+        "CN", description="Where numbers without a country code lie (ISO 3166-1 alpha-2)"
+    )
+    zone: str = Field(
+        "", description="Time zone of times that name none, e.g. Asia/Shanghai; empty: refused"
+    )
 
     kafka: str = Field("", description="Bootstrap servers; empty: the stack's own broker")
     registry: str = Field("", description="Registry URL with Confluent's API; empty: the stack's")
