@@ -48,14 +48,14 @@ class CallEvent(Event):
 
 
 class MediaChunk(Event):
-    """`media.audio`: contiguous sound of one leg, at most 100 ms; a mark that it is still silent; or
-    the leg's end.
+    """`media.audio`: contiguous sound of one leg, at most 100 ms, a mark that it is still silent,
+    or the leg's end.
 
     A leg is (call_id, leg, ssrc). Its time is samples since its first, `rtp_ts - leg_start_ts`;
     call time is `leg_start_ms` plus that. What was not received is not invented: a chunk begins at
-    its true `rtp_ts`, and a hole between two chunks is a gap. `silent` says that nothing came before
-    `rtp_ts`: its payload is empty, and a turn may end by it though no packet arrives (silence
-    suppression, comfort noise). Sound that comes later than its mark says so by its own `rtp_ts`.
+    its true `rtp_ts`, and a hole between two chunks is a gap. `silent` says that nothing came
+    before `rtp_ts`: its payload is empty, and a turn may end by it though no packet arrives
+    (silence suppression, comfort noise). Sound that comes after its mark keeps its own `rtp_ts`.
     """
 
     kind: Literal["chunk", "silent", "end"]
