@@ -14,7 +14,7 @@ from ringlog.settings import settings
 from schemas.catalogue import TOPICS, topic
 from schemas.partition import partition_of
 from schemas.text import from_json, to_tail
-from schemas.wire import Poison
+from schemas.wire import Poison, TooLarge
 
 _HIDDEN = frozenset(
     {"event_id", "causation_id", "producer", "tenant_id", "topic", "partition", "offset",
@@ -131,21 +131,20 @@ def produce(topic_name: str, source: TextIO) -> None:
     need_kafka(config)
     need_registry(config)
     events = []
+    codec = codec_of(config)
     for number, line in enumerate(source, 1):
         if not line.strip():
             continue
         try:
-            events.append(from_json(topic_name, json.loads(line)))
-        except ValueError as error:
+            events.append(event := from_json(topic_name, json.loads(line)))
+            codec.encode(topic_name, event)
+        except (ValueError, TooLarge) as error:
             raise CheckFailed(f"line {number}: {error}; nothing was produced") from None
-    codec = codec_of(config)
     producer = sync.producer_of(config, "ringlog-produce")
     try:
         for event in events:
             sync.produce(producer, codec, topic_name, event)
         producer.flush(60)
-    except sync.RecordTooLarge as error:
-        raise CheckFailed(str(error)) from None
     finally:
         producer.close()
     click.echo(f"{len(events)} events acknowledged", err=True)

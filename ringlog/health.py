@@ -17,15 +17,18 @@ class NotRebuilt(Exception):
 
 @dataclass
 class Health:
-    """What a service says of itself. `waiting_for` is the reason while it is not ready; `rebuild`
-    folds its state anew, returns what it found, and raises NotRebuilt. A service whose work does
-    not run on the event loop that answers here sets `beats_within_s` and beats every turn."""
+    """What a service says of itself. `waiting_for` is the reason while it is not ready; `blocked`
+    gives one more, or nothing: a service that is ready may still meet a record that has to wait.
+    `rebuild` folds its state anew, returns what it found, and raises NotRebuilt. A service whose
+    work does not run on the event loop that answers here sets `beats_within_s` and beats every
+    turn."""
 
     service: str
     ready: bool = False
     waiting_for: str = "start"
     detail: dict[str, object] = field(default_factory=dict)
     rebuild: Callable[[], Awaitable[dict[str, int]]] | None = None
+    blocked: Callable[[], str] = str
     beats_within_s: float | None = None
     beaten_s: float = field(default_factory=time.monotonic)
 
@@ -57,10 +60,12 @@ def add_routes(app: web.Application, health: Health) -> None:
     async def readyz(_: web.Request) -> web.Response:
         if (stuck_s := health.stuck_s) is not None:
             return web.Response(status=500, text=f"stuck: no turn for {stuck_s:.0f} s")
-        body = {"service": health.service, "ready": health.ready}
-        if not health.ready:
-            body["waiting_for"] = health.waiting_for
-        return web.json_response(body, status=200 if health.ready else 503)
+        blocked = health.blocked()
+        ready = health.ready and not blocked
+        body = {"service": health.service, "ready": ready}
+        if not ready:
+            body["waiting_for"] = blocked or health.waiting_for
+        return web.json_response(body, status=200 if ready else 503)
 
     async def metrics(_: web.Request) -> web.Response:
         return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})

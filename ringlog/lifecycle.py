@@ -48,8 +48,9 @@ class Lifecycle:
 
     async def learn(self, codec: Codec) -> None:
         """Waits until the registry has told all schemas, and says so in `/readyz`; raises
-        Stopped."""
+        Stopped. From then on `/readyz` also says when a record waits for the registry."""
         self.health.set_waiting("registry")
+        self.health.blocked = lambda: codec.waiting_for
         if not await asyncio.to_thread(
             learn, codec, self.health.set_waiting, self.stopping.is_set
         ):  # the client blocks

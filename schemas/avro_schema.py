@@ -72,7 +72,9 @@ def strip_logical(schema: Schema) -> Schema:
     if isinstance(schema, list):
         return [strip_logical(s) for s in schema]
     if isinstance(schema, dict):
-        if "logicalType" in schema and schema["type"] not in ("fixed",):
-            return schema["type"]
+        if "logicalType" in schema and schema.get("type") in _PRIMITIVES.values():
+            if "name" not in schema:
+                return schema["type"]
+            schema = {k: v for k, v in schema.items() if k != "logicalType"}  # misplaced in a field
         return {k: strip_logical(v) for k, v in schema.items()}
     return schema

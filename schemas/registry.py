@@ -7,6 +7,15 @@ from typing import Any
 import urllib3
 from urllib3.util import Retry, Timeout
 
+from schemas.writer_schema import Unusable
+
+MAX_ANSWER_BYTES = 4 << 20
+"""Longest answer that is read."""
+
+NO_SUBJECT, NO_VERSION, NO_SCHEMA = 40401, 40402, 40403
+"""Error codes of Confluent's API. A 404 without one of them does not come from a registry but from
+a proxy before it, or from a wrong address, and says nothing about a schema."""
+
 # Whoever waits says so once; each try by itself says nothing to an operator.
 logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
 
@@ -22,8 +31,10 @@ class Registry:
         self._url = url.rstrip("/")
         self._http = urllib3.PoolManager(
             timeout=Timeout(connect=timeout_s, read=timeout_s),
+            # `Retry-After` is not obeyed: it may say an hour, and nobody could tell who waits.
             retries=Retry(total=3, backoff_factor=0.1, status_forcelist=(502, 503, 504),
-                          allowed_methods=None, raise_on_status=False),
+                          allowed_methods=None, raise_on_status=False,
+                          respect_retry_after_header=False),
             headers={"Content-Type": "application/vnd.schemaregistry.v1+json"},
         )  # fmt: skip
         self._ids: dict[tuple[str, str], int] = {}
@@ -34,26 +45,30 @@ class Registry:
         found = self._ids.get((subject, schema))
         if found is None:
             status, body = self._call("POST", f"/subjects/{subject}", {"schema": schema})
-            if status != 200:
+            if status == 404 and _code(body) in (NO_SUBJECT, NO_SCHEMA):
                 raise RegistryError(
                     f"{self._url} does not know the current schema of {subject} "
-                    f"({status}: {body.get('message', '')}); apply the contract with "
+                    f"({status}: {_message(body)}); apply the contract with "
                     "`python -m schemas.apply`"
                 )
-            found = self._ids[subject, schema] = int(body["id"])
+            found = self._ids[subject, schema] = self._id(f"schema of {subject}", status, body)
             self._schemas.setdefault(found, schema)
         return found
 
     def schema_of(self, schema_id: int) -> str:
-        """Schema text of an id; raises KeyError when the registry has none."""
+        """Text of the Avro schema of an id; raises KeyError when the registry has none, Unusable
+        when it is of another kind, and RegistryError for any answer that is not clear."""
         found = self._schemas.get(schema_id)
         if found is None:
             status, body = self._call("GET", f"/schemas/ids/{schema_id}")
-            if status == 404:
+            if status == 404 and _code(body) == NO_SCHEMA:
                 raise KeyError(schema_id)
-            if status != 200:
-                raise RegistryError(f"{self._url}: schema {schema_id}: {status} {body}")
-            found = self._schemas[schema_id] = str(body["schema"])
+            text = body.get("schema") if isinstance(body, dict) else None
+            if status != 200 or not isinstance(text, str):
+                raise self._odd(f"schema {schema_id}", status, body)
+            if (kind := body.get("schemaType") or "AVRO") != "AVRO":
+                raise Unusable(f"is {str(kind)[:50]}, not Avro")
+            found = self._schemas[schema_id] = text
         return found
 
     def register(self, subject: str, schema: str) -> int:
@@ -61,9 +76,7 @@ class Registry:
         status, body = self._call("POST", f"/subjects/{subject}/versions", {"schema": schema})
         if status == 409:
             raise RegistryError(f"{subject}: incompatible with what is registered: {body}")
-        if status != 200:
-            raise RegistryError(f"{self._url}: register {subject}: {status} {body}")
-        return int(body["id"])
+        return self._id(f"register {subject}", status, body)
 
     def set_compatibility(self, subject: str, level: str) -> None:
         """Sets a subject's compatibility level; raises RegistryError."""
@@ -81,17 +94,39 @@ class Registry:
     def _call(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
         try:
             answer = self._http.request(
-                method, self._url + path, body=None if body is None else json.dumps(body)
-            )
+                method, self._url + path, body=None if body is None else json.dumps(body),
+                preload_content=False,
+            )  # fmt: skip
+            data = answer.read(MAX_ANSWER_BYTES)
+            if len(data) == MAX_ANSWER_BYTES:
+                answer.close()
+            answer.release_conn()
         except urllib3.exceptions.HTTPError as error:
             raise RegistryError(
                 f"no answer from the schema registry at {self._url} ({type(error).__name__}); "
                 "is the stack up? `ringlog status`"
             ) from None
         try:
-            return answer.status, json.loads(answer.data)
-        except ValueError:
-            return answer.status, {"message": answer.data[:200].decode("utf-8", "replace")}
+            return answer.status, json.loads(data)
+        except (ValueError, RecursionError):
+            return answer.status, {"message": data[:200].decode("utf-8", "replace")}
+
+    def _id(self, what: str, status: int, body: Any) -> int:
+        found = body.get("id") if isinstance(body, dict) else None
+        if status != 200 or not isinstance(found, int):
+            raise self._odd(what, status, body)
+        return found
+
+    def _odd(self, what: str, status: int, body: Any) -> RegistryError:
+        return RegistryError(f"{self._url}: {what}: {status} {_message(body)}".rstrip())
+
+
+def _code(body: Any) -> Any:
+    return body.get("error_code") if isinstance(body, dict) else None
+
+
+def _message(body: Any) -> str:
+    return str(body.get("message", body) if isinstance(body, dict) else body)[:200]
 
 
 class MemoryRegistry:

@@ -7,25 +7,48 @@ sends it to `dead_letters` and goes on.
 import io
 import json
 import struct
-from typing import Any, Protocol
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
 
 import fastavro
 from pydantic import ValidationError
 
-from schemas.avro_schema import NAMESPACE, record_schema, strip_logical
+from schemas.avro_schema import NAMESPACE, record_schema
 from schemas.catalogue import Topic, topic
 from schemas.envelope import Event
+from schemas.writer_schema import Unusable, WriterSchema, writer_schema
 
 MAGIC = 0
 HEADER = struct.Struct(">bI")
 MAX_RECORD_BYTES = 1_048_576
-"""Longest record that is looked into; Kafka's own default limit for a message."""
+"""Longest record value that we write and that we read. Producers and the broker allow for a key and
+Kafka's framing on top (`KAFKA_MESSAGE_BYTES`)."""
 
-Record = dict[str, Any]
+KAFKA_MESSAGE_BYTES = 2 * MAX_RECORD_BYTES
+"""What our producers and our broker take as one message. More than a record of ours ever has, so
+that only `Codec.encode` decides, where the record's source is still known."""
+
+MAX_SCHEMA_ID = 2**31 - 1
+"""Registries number schemas from 1, with a signed 32-bit integer."""
+
+ABSENT_FOR_S = 1.0
+"""How long it is believed that the registry does not have an id: it may be given to a schema later,
+but not to one whose records are there already."""
+
+MAX_REFUSED = 4_096
+"""Schema ids of which the reason is kept why no record can be read with them."""
+
+AvroRecord = dict[str, Any]
+"""An event as Avro gives it: plain values by field name."""
 
 
 class Poison(Exception):
     """A record that cannot be read. The text is the reason, fit for `dead_letters`."""
+
+
+class TooLarge(Exception):
+    """An event whose record would be longer than any reader takes; the text names the topic."""
 
 
 class SchemaSource(Protocol):
@@ -36,18 +59,31 @@ class SchemaSource(Protocol):
         ...
 
     def schema_of(self, schema_id: int) -> str:
-        """Schema text of an id; raises KeyError when there is none, RegistryError when asked in
-        vain."""
+        """Schema text of an id; raises KeyError when there is none, Unusable when it is no Avro
+        schema, RegistryError when asked in vain."""
         ...
 
 
-class Codec:
-    """Encodes and decodes events of all topics; schemas are looked up once and kept."""
+class _Refused(NamedTuple):
+    """Why no record can be read with a schema id, and until when that is believed."""
 
-    def __init__(self, source: SchemaSource) -> None:
+    why: str
+    until_s: float
+
+
+class Codec:
+    """Encodes and decodes events of all topics; schemas are looked up once and kept.
+
+    `waiting_for` says why a record waits for the registry; whoever waits sets it, health tells it.
+    """
+
+    def __init__(self, source: SchemaSource, clock: Callable[[], float] = time.monotonic) -> None:
+        self.waiting_for = ""
         self._source = source
-        self._writers: dict[str, tuple[bytes, Any]] = {}
-        self._readers: dict[int, tuple[str, Any]] = {}
+        self._clock = clock
+        self._own: dict[str, tuple[bytes, Any]] = {}
+        self._writers: dict[int, WriterSchema] = {}
+        self._refused: dict[int, _Refused] = {}
         self._targets: dict[str, Any] = {}
 
     def warm(self, *topics: str) -> None:
@@ -56,18 +92,21 @@ class Codec:
         Records of these schemas are read and written without the registry from then on.
         """
         for name in topics:
-            self._writer(name)
+            self._own_schema(name)
 
     def must_ask(self, value: bytes | None) -> bool:
         """Whether reading a record takes a question to the registry: its schema was never met."""
         if value is None or not HEADER.size <= len(value) <= MAX_RECORD_BYTES:
             return False
         magic, schema_id = HEADER.unpack_from(value)
-        return magic == MAGIC and schema_id not in self._readers
+        if magic != MAGIC or schema_id in self._writers:
+            return False
+        return self._why_refused(schema_id) is None
 
-    def encode(self, topic_name: str, event: Event | Record) -> bytes:
-        """The record value of an event; raises ValueError when the event is of another topic."""
-        header, schema = self._writer(topic_name)
+    def encode(self, topic_name: str, event: Event | AvroRecord) -> bytes:
+        """The record value of an event; raises ValueError when the event is of another topic, and
+        TooLarge."""
+        header, schema = self._own_schema(topic_name)
         if isinstance(event, Event):
             if type(event) is not topic(topic_name).model:
                 raise ValueError(f"{type(event).__name__} is no event of {topic_name}")
@@ -75,9 +114,13 @@ class Codec:
         out = io.BytesIO()
         out.write(header)
         fastavro.schemaless_writer(out, schema, event)
+        if out.tell() > MAX_RECORD_BYTES:
+            raise TooLarge(
+                f"{topic_name}: a record of {out.tell()} bytes is longer than {MAX_RECORD_BYTES}"
+            )
         return out.getvalue()
 
-    def decode_record(self, topic_name: str, value: bytes | None) -> Record:
+    def decode_record(self, topic_name: str, value: bytes | None) -> AvroRecord:
         """The event as a plain dict, unvalidated beyond its Avro types; raises Poison."""
         if value is None:
             raise Poison("no value")
@@ -88,14 +131,14 @@ class Codec:
         magic, schema_id = HEADER.unpack_from(value)
         if magic != MAGIC:
             raise Poison(f"first byte is {magic & 0xFF}, not {MAGIC}")
-        name, writer = self._reader(schema_id)
+        writer = self.writer_schema(schema_id)
         model = topic(topic_name).model
-        if name not in (model.__name__, f"{NAMESPACE}.{model.__name__}"):
-            raise Poison(f"schema {schema_id} is of {name}, not of {topic_name}")
+        if writer.name not in (model.__name__, f"{NAMESPACE}.{model.__name__}"):
+            raise Poison(f"schema {schema_id} is of {writer.name[:200]}, not of {topic_name}")
         body = io.BytesIO(value)
         body.seek(HEADER.size)
         try:
-            record = fastavro.schemaless_reader(body, writer, self._target(topic_name))
+            record = fastavro.schemaless_reader(body, writer.parsed, self._target(topic_name))
         except Exception as error:  # fastavro raises whatever the bytes provoke
             raise Poison(f"Avro: {type(error).__name__}: {error}"[:500]) from None
         if body.tell() != len(value):
@@ -108,7 +151,7 @@ class Codec:
         """The validated event; raises Poison."""
         return self.validated(topic_name, self.decode_record(topic_name, value))
 
-    def validated(self, topic_name: str, record: Record) -> Event:
+    def validated(self, topic_name: str, record: AvroRecord) -> Event:
         """The event of a record as `decode_record` gave it; raises Poison."""
         try:
             return topic(topic_name).model.model_validate(record)
@@ -117,43 +160,56 @@ class Codec:
             where = ".".join(str(p) for p in first["loc"])
             raise Poison(f"field {where}: {first['msg']}"[:500]) from None
 
-    def _writer(self, topic_name: str) -> tuple[bytes, Any]:
-        found = self._writers.get(topic_name)
+    def writer_schema(self, schema_id: int) -> WriterSchema:
+        """The schema of an id; raises Poison where no record can be read with it, RegistryError
+        when the registry was asked in vain."""
+        found = self._writers.get(schema_id)
+        if found is not None:
+            return found
+        why = self._why_refused(schema_id)
+        if why is None:
+            until_s = float("inf")
+            try:
+                found = writer_schema(self._source.schema_of(schema_id))
+            except KeyError:
+                why = f"schema id {schema_id} is not in the registry"
+                until_s = self._clock() + ABSENT_FOR_S
+            except Unusable as error:
+                why = f"schema {schema_id} {error}"
+            else:
+                self._writers[schema_id] = found
+                return found
+            self._refused.pop(schema_id, None)
+            if len(self._refused) >= MAX_REFUSED:
+                del self._refused[next(iter(self._refused))]
+            self._refused[schema_id] = _Refused(why, until_s)
+        raise Poison(why)
+
+    def _why_refused(self, schema_id: int) -> str | None:
+        if not 0 < schema_id <= MAX_SCHEMA_ID:
+            return f"schema id {schema_id} is none that a registry gives"
+        refused = self._refused.get(schema_id)
+        return refused.why if refused is not None and self._clock() < refused.until_s else None
+
+    def _own_schema(self, topic_name: str) -> tuple[bytes, Any]:
+        found = self._own.get(topic_name)
         if found is None:
             t = topic(topic_name)
-            schema_id = self._source.id_of(t.subject, schema_text(t))
-            target = self._target(topic_name)
-            found = HEADER.pack(MAGIC, schema_id), target
-            self._writers[topic_name] = found
-            self._readers.setdefault(schema_id, (t.model.__name__, target))
+            text = schema_text(t)
+            schema_id = self._source.id_of(t.subject, text)
+            found = HEADER.pack(MAGIC, schema_id), self._target(topic_name)
+            self._own[topic_name] = found
+            self._writers.setdefault(schema_id, writer_schema(text))
         return found
 
     def _target(self, topic_name: str) -> Any:
         found = self._targets.get(topic_name)
         if found is None:
-            found = _parse(record_schema(topic(topic_name).model))
+            found = writer_schema(schema_text(topic(topic_name))).parsed
             self._targets[topic_name] = found
-        return found
-
-    def _reader(self, schema_id: int) -> tuple[str, Any]:
-        found = self._readers.get(schema_id)
-        if found is None:
-            try:
-                schema = json.loads(self._source.schema_of(schema_id))
-            except KeyError:
-                raise Poison(f"schema id {schema_id} is not in the registry") from None
-            if not isinstance(schema, dict) or schema.get("type") != "record":
-                raise Poison(f"schema {schema_id} is not a record")
-            found = str(schema.get("name", "")), _parse(schema)
-            self._readers[schema_id] = found
         return found
 
 
 def schema_text(t: Topic) -> str:
     """A topic's value schema as canonical JSON text."""
     return json.dumps(record_schema(t.model), ensure_ascii=False, separators=(",", ":"))
-
-
-def _parse(schema: Any) -> Any:
-    # Every codec parses for itself: fastavro's named-type cache would mix up schema versions.
-    return fastavro.parse_schema(strip_logical(schema), named_schemas={}, _force=True)

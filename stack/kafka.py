@@ -9,9 +9,14 @@ from pathlib import Path
 from ringlog import jvm
 from ringlog.settings import Settings
 from schemas.catalogue import CALL_PARTITIONS
+from schemas.wire import KAFKA_MESSAGE_BYTES
 
 _HEAP_MB = 512
 _CHECK_EVERY_MS = 60_000
+_OPEN_TRANSACTION_MS = 60_000
+"""Longest that a producer's transaction may stay open: readers wait for its end, also those of the
+do-not-call list. Kafka's clients ask for no more unless told to."""
+
 _START_FAST = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto")
 _LOG = "-Dorg.slf4j.simpleLogger"
 _LOGGING = (
@@ -72,7 +77,8 @@ def properties(settings: Settings) -> dict[str, str]:
         "num.io.threads": "4",
         "background.threads": "2",
         "num.recovery.threads.per.data.dir": "2",
-        "message.max.bytes": "2097152",
+        "message.max.bytes": str(KAFKA_MESSAGE_BYTES),
+        "transaction.max.timeout.ms": str(_OPEN_TRANSACTION_MS),
     }
 
 

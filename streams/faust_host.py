@@ -27,14 +27,14 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from ringlog import log
 from ringlog.health import NotRebuilt
 from ringlog.kafka.codec import decode
-from ringlog.kafka.producer import EventProducer
+from ringlog.kafka.producer import EventProducer, Outgoing
 from ringlog.kafka.reader import check_partition
 from ringlog.kafka.replay import ArchiveAway
 from ringlog.lifecycle import Lifecycle
 from schemas.catalogue import CALL_PARTITIONS, topic
 from schemas.envelope import Event
 from schemas.registry import RegistryError
-from schemas.wire import Poison
+from schemas.wire import KAFKA_MESSAGE_BYTES, Poison, TooLarge
 from streams.faust_parts import FencedEvent, KeyedTable, SteadyApp, SteadyConsumer, dense
 from streams.progress import Progress, Stuck
 from streams.turns import Turns
@@ -130,7 +130,7 @@ class FaustHost:
             broker_max_poll_interval=600.0,
             consumer_auto_offset_reset="earliest",
             consumer_metadata_max_age_ms=30_000,
-            producer_max_request_size=2_097_152,
+            producer_max_request_size=KAFKA_MESSAGE_BYTES,
             reply_create_topic=False,
         )
 
@@ -171,22 +171,31 @@ class FaustHost:
     def route(self, topic_name: str, copies: Callable[[Event, int], Iterable[Output]]) -> None:
         """Copies a topic's events to where `copies(event, offset)` says; stateless, in order.
 
-        An event for which it raises Poison goes to `dead_letters`.
+        An event for which it raises Poison, or whose copies are too large, goes to `dead_letters`.
         """
 
         async def handler(batch: list[Record]) -> None:
-            outputs: list[Output] = []
+            outputs: list[Outgoing] = []
             for record in batch:
                 try:
                     if record.event is not None:
-                        outputs += copies(record.event, record.offset)
+                        outputs += self.outgoing(copies(record.event, record.offset))
                 except Poison as poison:
                     await self.bury(record, poison)
-            await self.producer.send_all(outputs)
+            await self.producer.send_outgoing(outputs)
             for record in batch:
                 record.done()
 
         self.consume(topic_name, handler)
+
+    def outgoing(self, outputs: Iterable[Output]) -> list[Outgoing]:
+        """The records of what one record leads to; raises Poison where any of them is longer than
+        readers take. To be called before anything is made of the record: then it is as if it had
+        not come, and `bury` names it."""
+        try:
+            return [self.producer.outgoing(name, event) for name, event in outputs]
+        except TooLarge as why:
+            raise Poison(f"what follows from it is too large: {why}") from None
 
     def before(self, step: Callable[[], Awaitable[None]]) -> None:
         """Adds a step that runs after the producer is up and before records come."""

@@ -1,7 +1,6 @@
 """Bytes to records: a fast decoder, and what every reader of a topic refuses."""
 
 import io
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, Literal, get_args, get_origin
@@ -11,7 +10,7 @@ from confluent_kafka import Consumer
 
 from ringlog.kafka import sync
 from ringlog.settings import Settings
-from schemas.avro_schema import NAMESPACE, record_schema, strip_logical
+from schemas.avro_schema import NAMESPACE, record_schema
 from schemas.catalogue import TOPICS
 from schemas.partition import partition_of
 from schemas.wire import HEADER, MAX_RECORD_BYTES, Codec, Poison, SchemaSource
@@ -20,6 +19,7 @@ from verify.record import Place
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}").fullmatch
 _AT_ONCE: Final = 10_000
+_HEADS: Final = 4_096
 _TOGETHER: Final = 200_000
 """Records whose ids are held in memory at a time, where no topic alone has more."""
 
@@ -37,7 +37,6 @@ class Decoder:
     `Codec.decode_record`, with the same outcome."""
 
     def __init__(self, source: SchemaSource) -> None:
-        self._source = source
         self._codec = Codec(source)
         self._current: dict[bytes, tuple[str, Any] | None] = {}
         self._rules = {name: _Rules(name) for name in TOPICS}
@@ -57,7 +56,9 @@ class Decoder:
         try:
             known = self._current[head]
         except KeyError:
-            known = self._current[head] = self._schema_of(head)
+            known = self._schema_of(head)
+            if len(self._current) < _HEADS:  # of a flood of odd ones the codec remembers enough
+                self._current[head] = known
         if known is None or known[0] != topic or len(value) > MAX_RECORD_BYTES:
             return None
         body = io.BytesIO(value)
@@ -73,14 +74,14 @@ class Decoder:
         if len(head) < HEADER.size or head[0] != 0:
             return None
         try:
-            schema = json.loads(self._source.schema_of(HEADER.unpack(head)[1]))
-        except (KeyError, ValueError):
+            writer = self._codec.writer_schema(HEADER.unpack(head)[1])
+        except Poison:
             return None
         # A record's name tells its topic: one schema each.
-        name = next((t for t, rules in self._rules.items() if rules.names(schema)), None)
-        if name is None or schema != (current := record_schema(TOPICS[name].model)):
+        name = next((t for t, rules in self._rules.items() if rules.names(writer.text)), None)
+        if name is None or writer.text != record_schema(TOPICS[name].model):
             return None
-        return name, fastavro.parse_schema(strip_logical(current), named_schemas={}, _force=True)
+        return name, writer.parsed
 
 
 class _Rules:

@@ -49,12 +49,22 @@ def learn(codec: Codec, told: Callable[[str], None], stopped: Callable[[], bool]
 
 async def decode(codec: Codec, topic_name: str, value: bytes | None) -> Event:
     """The validated event; raises Poison. Where the registry has to be asked the loop goes on
-    meanwhile, and while it is away the record waits."""
+    meanwhile. While the registry is away or gives no clear answer the record waits, and the codec
+    says so."""
     if not codec.must_ask(value):
         return codec.decode(topic_name, value)
-    while True:
-        try:
-            return await asyncio.to_thread(codec.decode, topic_name, value)
-        except RegistryError as error:
-            _log.warning("a record waits", topic=topic_name, why=str(error))
-            await asyncio.sleep(_PAUSE_S)
+    waits = ""
+    try:
+        while True:
+            try:
+                return await asyncio.to_thread(codec.decode, topic_name, value)
+            except RegistryError as error:
+                why = f"registry: {error}"
+                if why != waits:
+                    _log.warning("a record waits", topic=topic_name, why=why)
+                codec.waiting_for = waits = why
+                await asyncio.sleep(_PAUSE_S)
+    finally:
+        if waits:
+            codec.waiting_for = ""
+            _log.info("going on", what="registry")

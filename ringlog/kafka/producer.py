@@ -6,6 +6,7 @@ Acknowledgements carry the broker's time, by which the clock of this process is 
 import asyncio
 import time
 from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
 from typing import Any, Self
@@ -20,14 +21,28 @@ from ringlog.settings import Settings
 from schemas.catalogue import topic
 from schemas.envelope import Event
 from schemas.partition import partition_of
-from schemas.wire import Codec
+from schemas.wire import KAFKA_MESSAGE_BYTES, Codec
 
 _APPEND_TIME = 1
 _ASK_TIME_NS = 100_000_000
 
 
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A record as it goes to the broker."""
+
+    topic: str
+    partition: int
+    key: bytes
+    value: bytes
+
+
 class EventProducer:
-    """One idempotent producer. `send` returns (partition, offset) after acknowledgement."""
+    """One idempotent producer. `send` returns (partition, offset) after acknowledgement.
+
+    Whatever takes an event raises TooLarge for one whose record nobody would read. Whoever can name
+    what led to it calls `outgoing` first and sends that to `dead_letters`.
+    """
 
     def __init__(self, config: Settings, service: str, codec: Codec | None = None) -> None:
         self.service = service
@@ -46,7 +61,7 @@ class EventProducer:
             linger_ms=0,
             metadata_max_age_ms=30_000,
             request_timeout_ms=10_000,
-            max_request_size=2_097_152,
+            max_request_size=KAFKA_MESSAGE_BYTES,
         )
         await self._producer.start()
 
@@ -76,19 +91,25 @@ class EventProducer:
     ) -> None:
         await self.stop()
 
-    async def queue(
-        self, topic_name: str, event: Event, partition: int | None = None
-    ) -> "asyncio.Future[object]":
-        """Hands a record over in order; the future is its acknowledgement."""
-        assert self._producer is not None, "start() first"
+    def outgoing(self, topic_name: str, event: Event, partition: int | None = None) -> Outgoing:
+        """The record of an event, on its key's partition unless told otherwise; raises TooLarge."""
         t = topic(topic_name)
         key = t.key(event)
         if partition is None:
             partition = partition_of(key, t.partitions)
-        value = self.codec.encode(topic_name, event)
+        return Outgoing(topic_name, partition, key.encode(), self.codec.encode(topic_name, event))
+
+    async def queue(
+        self, topic_name: str, event: Event, partition: int | None = None
+    ) -> "asyncio.Future[object]":
+        """Hands a record over in order; the future is its acknowledgement."""
+        return await self._queue(self.outgoing(topic_name, event, partition))
+
+    async def _queue(self, record: Outgoing) -> "asyncio.Future[object]":
+        assert self._producer is not None, "start() first"
         sent_ns = time.monotonic_ns()
         future: asyncio.Future[object] = await self._producer.send(
-            topic_name, value=value, key=key.encode(), partition=partition
+            record.topic, value=record.value, key=record.key, partition=record.partition
         )
         if sent_ns - self._asked_ns >= _ASK_TIME_NS:
             self._asked_ns = sent_ns
@@ -104,8 +125,12 @@ class EventProducer:
 
     async def send_all(self, records: Iterable[tuple[str, Event]]) -> None:
         """Produces many, in order, and waits until the broker has all of them."""
-        futures = [await self.queue(name, event) for name, event in records]
-        await asyncio.gather(*futures)
+        await self.send_outgoing([self.outgoing(name, event) for name, event in records])
+
+    async def send_outgoing(self, records: Iterable[Outgoing]) -> None:
+        """Produces records that are ready, in order, and waits until the broker has all of them;
+        raises KafkaError."""
+        await asyncio.gather(*[await self._queue(record) for record in records])
 
     async def dead(
         self, source: str, partition: int, offset: int, why: str, raw: bytes | None, at_ms: int

@@ -18,11 +18,9 @@ from ringlog.kafka.reader import check_call
 from ringlog.settings import Settings
 from schemas.avro_schema import record_schema
 from schemas.catalogue import Topic
-from schemas.wire import Poison
+from schemas.wire import AvroRecord, Poison
 
 _ROWS_AT_ONCE = 20_000
-
-Record = dict[str, Any]
 
 
 class ArchiveAway(Exception):
@@ -35,7 +33,7 @@ class Replayed:
 
     partition: int
     offset: int
-    record: Record
+    record: AvroRecord
     archived: bool
 
 

@@ -29,7 +29,7 @@ from ringlog.settings import Settings
 from schemas.catalogue import topic
 from schemas.envelope import Event
 from schemas.partition import partition_of
-from schemas.wire import Codec
+from schemas.wire import KAFKA_MESSAGE_BYTES, Codec
 
 ANSWER_S = 30.0
 """Longest wait for one answer of the broker."""
@@ -77,10 +77,6 @@ class DeliveryFailed(KafkaException):
     """The broker does not have a record; the text names topic and cause."""
 
 
-class RecordTooLarge(DeliveryFailed):
-    """A record is larger than producer and broker take."""
-
-
 class Delivery:
     """One record on its way. `offset` is negative until the broker has acknowledged it."""
 
@@ -106,7 +102,7 @@ class Producer:
                 **_connection(config, client_id),
                 "acks": "all",
                 "enable.idempotence": True,
-                "message.max.bytes": 2_097_152,
+                "message.max.bytes": KAFKA_MESSAGE_BYTES,
                 "queue.buffering.max.kbytes": 65_536,
                 **options,
             },
@@ -127,7 +123,7 @@ class Producer:
     ) -> Delivery:
         """Hands over one record; `timestamp_ms` counts where a topic keeps its producers' times.
 
-        Waits for room in a full queue. Raises RecordTooLarge, or DeliveryFailed.
+        Waits for room in a full queue. Raises DeliveryFailed.
         """
         delivery = Delivery(topic_name, partition)
         done = partial(self._done, delivery)
@@ -225,7 +221,10 @@ def produce(
     event: Event,
     partition: int | None = None,
 ) -> Delivery:
-    """Hands over one event, on its key's partition unless told otherwise; `flush` checks it."""
+    """Hands over one event, on its key's partition unless told otherwise; `flush` checks it.
+
+    Raises TooLarge for an event whose record nobody would read, and what `send` raises.
+    """
     t = topic(topic_name)
     key = t.key(event)
     if partition is None:
@@ -428,7 +427,7 @@ def _offsets(consumer: Consumer, places: list[Place], at: int) -> dict[Place, in
 
 def _refused(topic_name: str, value: bytes | None, error: KafkaException) -> DeliveryFailed:
     if code_of(error) == KafkaError.MSG_SIZE_TOO_LARGE:
-        return RecordTooLarge(f"{topic_name}: a record of {len(value or b'')} bytes is too large")
+        return DeliveryFailed(f"{topic_name}: a record of {len(value or b'')} bytes is too large")
     return DeliveryFailed(f"{topic_name}: {reason(error)}")
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from string import Template
 
 from ringlog.settings import Settings, root
+from schemas.wire import KAFKA_MESSAGE_BYTES
 from streams.analytics import records
 
 GROUP = "ringlog-analytics"
@@ -46,6 +47,7 @@ def statements(config: Settings) -> Statements:
         "job": records.JOB,
         "delay_s": str(WATERMARK_DELAY_S),
         "idle_s": str(IDLE_S),
+        "message_bytes": str(KAFKA_MESSAGE_BYTES),
         "all_windows": " UNION ALL ".join(f"SELECT * FROM windows_{s}s" for s in SIZES_S),
     }
     turns = _read("20_turns.sql", values)

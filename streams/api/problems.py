@@ -8,6 +8,7 @@ from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
 from ringlog import log
+from schemas.wire import TooLarge
 
 logger = log.logger("ringlog.api")
 
@@ -38,6 +39,8 @@ async def problem_middleware(
         return await handler(request)
     except Problem as problem:
         return problem.response()
+    except TooLarge as error:
+        return Problem(413, "Too large", str(error)).response()
     except web.HTTPException as error:
         if error.status < 400:
             raise

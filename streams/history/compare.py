@@ -19,7 +19,6 @@ from ringlog.kafka.sync import RawRecord
 from ringlog.settings import Settings
 from schemas.avro_schema import record_schema, strip_logical
 from schemas.catalogue import Topic
-from schemas.registry import Registry
 from schemas.wire import Poison
 from streams.history.clickhouse import ClickHouse
 from streams.history.columns import OFFSET, PARTITION, TOPICS_KEPT
@@ -80,7 +79,7 @@ class _Part:
 def _log_parts(config: Settings, topic: Topic) -> list[_Part]:
     """All partitions of a topic, each up to its present end."""
     codec = codec_of(config)
-    sorter = Sorter(topic, codec, Registry(config.registry_url, config.registry_timeout_s))
+    sorter = Sorter(topic, codec)
     text = text_of(topic)
     with closing(sync.consumer_of(config, "history-compare", **sync.TO_THE_END)) as consumer:
         places = [(topic.name, n) for n in sync.partitions_of(consumer, topic.name)]

@@ -21,10 +21,9 @@ from confluent_kafka import Consumer
 
 from ringlog.health import Health
 from ringlog.kafka import sync
+from ringlog.kafka.codec import codec_of
 from ringlog.settings import Settings
 from schemas.catalogue import Topic
-from schemas.registry import Registry
-from schemas.wire import Codec
 from sql.migrate import Database, load, migrate, statements
 from streams.history.batch import Buffer, Place
 from streams.history.clickhouse import ClickHouse
@@ -227,9 +226,8 @@ class _Rebuild:
         return int(rows)
 
     def _writer(self, clickhouse: ClickHouse) -> BatchWriter:
-        registry = Registry(self._config.registry_url, self._config.registry_timeout_s)
         patience = Patience(Health(SERVICE), Flag())
-        return BatchWriter(clickhouse, Codec(registry), registry, patience, self._bury)
+        return BatchWriter(clickhouse, codec_of(self._config), patience, self._bury)
 
     def _bury(self, topic: Topic, poison: list[Bad]) -> None:
         self.poison += len(poison)

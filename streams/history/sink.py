@@ -18,13 +18,12 @@ from confluent_kafka import Consumer, TopicPartition
 
 from ringlog.health import Health
 from ringlog.kafka import sync
+from ringlog.kafka.codec import codec_of
 from ringlog.kafka.sync import RawRecord
 from ringlog.log import logger
 from ringlog.metrics import CONSUMER_LAG
 from ringlog.settings import Settings
 from schemas.catalogue import TOPICS, Topic
-from schemas.registry import Registry
-from schemas.wire import Codec
 from sql.migrate import MigrationError, NativeDatabase, migrate
 from streams.history.batch import Batch, Buffer, Place, intended_end, intent
 from streams.history.clickhouse import Away, ClickHouse
@@ -59,11 +58,10 @@ class Sink:
         self._stopping = stopping
         self._topics = list(topics)
         self._patience = Patience(health, stopping)
-        registry = Registry(config.registry_url, config.registry_timeout_s)
-        self._codec = codec = Codec(registry)
+        self._codec = codec = codec_of(config)
         letters = DeadLetters(lambda: sync.producer_of(config, SERVICE), codec, self._patience)
         self._clickhouse = ClickHouse(config)
-        self._writer = BatchWriter(self._clickhouse, codec, registry, self._patience, letters.bury)
+        self._writer = BatchWriter(self._clickhouse, codec, self._patience, letters.bury)
         self._buffer = Buffer()
         self._compacted = {t.name for t in self._topics if t.compacted}
         self._places: list[Place] = []

@@ -4,7 +4,6 @@ A record is poison where every reader of its topic refuses it, or where it does 
 its bytes go to `dead_letters` with the reason. Everything else gets a row.
 """
 
-import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,8 @@ from ringlog.kafka.reader import check_call
 from schemas.avro_schema import NAMESPACE, record_schema
 from schemas.catalogue import Topic
 from schemas.partition import partition_of
-from schemas.wire import HEADER, MAGIC, MAX_RECORD_BYTES, Codec, Poison, SchemaSource
+from schemas.wire import HEADER, MAGIC, MAX_RECORD_BYTES, Codec, Poison, TooLarge
+from schemas.writer_schema import WriterSchema
 from streams.history.avro_check import MAX_MILLIS, Checker, Unsupported
 from streams.history.columns import OFFSET, PARTITION
 from streams.history.container import Header, Row
@@ -56,10 +56,9 @@ class Sorted:
 class Sorter:
     """Sorts the records of one topic. Every method may raise RegistryError: ask again later."""
 
-    def __init__(self, topic: Topic, codec: Codec, source: SchemaSource) -> None:
+    def __init__(self, topic: Topic, codec: Codec) -> None:
         self.topic = topic
         self._codec = codec
-        self._source = source
         self._writers: dict[bytes, Writer | None] = {}
         self._partitions: dict[bytes, int] = {}
         fields = record_schema(topic.model)["fields"]
@@ -140,7 +139,7 @@ class Sorter:
     def _anew(self, record: dict[str, Any]) -> bytes:
         try:
             return self._codec.encode(self.topic.name, record)
-        except (ValueError, TypeError, OverflowError) as error:
+        except (ValueError, TypeError, OverflowError, TooLarge) as error:
             raise Poison(f"does not fit the columns: {error}"[:500]) from None
 
     def _own(self, head: bytes) -> Writer:
@@ -156,19 +155,16 @@ class Sorter:
             return None
         schema_id = HEADER.unpack(head)[1]
         try:
-            text = self._source.schema_of(schema_id)
-        except KeyError:
-            return None
-        found = self._make(schema_id, text)
+            writer = self._codec.writer_schema(schema_id)
+        except Poison:
+            return None  # as `read` will say
+        found = self._make(schema_id, writer)
         self._writers[head] = found
         return found
 
-    def _make(self, schema_id: int, text: str) -> Writer | None:
-        schema = json.loads(text)
-        if not isinstance(schema, dict) or schema.get("type") != "record":
-            return None
-        model = self.topic.model.__name__
-        if schema.get("name") not in (model, f"{NAMESPACE}.{model}"):
+    def _make(self, schema_id: int, writer: WriterSchema) -> Writer | None:
+        schema, model = writer.text, self.topic.model.__name__
+        if writer.name not in (model, f"{NAMESPACE}.{model}"):
             return None
         shapes = {f["name"]: _shape(f["type"]) for f in schema["fields"]}
         known = {name: shape for name, shape in shapes.items() if name in self._fields}

@@ -14,7 +14,7 @@ from ringlog.log import logger
 from ringlog.metrics import DEAD_LETTERS, ROWS
 from schemas.catalogue import Topic
 from schemas.registry import RegistryError
-from schemas.wire import Codec, SchemaSource
+from schemas.wire import Codec
 from streams.history.batch import Batch, token
 from streams.history.clickhouse import Away, ClickHouse, Refused
 from streams.history.columns import TOPICS_KEPT
@@ -100,14 +100,13 @@ class BatchWriter:
         self,
         clickhouse: ClickHouse,
         codec: Codec,
-        source: SchemaSource,
         patience: Patience,
         bury: Bury,
     ) -> None:
         self._clickhouse = clickhouse
         self._patience = patience
         self._bury = bury
-        self._sorters = {t.name: Sorter(t, codec, source) for t in TOPICS_KEPT}
+        self._sorters = {t.name: Sorter(t, codec) for t in TOPICS_KEPT}
 
     def write(self, batch: Batch) -> int:
         """Puts every row where it belongs and returns how many reached ClickHouse; raises Stopped.

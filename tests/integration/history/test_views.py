@@ -14,7 +14,6 @@ from ringlog.settings import Settings
 from schemas.catalogue import TOPICS
 from schemas.events import CallEvent, TaskEvent, TaskRequested
 from schemas.partition import partition_of
-from schemas.registry import Registry
 from sql.migrate import HttpDatabase, MigrationError, NativeDatabase, load, migrate
 from streams.api.state import Board
 from streams.history.clickhouse import ClickHouse
@@ -53,8 +52,7 @@ class Tables:
             offset = self._ends[topic_name, p]
             self._ends[topic_name, p] += 1
             rows.append(Row(p, offset, 0, codec.encode(topic_name, data)))
-        registry = Registry(self.config.registry_url)
-        sorter = Sorter(topic, codec, registry)
+        sorter = Sorter(topic, codec)
         clickhouse = ClickHouse(self.config)
         half = len(rows) // 2
         for block in (rows[: half + 3], rows[half:]):

@@ -19,6 +19,7 @@ from streams.history.columns import OFFSET, PARTITION, TOPICS_KEPT, columns_of
 from streams.history.container import Row, container
 from streams.history.sorting import Sorted, Sorter
 from tests.unit.history.samples import record
+from tests.unit.schemas.odd_schemas import odd_schemas
 
 CALLS = TOPICS["calls.events"]
 
@@ -30,7 +31,7 @@ class Bench:
         self.topic = topic
         self.registry = MemoryRegistry()
         self.codec = Codec(self.registry)
-        self.sorter = Sorter(topic, self.codec, self.registry)
+        self.sorter = Sorter(topic, self.codec)
         self.own_id = self.registry.id_of(topic.subject, schema_text(topic))
 
     def value(self, n: int, **fields: Any) -> bytes:
@@ -198,3 +199,19 @@ def test_any_bytes_end_in_one_place(values: list[bytes]) -> None:
     assert sorted(everywhere) == [row.offset for row in rows]
     assert 100 in dict(good_of(done)).get(bench.own_id, [])
     assert all(bad.reason for bad in done.poison)
+
+
+@pytest.mark.parametrize("kind", odd_schemas())
+def test_k1_a_record_of_an_odd_schema_is_poison_and_its_neighbours_are_rows(kind: str) -> None:
+    bench = Bench(TOPICS["dialogue.turns"])
+    text, reason = odd_schemas()[kind]
+    odd = HEADER.pack(0, bench.registry.id_of("odd", text)) + b"\x02a"
+    call = record(bench.topic, 0)["call_id"]
+    place = partition_of(call, 8)
+    good = bench.value(0)
+    rows = [Row(place, n, 0, value) for n, value in enumerate((good, odd, good))]
+    for _ in range(2):
+        done = bench.sorter.sort(rows)
+        assert [row.offset for _, group in done.good for row in group] == [0, 2]
+        assert [bad.row.offset for bad in done.poison] == [1]
+        assert reason in done.poison[0].reason

@@ -55,7 +55,6 @@ class Bench:
         self.writer = BatchWriter(
             clickhouse,  # type: ignore[arg-type] # a stand-in
             self.codec,
-            self.registry,
             self.patience,
             self.bury,
         )

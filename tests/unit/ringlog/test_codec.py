@@ -3,9 +3,14 @@
 import asyncio
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
 
+from ringlog.health import add_routes
 from ringlog.kafka import codec as waiting
 from ringlog.kafka.codec import decode, learn
+from ringlog.lifecycle import Lifecycle
+from ringlog.settings import Settings
 from schemas.catalogue import TOPICS
 from schemas.events import OptOut
 from schemas.registry import MemoryRegistry, RegistryError
@@ -94,3 +99,27 @@ async def test_an_id_that_nobody_knows_is_poison() -> None:
     value = HEADER.pack(0, 99) + b"x"
     with pytest.raises(Poison, match="not in the registry"):
         await decode(Codec(Away(MemoryRegistry(), away_for=2)), OPTOUTS, value)
+
+
+async def test_k2_health_says_why_a_record_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = MemoryRegistry()
+    value = Codec(known).encode(OPTOUTS, EVENT)
+    registry = Away(known, away_for=1_000_000)
+    codec = Codec(registry)
+    life = Lifecycle("edge", Settings())
+    monkeypatch.setattr("ringlog.lifecycle.learn", lambda *_: True)
+    await life.learn(codec)
+    life.health.set_ready()
+    app = web.Application()
+    add_routes(app, life.health)
+    async with TestClient(TestServer(app)) as client:
+        assert (await client.get("/readyz")).status == 200
+        waits = asyncio.create_task(decode(codec, OPTOUTS, value))
+        while registry.asked < 2:
+            await asyncio.sleep(0)
+        answer = await client.get("/readyz")
+        assert answer.status == 503
+        assert (await answer.json())["waiting_for"] == "registry: no answer"
+        registry.away_for = 0
+        assert await waits == EVENT
+        assert (await client.get("/readyz")).status == 200

@@ -13,6 +13,7 @@ from schemas.ids import root_id
 from schemas.partition import partition_of
 from schemas.registry import MemoryRegistry
 from schemas.wire import HEADER, MAX_RECORD_BYTES, Codec, Poison
+from tests.unit.schemas.odd_schemas import odd_schemas
 from tests.unit.verify.world import T0, World
 from verify.reading import Decoder, Refused, together
 
@@ -121,3 +122,13 @@ def test_small_topics_are_read_together_and_large_ones_alone() -> None:
     sizes = {"a": 10, "b": 199_000, "c": 5_000, "d": 5_000_000, "e": 0, "f": 1}
     assert together(sizes, sizes) == [["a", "b"], ["c"], ["d"], ["e", "f"]]
     assert together((), {}) == []
+
+
+@pytest.mark.parametrize("kind", odd_schemas("CallEvent"))
+def test_k1_a_record_of_an_odd_schema_is_refused(kind: str) -> None:
+    text, reason = odd_schemas("CallEvent")[kind]
+    decoder = Decoder(registry := MemoryRegistry())
+    value = HEADER.pack(0, registry.id_of("odd", text)) + b"\x02a"
+    for _ in range(2):
+        with pytest.raises(Poison, match=reason):
+            decoder.decode("calls.events", RIGHT, value)
