@@ -14,11 +14,12 @@ from confluent_kafka.admin import AdminClient
 
 from ringlog.kafka import sync
 from ringlog.kafka.codec import codec_of
-from ringlog.kafka.replay import Record, replay
+from ringlog.kafka.replay import replay
 from ringlog.settings import Settings, root
 from schemas.catalogue import TOPICS, Topic
 from schemas.events import CustomerChange
 from schemas.ids import root_id
+from schemas.wire import AvroRecord
 from streams.history.columns import TOPICS_KEPT
 from streams.history.compare import compare
 from streams.history.rebuild import AnotherLog, rebuild
@@ -101,7 +102,7 @@ def shorten(config: Settings, keep: float) -> None:
         consumer.close()
 
 
-def read_all(config: Settings, topic: Topic) -> list[tuple[int, int, Record]]:
+def read_all(config: Settings, topic: Topic) -> list[tuple[int, int, AvroRecord]]:
     return [(r.partition, r.offset, r.record) for r in replay(config, topic)]
 
 
