@@ -19,7 +19,7 @@ from ingest.sound.log import MediaLog, Stamp
 from ingest.sound.pacer import Pacer
 from ingest.sound.playout import Ended, Event, Keys, Mark, Marked, QueueFull, Say, Started
 from ingest.sound.prompts import PromptMissing, PromptStore
-from ingest.sound.session import Clock, Session
+from ingest.sound.session import Clock, Expected, Session
 from ingest.sound.types import Digit, Format, Leg, leg_ssrc, stream_ids
 from ingest.trunks.driver import MediaAddress, Refused, Trunk
 from ringlog import log
@@ -126,6 +126,8 @@ class CallActor:
                 self._queue(Keys(digits))
             case t.SetTurnSilence(ms):
                 self._stamp.turn_silence_ms = ms
+                if self.session is not None:
+                    self.session.set_turn_silence(ms)
             case t.Flush():
                 if self.session is not None:
                     self.session.flush()
@@ -188,12 +190,15 @@ class CallActor:
         clock = Clock(at_us - elapsed_ms * 1000, self._edge.pacer.tick - elapsed_ms // 20)
         ids = stream_ids(self._edge.stream_secret, self.call_id, "robot")
         session = Session(self.call_id, self.sound, clock, ids, self)
+        session.set_turn_silence(self._stamp.turn_silence_ms)
         known: list[Known] = []
         for heard in entry.legs[-1:] if entry is not None else ():
+            last = _known(heard, at_ms)
+            session.expect(Expected(last.leg, last.expected_ts, last.expected_seq, at_us))
             if heard.leg.ssrc == leg_ssrc(self.call_id, heard.leg.name):
                 session.ws_leg = heard.leg  # a WebSocket's: it goes on by call time
             else:
-                known.append(_known(heard, at_ms))
+                known.append(last)
         receiver = Receiver(clock.call_ms, remote, known=known)
         rtp = RtpTransport(session, receiver, self.sound)
         wanted = None if entry is None else entry.port

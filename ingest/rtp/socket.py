@@ -12,6 +12,7 @@ from ingest.rtp.receiver import Address, Receiver, ReceiveStats
 from ingest.sound.clock import monotonic_us
 from ingest.sound.playout import KEY_TICKS, Key
 from ingest.sound.session import Session
+from ingest.sound.silence import RTP_PATIENCE, Patience
 from ingest.sound.types import TELEPHONE_EVENT, Digit, Format, Frame, payload_type_of
 from ringlog import log
 from ringlog.metrics import RTP_PACKETS_DROPPED, RTP_PACKETS_LOST
@@ -55,6 +56,11 @@ class RtpTransport(asyncio.DatagramProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._socket = None
+
+    @property
+    def patience(self) -> Patience:
+        """Packets come every 20 ms, or the far end suppresses silence."""
+        return RTP_PATIENCE
 
     # Transport -----------------------------------------------------------------------------------
 

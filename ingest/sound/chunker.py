@@ -9,7 +9,7 @@ the packets missing just before the chunk; a hole with `lost` 0 is silence that 
 
 from typing import NamedTuple
 
-from ingest.sound.types import CHUNK_MS, SAMPLE_BYTES, Chunk, CodecName, Frame, Leg
+from ingest.sound.types import CHUNK_MS, SAMPLE_BYTES, Chunk, CodecName, Frame, Leg, Silent
 
 
 class LegEnd(NamedTuple):
@@ -20,7 +20,7 @@ class LegEnd(NamedTuple):
     seq: int
 
 
-Logged = Chunk | LegEnd
+Logged = Chunk | Silent | LegEnd
 
 
 class Chunker:
@@ -37,6 +37,16 @@ class Chunker:
         self._first_seq = 0
         self._last_seq = 0
         self._lost = 0
+
+    @property
+    def end_ts(self) -> int:
+        """One past the last sample taken."""
+        return self._end_ts
+
+    @property
+    def next_seq(self) -> int:
+        """One past the last packet taken."""
+        return self._last_seq + 1
 
     @property
     def pending(self) -> bool:

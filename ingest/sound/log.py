@@ -13,7 +13,7 @@ from aiokafka.errors import KafkaTimeoutError
 
 from ingest.call.types import Identity
 from ingest.sound.chunker import Logged
-from ingest.sound.types import SAMPLE_BYTES, Chunk, CodecName
+from ingest.sound.types import SAMPLE_BYTES, Chunk, CodecName, Silent
 from ringlog import log
 from ringlog.clock import now_ms
 from ringlog.kafka.producer import EventProducer
@@ -35,18 +35,21 @@ class Stamp:
 
 
 def media_event(stamp: Stamp, logged: Logged, at_ms: int) -> MediaChunk:
-    """The record of a chunk or of a leg's end. `at_ms`: when it was complete.
+    """The record of a chunk, of a silent leg or of a leg's end. `at_ms`: when it was complete.
 
     Unvalidated (`model_construct`): 20,000 a second come from our own chunker.
     """
     who, leg = stamp.identity, logged.leg
-    kind: Literal["chunk", "end"]
+    kind: Literal["chunk", "silent", "end"]
     codec: CodecName
     if isinstance(logged, Chunk):
         kind, event_id = "chunk", media_chunk_id(who.call_id, leg.name, logged.ts)
         seq, codec, lost, payload = logged.first_seq, logged.codec, logged.lost, logged.payload
         # What happened at that time is its first sample.
         at_ms -= len(payload) * 1000 // (leg.rate_hz * SAMPLE_BYTES[codec])
+    elif isinstance(logged, Silent):
+        kind, event_id = "silent", media_chunk_id(who.call_id, f"{leg.name}|silent", logged.ts)
+        seq, codec, lost, payload = logged.seq, "pcmu", 0, b""
     else:
         kind, event_id = "end", root_id(who.call_id, leg.name, logged.ts, "end")
         seq, codec, lost, payload = logged.seq, "pcmu", 0, b""

@@ -8,17 +8,19 @@ and no clock of its own.
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
-from ingest.sound.chunker import Chunker, Logged
+from ingest.sound.chunker import Chunker, LegEnd, Logged
 from ingest.sound.onset import Onset
 from ingest.sound.playout import IDLE, Ended, Event, Key, Keys, Mark, Playout, Say
+from ingest.sound.silence import RTP_PATIENCE, Patience, SilenceMarks
 from ingest.sound.types import (
     CodecName,
     Digit,
     Format,
     Frame,
     Leg,
+    Silent,
     StreamIds,
 )
 from ringlog.audio.g711 import SILENCE_BYTE
@@ -26,11 +28,16 @@ from ringlog.audio.g711 import SILENCE_BYTE
 STALE_US: Final = 150_000
 """Sound that waits this long for its chunk to fill is logged as it is: the far end went silent."""
 
+RETURN_US: Final = 1_000_000
+"""How long the far end of a call that an earlier edge served is waited for before it is silent."""
+
 KEEPALIVE_TICKS: Final = 50
 """A silent frame a second while we say nothing: some gateways end a call that sends nothing."""
 
 OPENING_TICKS: Final = 5
 """Silent frames at the start: they tell the far end where we are."""
+
+DEFAULT_TURN_SILENCE_MS: Final = 500
 
 ECHO_TICKS: Final = 15
 """Our level of the last 300 ms is held against the far end's, so that echo is no voice."""
@@ -48,8 +55,22 @@ class Clock:
         return max(0, now_us - self.opened_us) // 1000
 
 
+class Expected(NamedTuple):
+    """A leg that an earlier edge heard: where it should be at a moment of the loop's clock."""
+
+    leg: Leg
+    ts: int
+    seq: int
+    at_us: int
+
+
 class Transport(Protocol):
     """How a session reaches the far end."""
+
+    @property
+    def patience(self) -> Patience:
+        """What is silence here, and not sound that comes late."""
+        ...
 
     def send_frame(self, frame: bytes, seq: int, ts: int, talkspurt: bool) -> bool:
         """Sends 20 ms of sound; False when there is nowhere to send it yet."""
@@ -128,6 +149,10 @@ class Session:
         self._robot = Leg("robot", ids.ssrc, ids.first_ts, 0, sound.rate_hz)
         self._heard = Chunker()
         self._said = Chunker()
+        self._marks = SilenceMarks(DEFAULT_TURN_SILENCE_MS)
+        self._marked_ts = 0
+        self._expected: Expected | None = None
+        self._patience = RTP_PATIENCE
         self._said_us = 0
         self._onset = Onset()
         self._levels: deque[float] = deque(maxlen=ECHO_TICKS)
@@ -147,6 +172,7 @@ class Session:
     def attach(self, transport: Transport) -> None:
         """From now on sound goes over this connection; an earlier one is closed."""
         earlier, self._transport = self._transport, transport
+        self._patience = transport.patience
         if earlier is not None and earlier is not transport:
             earlier.close()
 
@@ -154,6 +180,14 @@ class Session:
         """The connection is lost."""
         if self._transport is transport:
             self._transport = None
+
+    def expect(self, last: Expected) -> None:
+        """An earlier edge heard this leg: until it is heard again, it is silent."""
+        self._expected = last
+
+    def set_turn_silence(self, ms: int) -> None:
+        """Silence that ends a turn of the far end, ms: so long marks stay close together."""
+        self._marks.turn_silence_ms = ms
 
     # In ------------------------------------------------------------------------------------------
 
@@ -227,10 +261,27 @@ class Session:
             if items:
                 self.heard(items, now_us)
         heard_us = self.last_heard_us
-        if self._heard.pending and heard_us is not None and now_us - heard_us > STALE_US:
-            self._owner.on_logged(self, self._heard.flush())
+        if heard_us is None:
+            if self._expected is not None and now_us - self._expected.at_us > RETURN_US:
+                self._mark_silent(self._expected, now_us)
+        elif now_us - heard_us > STALE_US:
+            if self._heard.pending:
+                self._owner.on_logged(self, self._heard.flush())
+            if (leg := self._heard.leg) is not None:
+                last = Expected(leg, self._heard.end_ts, self._heard.next_seq, heard_us)
+                self._mark_silent(last, now_us)
         if self._said.pending and now_us - self._said_us > STALE_US:
             self._log_said()
+
+    def _mark_silent(self, last: Expected, now_us: int) -> None:
+        """Says on the log that nothing came, when that is due. The leg's clock goes on by ours."""
+        if not self._marks.due(last.at_us, now_us, self._patience):
+            return
+        quiet_us = now_us - last.at_us - self._patience.late_us
+        ts = last.ts + quiet_us * last.leg.rate_hz // 1_000_000
+        if ts > self._marked_ts:  # else sound came late: it was said already
+            self._marked_ts = ts
+            self._owner.on_logged(self, [Silent(last.leg, ts, last.seq)])
 
     def _tell(self, events: tuple[Event, ...]) -> None:
         for event in events:
@@ -280,6 +331,8 @@ class Session:
             self.heard(self._transport.flush(), now_us)
         self.closed = True
         events = self.playout.flush()
+        if self._heard.leg is None and (last := self._expected) is not None:
+            self._owner.on_logged(self, [LegEnd(last.leg, last.ts, last.seq)])
         logged = self._heard.end() + self._said.end()
         if logged:
             self._owner.on_logged(self, logged)

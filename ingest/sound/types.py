@@ -115,6 +115,14 @@ class Chunk(NamedTuple):
     lost: int
 
 
+class Silent(NamedTuple):
+    """Nothing came on this leg before `ts`; `seq` is the next packet's sequence number."""
+
+    leg: Leg
+    ts: int
+    seq: int
+
+
 class StreamIds(NamedTuple):
     """RTP identity of a stream that we send: the same again after a restart of the edge."""
 

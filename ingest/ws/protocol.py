@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from ingest.rtp.packet import EVENT_DIGITS
+from ingest.sound.silence import Patience
 from ingest.sound.types import SAMPLE_BYTES, Digit, Format, Frame, Leg
 
 MAX_TEXT_BYTES: Final = 1024
@@ -28,6 +29,9 @@ TEXT_BURST: Final = 100
 
 PAUSE_US: Final = 400_000
 """Sound that comes so much later than the samples so far say, follows a pause."""
+
+WS_PATIENCE: Final = Patience(wait_us=3_300_000, late_us=3_100_000)
+"""A peer over TCP sends all the time, and a stall of 3 s loses nothing; longer is silence."""
 
 MessageType = Literal["dtmf", "clear", "mark", "hangup"]
 

@@ -14,8 +14,15 @@ from websockets.http11 import Request, Response
 from ingest.sound.clock import monotonic_us
 from ingest.sound.playout import Key
 from ingest.sound.session import Session
+from ingest.sound.silence import Patience
 from ingest.sound.types import Digit, Frame, Leg, format_of, leg_ssrc
-from ingest.ws.protocol import MAX_TEXT_BYTES, WsReceiver, WsRefused, control_text
+from ingest.ws.protocol import (
+    MAX_TEXT_BYTES,
+    WS_PATIENCE,
+    WsReceiver,
+    WsRefused,
+    control_text,
+)
 from ringlog import log
 from ringlog.metrics import RTP_PACKETS_DROPPED
 
@@ -37,6 +44,11 @@ class WsTransport:
         self.receiver = receiver
         self._connection = connection
         self._open = True
+
+    @property
+    def patience(self) -> Patience:
+        """What TCP holds up comes later, all at once; it is no silence."""
+        return WS_PATIENCE
 
     def _send(self, message: str | bytes) -> bool:
         # Without waiting: a tick must not be held up by a slow peer.

@@ -67,10 +67,12 @@ class CallSound:
         self._ended: set[LegKey] = set()
 
     def add(self, chunk: MediaChunk) -> None:
-        """Takes a chunk or a leg's end, in any order."""
+        """Takes a leg's records in any order. That a leg is silent is heard by its holes."""
         key = chunk.leg, chunk.ssrc
         if chunk.kind == "end":
             self._ended.add(key)
+        elif chunk.kind == "silent":
+            pass
         elif chunk.event_id not in self._seen:
             self._seen.add(chunk.event_id)
             if _fits(chunk):

@@ -27,6 +27,16 @@ def test_holes_are_silent_and_counted() -> None:
     assert (track.samples[3 * CHUNK :] == last).all()
 
 
+def test_T1_a_silent_leg_is_no_sound_and_nothing_that_was_left_out() -> None:
+    mark = chunk(9 * CHUNK, voice(0, 0)).model_copy(update={"kind": "silent", "payload": b""})
+    sound = CallSound()
+    sound.add(mark)
+    assert sound.empty and not sound.cut
+    sound.add(chunk(0, voice(CHUNK, 1)))
+    (track,) = sound.tracks()
+    assert len(track.samples) == CHUNK and sound.left_out == 0
+
+
 def test_order_and_repeats_change_nothing() -> None:
     chunks = [chunk(n * CHUNK, voice(CHUNK, n)) for n in range(6)]
     (straight,) = tracks_of(*chunks)

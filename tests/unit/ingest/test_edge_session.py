@@ -8,6 +8,7 @@ from ingest.sound.chunker import LegEnd, Logged
 from ingest.sound.pacer import TICK_US
 from ingest.sound.playout import Ended, Event, Key, Keys, Mark, Marked, Prompt, Say, Started
 from ingest.sound.session import KEEPALIVE_TICKS, OPENING_TICKS, Clock, Session
+from ingest.sound.silence import RTP_PATIENCE
 from ingest.sound.types import PCMU, Chunk, Digit, Frame, Leg, StreamIds
 from ringlog.audio.g711 import encode
 
@@ -24,6 +25,8 @@ def voice(db: float = -20) -> bytes:
 
 class Wire:
     """A transport that remembers."""
+
+    patience = RTP_PATIENCE
 
     def __init__(self) -> None:
         self.connected = True

@@ -10,7 +10,7 @@ from ingest.call.types import Identity
 from ingest.sound import log as media_log
 from ingest.sound.chunker import LegEnd, Logged
 from ingest.sound.log import MediaLog, Stamp, media_event
-from ingest.sound.types import Chunk, Leg
+from ingest.sound.types import Chunk, Leg, Silent
 from ringlog.kafka.producer import EventProducer
 from schemas.envelope import Event
 from schemas.events import MediaChunk
@@ -43,6 +43,15 @@ def test_a_legs_end_is_a_valid_record_of_its_own() -> None:
     assert MediaChunk.model_validate(event.model_dump()) == event
     assert (event.kind, event.payload, event.rtp_ts, event.first_seq) == ("end", b"", 1600, 14)
     assert event.event_id != media_event(STAMP, chunk(1600), 99).event_id
+
+
+def test_a_silent_legs_mark_is_a_valid_record_with_an_id_of_its_own() -> None:
+    event = media_event(STAMP, Silent(LEG, 1600, 14), 99)
+    assert MediaChunk.model_validate(event.model_dump()) == event
+    assert (event.kind, event.payload, event.rtp_ts, event.first_seq) == ("silent", b"", 1600, 14)
+    assert event.event_id == media_event(STAMP, Silent(LEG, 1600, 99), 7).event_id
+    others = (chunk(1600), LegEnd(LEG, 1600, 14), Silent(LEG, 1601, 14))
+    assert event.event_id not in {media_event(STAMP, x, 99).event_id for x in others}
 
 
 class Broker:
