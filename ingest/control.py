@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from ingest.call import types as t
 from ingest.edge import Edge
 from ingest.rtp.socket import NoPort
-from ingest.sound.types import format_of
+from ingest.sound.types import TELEPHONE_EVENT, format_of
 from ringlog import log
 
 logger = log.logger("ringlog.ingest.control")
@@ -37,6 +37,7 @@ class SessionRequest(BaseModel):
     robot_id: Id | None = None
     tenant_id: Id | None = None
     phone: Annotated[str, Field(max_length=32)] | None = None
+    event_payload_type: Annotated[int, Field(ge=96, le=127)] = TELEPHONE_EVENT
 
     def remote_address(self) -> tuple[str, int] | None:
         """Where the far end's packets come from; raises ValueError."""
@@ -99,7 +100,9 @@ class Control:
             asr_profile=asked.asr_profile,
         )
         try:
-            actor = await edge.open_foreign(identity, format_of(asked.codec), remote)
+            actor = await edge.open_foreign(
+                identity, format_of(asked.codec), remote, asked.event_payload_type
+            )
         except (NoPort, OSError) as error:
             return problem(HTTPStatus.SERVICE_UNAVAILABLE, "No media port", str(error))
         except KafkaError as error:

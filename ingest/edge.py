@@ -26,7 +26,7 @@ from ingest.sound.log import MediaLog
 from ingest.sound.pacer import Pacer
 from ingest.sound.prompts import PromptStore
 from ingest.sound.session import Session
-from ingest.sound.types import PCMU, Format
+from ingest.sound.types import PCMU, TELEPHONE_EVENT, Format
 from ingest.trunks.driver import MediaAddress, Refused, Trunk
 from ingest.trunks.sim import SimTrunk
 from ingest.ws.server import MediaServer
@@ -60,7 +60,7 @@ WS_GRACE_US: Final = 15_000_000
 """How long a foreign call without a media connection waits for the next one."""
 
 SILENT_US: Final = 300_000_000
-"""A foreign call over RTP that sends nothing for so long is over."""
+"""A call whose far end sends nothing for so long, not even comfort noise, is over."""
 
 STOP_S: Final = 5.0
 
@@ -363,7 +363,11 @@ class Edge:
         return call_id in self._seen or call_id in self.actors
 
     async def open_foreign(
-        self, identity: t.Identity, sound: Format, remote: tuple[str, int] | None
+        self,
+        identity: t.Identity,
+        sound: Format,
+        remote: tuple[str, int] | None,
+        event_type: int = TELEPHONE_EVENT,
     ) -> CallActor:
         """Takes a call that another system placed: media, then its first record.
 
@@ -371,7 +375,7 @@ class Edge:
         """
         actor = self._add(t.Call(identity, "foreign"), sound)
         try:
-            await actor.open_media(remote)
+            await actor.open_media(remote, event_type=event_type)
         except BaseException:
             del self.actors[actor.call_id]
             self._seen.pop(actor.call_id, None)
@@ -439,11 +443,11 @@ class Edge:
             session = actor.session
             if actor.rtp is not None and session is not None:
                 actor.rtp.count()
-                if actor.call.identity.direction == "foreign":
-                    heard_us = session.last_heard_us or session.clock.opened_us
-                    lost = session.transport is None and at_us - heard_us > WS_GRACE_US
-                    if lost or at_us - heard_us > SILENT_US:
-                        actor.put(t.HungUp("failed", t.Q850_TEMPORARY_FAILURE))
+                quiet_us = at_us - (session.alive_us or session.clock.opened_us)
+                foreign = actor.call.identity.direction == "foreign"
+                lost = foreign and session.transport is None and quiet_us > WS_GRACE_US
+                if lost or quiet_us > SILENT_US:
+                    actor.put(t.HungUp("failed", t.Q850_TEMPORARY_FAILURE))
 
     async def _alive(self) -> None:
         """Tells dispatch every 2 s which calls are in progress, one record a pool."""

@@ -26,7 +26,8 @@ CONSUMER_LAG = Gauge("ringlog_consumer_lag", "Records not read yet", ["topic", "
 # RTP packets that never came; over 1 % is heard by people.
 RTP_PACKETS_LOST = Counter("ringlog_rtp_packets_lost_total", "RTP packets that never came")
 
-# RTP packets thrown away, by why: source, duplicate, late, malformed.
+# RTP packets thrown away, by why: source, duplicate, late, malformed, payload_type, ssrc (a second
+# stream), rate (faster than real time), slow_peer.
 RTP_PACKETS_DROPPED = Counter("ringlog_rtp_packets_dropped_total", "RTP packets refused", ["why"])
 
 # Chunks given up because the broker took none for minutes: a recording has a hole there.

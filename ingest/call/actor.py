@@ -11,8 +11,9 @@ from ingest.call import machine as c
 from ingest.call import types as t
 from ingest.failover.journal import Entry, HeardLeg, Journal
 from ingest.optouts import OptOuts
-from ingest.rtp.receiver import Address, Known, Receiver
+from ingest.rtp.receiver import Known, Receiver
 from ingest.rtp.socket import NoPort, PortPool, RtpTransport
+from ingest.rtp.sources import Address
 from ingest.sound.chunker import Logged
 from ingest.sound.clock import monotonic_us
 from ingest.sound.log import MediaLog, Stamp
@@ -20,7 +21,7 @@ from ingest.sound.pacer import Pacer
 from ingest.sound.playout import Ended, Event, Keys, Mark, Marked, QueueFull, Say, Started
 from ingest.sound.prompts import PromptMissing, PromptStore
 from ingest.sound.session import Clock, Expected, Session
-from ingest.sound.types import Digit, Format, Leg, leg_ssrc, stream_ids
+from ingest.sound.types import TELEPHONE_EVENT, Digit, Format, Leg, leg_ssrc, stream_ids
 from ingest.trunks.driver import MediaAddress, Refused, Trunk
 from ringlog import log
 from ringlog.clock import now_ms
@@ -180,7 +181,12 @@ class CallActor:
 
     # Media ---------------------------------------------------------------------------------------
 
-    async def open_media(self, remote: Address | None, entry: Entry | None = None) -> None:
+    async def open_media(
+        self,
+        remote: Address | None,
+        entry: Entry | None = None,
+        event_type: int = TELEPHONE_EVENT,
+    ) -> None:
         """Binds a port and starts the session; with `entry`, as it was before a restart.
 
         Raises NoPort, OSError.
@@ -199,8 +205,8 @@ class CallActor:
                 session.ws_leg = heard.leg  # a WebSocket's: it goes on by call time
             else:
                 known.append(last)
-        receiver = Receiver(clock.call_ms, remote, known=known)
-        rtp = RtpTransport(session, receiver, self.sound)
+        receiver = Receiver(clock.call_ms, remote, event_type=event_type, known=known)
+        rtp = RtpTransport(session, receiver, self.sound, self._on_source)
         wanted = None if entry is None else entry.port
         port = await self._edge.ports.bind(rtp, self._edge.config.bind_host, wanted)
         self.session, self.rtp = session, rtp
@@ -236,7 +242,8 @@ class CallActor:
             await self._step(t.CarrierRefused(Q850_NO_CIRCUIT, None, "failed"))
             return
         assert self.rtp is not None and self.entry is not None
-        self.rtp.receiver.remote = self.entry.remote = remote
+        self.rtp.receiver.gate.announce(remote, theirs.ssrc)
+        self.entry.remote = self.rtp.receiver.remote
         self._edge.journal.write(self.entry)
         self.after(t.RING_TIMEOUT_MS, t.RingTimedOut())
 
@@ -296,12 +303,17 @@ class CallActor:
     def on_new_leg(self, session: Session, leg: Leg, first_seq: int) -> None:
         """The far end's clocks go into the journal, for a restart.
 
-        A leg's place in time is that of its first beginning: after a restart it is heard anew.
+        The place of a leg in time is that of its first beginning: a leg that goes on after a
+        restart is not new.
         """
         if self.entry is not None and all(heard.leg != leg for heard in self.entry.legs):
             self.entry.legs.append(HeardLeg(leg, first_seq, now_ms()))
-            if self.rtp is not None and self.rtp.receiver.remote is not None:
-                self.entry.remote = self.rtp.receiver.remote
+            self._edge.journal.write(self.entry)
+
+    def _on_source(self, source: Address) -> None:
+        """Where the far end's packets come from goes into the journal, for a restart."""
+        if self.entry is not None and self.entry.remote != source:
+            self.entry.remote = source
             self._edge.journal.write(self.entry)
 
 

@@ -1,8 +1,9 @@
 """Receiving one call's RTP: order, duplicates, loss, sources, clocks and keys (RFC 3550 app. A).
 
 No socket and no clock in here: datagrams and the time of their arrival go in, frames in order come
-out. What is missing is waited for `REORDER_US`, then counted as lost. Memory is bounded: at most
-`MAX_HELD` packets wait, at most `MAX_SSRCS` sources are known.
+out. What is missing is waited for `REORDER_US`, then counted as lost. Whose packets are heard is
+the gate's decision (`sources`). Memory is bounded: at most `MAX_HELD` packets wait, at most
+`MAX_SSRCS` sources are known.
 """
 
 import struct
@@ -10,8 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from ingest.rtp.keys import EventShape, KeyPresses
 from ingest.rtp.packet import (
-    EVENT_DIGITS,
     RtpError,
     is_rtcp,
     parse,
@@ -19,6 +20,9 @@ from ingest.rtp.packet import (
     sequence_delta,
     timestamp_delta,
 )
+from ingest.rtp.sources import Address, Gate, RtpData
+from ingest.sound.pause import UNEXPLAINED_US, Pause, late_us
+from ingest.sound.rate import SoundRate
 from ingest.sound.types import (
     COMFORT_NOISE,
     PAYLOAD_FORMATS,
@@ -30,8 +34,8 @@ from ingest.sound.types import (
     Leg,
 )
 
-Address = tuple[str, int]
-Received = Frame | Digit
+Heard = Frame | Digit
+"""What a far end did, in order."""
 
 REORDER_US: Final = 60_000
 """How long a missing packet is waited for."""
@@ -46,8 +50,10 @@ MAX_HELD: Final = 64
 """Packets that wait for a missing one; more means that it is not coming."""
 
 MAX_SSRCS: Final = 16
-MAX_LEGS: Final = 64
-"""Sources of one call, and changes between them; more is an attack or a loop."""
+"""Sources whose clocks are remembered; of more, the oldest begins anew if it comes back."""
+
+RATE_CHANGE_US: Final = 1_000_000
+"""A leg lasts this long before one of another sample rate takes its place."""
 
 SEEN_BITS: Final = 30
 SEEN_MASK: Final = 2**SEEN_BITS - 1
@@ -59,8 +65,9 @@ MAX_JUMP_S: Final = 2
 MAX_WAIT_S: Final = 10
 """Longest that packets wait in a socket for the next edge, seconds: its buffer holds less."""
 
+_FOREVER_US: Final = 2**62
 _HEADER = struct.Struct("!BBHII")
-_NOTHING: Final[tuple[Received, ...]] = ()
+_NOTHING: Final[tuple[Heard, ...]] = ()
 
 
 @dataclass(slots=True)
@@ -75,6 +82,7 @@ class ReceiveStats:
     malformed: int = 0
     payload_type: int = 0
     ssrc: int = 0
+    rate: int = 0
     restarts: int = 0
     clock_jumps: int = 0
     jitter: float = 0.0
@@ -89,22 +97,13 @@ class Known:
     expected_seq: int
 
 
-class _Waiting:
-    """A packet in the reorder window."""
-
-    __slots__ = ("arrival_us", "kind", "payload", "timestamp")
-
-    def __init__(self, kind: int, timestamp: int, payload: bytes, arrival_us: int) -> None:
-        self.kind, self.timestamp, self.payload = kind, timestamp, payload
-        self.arrival_us = arrival_us
-
-
 class _Source:
     """Clocks and window of one SSRC."""
 
     __slots__ = (
-        "bad_seq", "end_ts", "events", "held", "last_raw", "last_us", "leg", "legs",
-        "lost_before", "next_seq", "offset", "restored", "seen", "ssrc", "step", "transit",
+        "bad_seq", "began_us", "end_ts", "held", "keys", "last_raw", "last_us", "leg",
+        "lost_before", "next_seq", "offset", "pause", "pause_raw", "restored", "seen", "ssrc",
+        "step", "transit",
     )  # fmt: skip
 
     def __init__(self, ssrc: int, next_seq: int) -> None:
@@ -113,24 +112,26 @@ class _Source:
         self.seen = 0  # bit n: sequence next_seq - 1 - n was delivered
         self.restored = False  # known from before a restart, nothing heard since
         self.bad_seq = -1
-        self.held: dict[int, _Waiting] = {}
+        self.held: dict[int, RtpData] = {}
         self.lost_before = 0
-        self.events: list[int] = []  # timestamps of the last key presses
+        self.keys = KeyPresses()
         self.leg: Leg | None = None
-        self.legs = 0
+        self.began_us = 0  # arrival of the leg's first frame
         self.last_raw = 0  # extended timestamp of the last frame, as sent
-        self.offset = 0  # added to it, after a jump of the sender's clock
+        self.offset = 0  # added to it, after a pause that it does not tell or a jump
         self.end_ts = 0  # end of the last frame on the leg's clock
         self.last_us: int | None = None  # arrival of the last frame; None after our restart
         self.step = 0  # samples of the last frame
         self.transit: float | None = None
+        self.pause: Pause | None = None  # frames since a gap that is not understood yet
+        self.pause_raw = 0  # `last_raw` before that gap
 
 
 class Receiver:
     """The receive side of one call.
 
-    `remote` is the announced source, or None: then the first packet's source is taken and kept.
-    `call_ms` tells call time for an arrival, so that a leg knows where it begins.
+    `gate` has the far end's address. `call_ms` tells call time for an arrival, so that a leg knows
+    where it begins. `event_type` is the payload type of telephone events that was agreed.
     """
 
     def __init__(
@@ -138,36 +139,44 @@ class Receiver:
         call_ms: Callable[[int], int],
         remote: Address | None = None,
         formats: Mapping[int, Format] = PAYLOAD_FORMATS,
-        telephone_event: int = TELEPHONE_EVENT,
+        event_type: int = TELEPHONE_EVENT,
         known: Sequence[Known] = (),
     ) -> None:
         self.stats = ReceiveStats()
-        self.remote = remote
+        self.gate = Gate(remote)
+        self.event_type = event_type  # under which we send events, too
+        self.unknown_types: set[int] = set()
+        self.alive_us: int | None = None  # last packet of the far end, of any kind
         self._call_ms = call_ms
         self._formats = formats
-        self._telephone_event = telephone_event
+        self._event_types = {event_type}
+        self._shape = EventShape()
+        self._rate: SoundRate | None = None
         self._source: _Source | None = None
         self._sources: dict[int, _Source] = {}
-        self._legs = 0
+        self._names: set[int] = set()
         self._end_ts = 0  # largest extended timestamp handed out, over all sources
         for found in known:
             source = _Source(found.leg.ssrc, found.expected_seq)
-            source.leg, source.last_raw, source.legs = found.leg, found.expected_ts, 1
+            source.leg, source.last_raw = found.leg, found.expected_ts
             source.end_ts, source.restored = found.expected_ts, True
             self._sources[found.leg.ssrc] = source
+            self._names.add(found.leg.ssrc)
             self._end_ts = max(self._end_ts, found.expected_ts)
 
     @property
-    def waiting(self) -> bool:
-        """True while packets wait for a missing one, so that `poll` has work."""
-        return self._source is not None and bool(self._source.held)
+    def remote(self) -> Address | None:
+        """Where we send to; None while that is unknown."""
+        return self.gate.remote
 
-    def receive(self, data: bytes, address: Address, now_us: int) -> Sequence[Received]:
+    @property
+    def waiting(self) -> bool:
+        """True while frames wait for a missing one or a verdict, so that `poll` has work."""
+        source = self._source
+        return source is not None and (bool(source.held) or source.pause is not None)
+
+    def receive(self, data: bytes, address: Address, now_us: int) -> Sequence[Heard]:
         """Takes one datagram; returns what is in order now. Never raises on bad input."""
-        stats = self.stats
-        if address != self.remote and self.remote is not None:
-            stats.source += 1
-            return _NOTHING
         if len(data) > 12 and data[0] == 0x80 and len(data) <= 2048:
             _, kind, seq, timestamp, ssrc = _HEADER.unpack_from(data)
             kind &= 0x7F
@@ -178,85 +187,134 @@ class Receiver:
             try:
                 packet = parse(data)
             except RtpError:
-                stats.malformed += 1
+                self.stats.malformed += 1
                 return _NOTHING
             kind, seq, timestamp = packet.payload_type, packet.sequence, packet.timestamp
             ssrc, payload = packet.ssrc, packet.payload
-        sound = self._formats.get(kind)
-        if sound is None and kind not in (self._telephone_event, COMFORT_NOISE):
-            if 64 <= kind <= 95:  # RTCP types 192-223 with the marker bit cut off
-                return _NOTHING
-            stats.payload_type += 1
+        if 64 <= kind <= 95:  # RTCP types 192-223 with the marker bit cut off
             return _NOTHING
-        if self.remote is None:
-            self.remote = address
-        stats.received += 1
-        source = self._source
-        released: list[Received] = []
-        if source is None or source.ssrc != ssrc:
-            switched = self._switch(ssrc, seq, released)
-            if switched is None:
-                return released
-            source = switched
-        if sound is not None:
-            self._measure_jitter(source, sound.rate_hz, timestamp, now_us)
-        if seq == source.next_seq & 0xFFFF and not source.held:
-            source.next_seq += 1
-            source.seen = source.seen << 1 & SEEN_MASK | 1
-            self._deliver(source, source.next_seq - 1, kind, timestamp, payload, now_us, released)
-            return released
-        self._disordered(source, seq, _Waiting(kind, timestamp, payload, now_us), released)
+        item = RtpData(kind, seq, timestamp, ssrc, payload, now_us)
+        gate, source = self.gate, self._source
+        released: list[Heard] = []
+        if source is not None and source.ssrc == ssrc and address == gate.address:
+            gate.alive(now_us)
+            self._take(source, item, released)
+        elif kind in self._formats or kind == COMFORT_NOISE:
+            self._from_elsewhere(item, address, released)
+        else:
+            self._key_from_elsewhere(item, address, released)
         return released
 
-    def poll(self, now_us: int) -> Sequence[Received]:
+    def poll(self, now_us: int) -> Sequence[Heard]:
         """Gives up on packets that were waited for long enough."""
         source = self._source
-        if source is None or not source.held:
+        if source is None:
             return _NOTHING
-        released: list[Received] = []
-        self._release(source, now_us, released)
+        released: list[Heard] = []
+        if source.held:
+            self._release(source, now_us, released)
+        if source.pause is not None:
+            self._settle(source, now_us, released)
         return released
 
-    def flush(self) -> Sequence[Received]:
+    def flush(self) -> Sequence[Heard]:
         """Hands out all that waits: the call is over."""
-        released: list[Received] = []
+        released: list[Heard] = []
         if self._source is not None:
-            self._release(self._source, None, released)
+            self._end(self._source, released)
         return released
 
     def legs(self) -> list[tuple[Leg, int, int]]:
         """Every leg with its next timestamp and sequence number, for the edge's journal."""
         return [(s.leg, s.end_ts, s.next_seq) for s in self._sources.values() if s.leg is not None]
 
-    def _switch(self, ssrc: int, seq: int, out: list[Received]) -> _Source | None:
-        """Takes up a new SSRC, or one that comes back; None when the packet is dropped."""
-        found = self._sources.get(ssrc)
-        if found is None:
-            if len(self._sources) >= MAX_SSRCS:
+    # Sources -------------------------------------------------------------------------------------
+
+    def _from_elsewhere(self, item: RtpData, address: Address, out: list[Heard]) -> None:
+        """Sound of another source than the one in use, or the first of all."""
+        source = self._source
+        going_on = source is not None and source.ssrc == item.ssrc and self._follows(source, item)
+        kept = self.gate.push(item, address, going_on)
+        if kept is None:
+            if address == self.gate.address:
                 self.stats.ssrc += 1
-                return None
-            found = self._sources[ssrc] = _Source(ssrc, seq)
-        else:
-            # Back after another source, or after our restart. A straggler from before the other
-            # source does not switch back; more than that is a new leg, since the old one is over.
-            delta = sequence_delta(seq, found.next_seq & 0xFFFF)
-            if found.restored:
-                found.restored = False
-            elif -MAX_MISORDER <= delta < 0:
-                self.stats.late += 1
-                return None
             else:
-                if self._legs >= MAX_LEGS:
-                    self.stats.ssrc += 1
-                    return None
-                found.leg = None
-                delta += 0x10000 if delta < 0 else 0
-            found.next_seq += delta
-            found.seen, found.transit = 0, None
-        if self._source is not None:
-            self._release(self._source, None, out)
-        self._source = found
+                self.stats.source += 1
+            return
+        if source is None or source.ssrc != item.ssrc:
+            if source is not None:
+                self._end(source, out)
+            self._source = source = self._source_of(kept[0])
+        for one in kept:
+            self._take(source, one, out)
+
+    def _follows(self, source: _Source, item: RtpData) -> bool:
+        """Whether a packet from another address goes on where the source in use stopped."""
+        if not 0 <= sequence_delta(item.seq, source.next_seq & 0xFFFF) <= MAX_DROPOUT:
+            return False
+        if source.leg is None or source.last_us is None:
+            return True
+        rate = source.leg.rate_hz
+        moved = timestamp_delta(item.timestamp, source.last_raw & 0xFFFFFFFF)
+        elapsed = (item.arrival_us - source.last_us) * rate // 1_000_000
+        return -MAX_JUMP_S * rate <= moved <= elapsed + MAX_JUMP_S * rate
+
+    def _source_of(self, first: RtpData) -> _Source:
+        """The state of an SSRC that is heard from now on. One that comes back is a new leg, since
+        the old one is over, unless that was before our restart."""
+        found = self._sources.get(first.ssrc)
+        if found is None:
+            return self._new_source(first)
+        delta = sequence_delta(first.seq, found.next_seq & 0xFFFF)
+        if found.restored:
+            found.restored = False
+        else:
+            found.leg = None
+            delta += 0x10000 if delta < 0 else 0
+        found.next_seq += delta
+        found.seen, found.transit = 0, None
         return found
+
+    def _new_source(self, first: RtpData) -> _Source:
+        if len(self._sources) >= MAX_SSRCS:
+            oldest = next(x for x in self._sources.values() if x is not self._source)
+            del self._sources[oldest.ssrc]
+        made = self._sources[first.ssrc] = _Source(first.ssrc, first.seq)
+        return made
+
+    def _key_from_elsewhere(self, item: RtpData, address: Address, out: list[Heard]) -> None:
+        """Keys on an SSRC of their own, as some gateways send them, from the far end's address."""
+        gate = self.gate
+        if address != gate.remote and gate.remote is not None:
+            self.stats.source += 1
+            return
+        known = self._sources.get(item.ssrc)
+        if known is None:
+            known = self._new_source(item)
+        if self._other(known, item, out):
+            self.alive_us = item.arrival_us
+            if gate.remote is None:
+                gate.remote = address
+
+    def _end(self, source: _Source, out: list[Heard]) -> None:
+        self._release(source, None, out)
+        if source.pause is not None:
+            self._settle(source, _FOREVER_US, out)
+
+    # Order ---------------------------------------------------------------------------------------
+
+    def _take(self, source: _Source, item: RtpData, out: list[Heard]) -> None:
+        self.stats.received += 1
+        self.alive_us = item.arrival_us
+        sound = self._formats.get(item.kind)
+        if sound is not None:
+            self._measure_jitter(source, sound.rate_hz, item.timestamp, item.arrival_us)
+        if item.seq == source.next_seq & 0xFFFF and not source.held:
+            source.next_seq += 1
+            source.seen = source.seen << 1 & SEEN_MASK | 1
+            self._deliver(source, source.next_seq - 1, item, out)
+            return
+        self._disordered(source, item, out)
 
     def _measure_jitter(self, source: _Source, rate_hz: int, timestamp: int, now_us: int) -> None:
         transit = now_us * rate_hz / 1e6 - timestamp
@@ -266,7 +324,8 @@ class Receiver:
                 self.stats.jitter += (change - self.stats.jitter) / 16
         source.transit = transit
 
-    def _disordered(self, source: _Source, seq: int, item: _Waiting, out: list[Received]) -> None:
+    def _disordered(self, source: _Source, item: RtpData, out: list[Heard]) -> None:
+        seq = item.seq
         delta = sequence_delta(seq, source.next_seq & 0xFFFF)
         ext = source.next_seq + delta
         if delta < -MAX_MISORDER or delta > MAX_DROPOUT:
@@ -292,15 +351,16 @@ class Receiver:
         source.held[ext] = item
         self._release(source, item.arrival_us, out)
 
-    def _release(self, source: _Source, now_us: int | None, out: list[Received]) -> None:
+    def _release(self, source: _Source, now_us: int | None, out: list[Heard]) -> None:
         """Delivers what is in order or overdue; with None, everything."""
         held = source.held
         while held:
             item = held.pop(source.next_seq, None)
             if item is None:
                 first = min(held)
-                waited = now_us is not None and len(held) <= MAX_HELD
-                if waited and now_us - min(i.arrival_us for i in held.values()) < REORDER_US:  # type: ignore[operator] # waited implies a time
+                oldest_us = min(i.arrival_us for i in held.values())
+                waits = now_us is not None and now_us - oldest_us < REORDER_US
+                if waits and len(held) <= MAX_HELD:
                     return
                 missing = first - source.next_seq
                 self.stats.lost += missing
@@ -311,81 +371,132 @@ class Receiver:
             seq = source.next_seq
             source.next_seq += 1
             source.seen = source.seen << 1 & SEEN_MASK | 1
-            self._deliver(
-                source, seq, item.kind, item.timestamp, item.payload, item.arrival_us, out
-            )
+            self._deliver(source, seq, item, out)
 
-    def _deliver(
-        self,
-        source: _Source,
-        seq: int,
-        kind: int,
-        timestamp: int,
-        payload: bytes,
-        arrival_us: int,
-        out: list[Received],
-    ) -> None:
+    # Sound and its clock -------------------------------------------------------------------------
+
+    def _deliver(self, source: _Source, seq: int, item: RtpData, out: list[Heard]) -> None:
+        kind, _, timestamp, _, payload, arrival_us = item
         sound = self._formats.get(kind)
         if sound is None:
-            if kind == self._telephone_event:
-                self._key(source, timestamp, payload, out)
-            return  # comfort noise is a pause: the next frame's timestamp tells how long
+            if kind == COMFORT_NOISE:  # a pause: the next frame's timestamp tells how long
+                self.gate.suppresses_silence = True
+            else:
+                self._other(source, item, out)
+            return
         step, odd = divmod(len(payload), SAMPLE_BYTES[sound.codec])
         if odd or not step:
             self.stats.malformed += 1
+            return
+        if self._rate is None:
+            self._rate = SoundRate(arrival_us)
+        if not self._rate.take(step * 1000 / sound.rate_hz, arrival_us):
+            self.stats.rate += 1
             return
         leg = source.leg
         if leg is None:
             leg = self._begin(source, sound, timestamp, arrival_us)
         elif leg.rate_hz != sound.rate_hz:
-            self.stats.payload_type += 1
-            return
+            if arrival_us - source.began_us < RATE_CHANGE_US:
+                self.stats.payload_type += 1
+                return
+            if source.pause is not None:
+                self._settle(source, _FOREVER_US, out)
+            leg = self._begin(source, sound, timestamp, arrival_us)
         raw = source.last_raw + timestamp_delta(timestamp, source.last_raw & 0xFFFFFFFF)
-        if raw != source.last_raw + source.step:
-            self._check_clock(source, leg, raw, arrival_us)
+        last_us = source.last_us
+        if raw != source.last_raw + source.step or (
+            last_us is not None and arrival_us - last_us > UNEXPLAINED_US
+        ):
+            self._check_clock(source, leg, raw, step, arrival_us)
         ts = raw + source.offset
         source.last_raw, source.step, source.last_us = raw, step, arrival_us
         source.end_ts = max(source.end_ts, ts + step)
         self._end_ts = max(self._end_ts, source.end_ts)
         lost, source.lost_before = source.lost_before, 0
-        out.append(Frame(leg, seq, ts, payload, sound.codec, lost))
+        frame = Frame(leg, seq, ts, payload, sound.codec, lost)
+        if source.pause is None:
+            out.append(frame)
+        else:
+            source.pause.push(frame, ts + step, arrival_us)
+            self._settle(source, arrival_us, out)
 
     def _begin(self, source: _Source, sound: Format, timestamp: int, arrival_us: int) -> Leg:
         # Extended past whatever an earlier source used, so that timestamps (and the chunk ids made
         # of them) never repeat within a call.
         cycles = -(-(self._end_ts - timestamp) // 2**32) if self._end_ts > timestamp else 0
         start = timestamp + cycles * 2**32
-        source.last_raw, source.last_us = start, arrival_us
+        source.last_raw, source.last_us, source.began_us = start, arrival_us, arrival_us
         # The name of a leg is never used twice: a source that comes back gets a derived one.
-        name = source.ssrc + source.legs * 0x9E3779B1 & 0xFFFFFFFF
-        source.legs += 1
-        self._legs += 1
+        name = source.ssrc
+        while name in self._names:
+            name = name + 0x9E3779B1 & 0xFFFFFFFF
+        self._names.add(name)
         source.offset = source.step = 0
         source.leg = Leg("customer", name, start, self._call_ms(arrival_us), sound.rate_hz)
         return source.leg
 
-    def _check_clock(self, source: _Source, leg: Leg, raw: int, arrival_us: int) -> None:
-        """A pause or a loss moves time forward as arrivals do; anything else is a new clock."""
-        moved = raw - source.last_raw
-        since_us = 0 if source.last_us is None else arrival_us - source.last_us
+    def _check_clock(self, source: _Source, leg: Leg, raw: int, step: int, arrival_us: int) -> None:
+        """A pause or a loss moves time forward as arrivals do; anything else is a new clock.
+
+        Time that does not move over a gap in arrivals is judged by the frames that follow
+        (`pause`): a sender may have stopped its clock, or sends one frame with the old time first.
+        """
+        pause = source.pause
+        # With a pause open, both are since its beginning: one frame of it may have an old time.
+        last_us = source.last_us if pause is None else pause.last_us
+        last_raw = source.last_raw if pause is None else source.pause_raw
+        moved = raw - last_raw
+        since_us = 0 if last_us is None else arrival_us - last_us
         elapsed = since_us * leg.rate_hz // 1_000_000
         explained = max(elapsed, source.lost_before * 2 * source.step) + MAX_JUMP_S * leg.rate_hz
         # After a restart the first packets may have waited in the socket.
-        back = leg.rate_hz // 5 if source.last_us is not None else MAX_WAIT_S * leg.rate_hz
+        back = leg.rate_hz // 5 if last_us is not None else MAX_WAIT_S * leg.rate_hz
         if -back <= moved <= explained:
+            if pause is None and last_us is not None:
+                end_ts = last_raw + source.step
+                if late_us(last_us, end_ts, arrival_us, raw + step, leg.rate_hz) > UNEXPLAINED_US:
+                    source.pause = Pause(leg.rate_hz, last_us, end_ts + source.offset)
+                    source.pause_raw = last_raw
             return
         self.stats.clock_jumps += 1
-        step = source.step or leg.rate_hz // 50
-        frames = max(1, round(elapsed / step))
-        source.offset += source.last_raw + frames * step - raw
+        usual = source.step or leg.rate_hz // 50
+        frames = max(1, round(elapsed / usual))
+        source.offset += last_raw + frames * usual - raw
 
-    def _key(self, source: _Source, timestamp: int, payload: bytes, out: list[Received]) -> None:
+    def _settle(self, source: _Source, now_us: int, out: list[Heard]) -> None:
+        """Hands out the frames of a gap once it is known what it was."""
+        pause = source.pause
+        if pause is None or (shift := pause.verdict(now_us)) is None:
+            return
+        source.pause = None
+        if shift and source.step:
+            shift = round(shift / source.step) * source.step
+            source.offset += shift
+            source.end_ts += shift
+            self._end_ts = max(self._end_ts, source.end_ts)
+            self.stats.clock_jumps += 1
+        out += [f._replace(ts=f.ts + shift) for f in pause.frames]
+
+    # Keys ----------------------------------------------------------------------------------------
+
+    def _other(self, source: _Source, item: RtpData, out: list[Heard]) -> bool:
+        """A packet that is no sound; False when it is nothing that we know."""
+        kind, _, timestamp, _, payload, arrival_us = item
+        if kind not in self._event_types:
+            if len(self.unknown_types) < 16:
+                self.unknown_types.add(kind)
+            if not self._shape.push(kind, timestamp, payload):
+                self.stats.payload_type += 1
+                return False
+            self._event_types.add(kind)
+            self.event_type = kind
         try:
             event = parse_event(payload)
         except RtpError:
             self.stats.malformed += 1
-            return
-        if event.event >= len(EVENT_DIGITS) or timestamp in source.events:
-            return  # flash, tones and repeats of the same press
-        source.events = [*source.events[-7:], timestamp]
-        out.append(Digit(EVENT_DIGITS[event.event], source.ssrc, timestamp))
+            return False
+        digit = source.keys.push(event, timestamp, arrival_us)
+        if digit is not None:
+            out.append(Digit(digit, source.ssrc, timestamp))
+        return True

@@ -3,17 +3,18 @@
 import asyncio
 import socket
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, cast
 
 from ingest.failover.handover import Bequest
 from ingest.rtp.packet import EVENT_DIGITS, TelephoneEvent, header, serialise_event
-from ingest.rtp.receiver import Address, Receiver, ReceiveStats
+from ingest.rtp.receiver import Receiver, ReceiveStats
+from ingest.rtp.sources import Address
 from ingest.sound.clock import monotonic_us
 from ingest.sound.playout import KEY_TICKS, Key
 from ingest.sound.session import Session
 from ingest.sound.silence import RTP_PATIENCE, Patience
-from ingest.sound.types import TELEPHONE_EVENT, Digit, Format, Frame, payload_type_of
+from ingest.sound.types import Digit, Format, Frame, payload_type_of
 from ringlog import log
 from ringlog.metrics import RTP_PACKETS_DROPPED, RTP_PACKETS_LOST
 
@@ -27,10 +28,19 @@ class NoPort(Exception):
 
 
 class RtpTransport(asyncio.DatagramProtocol):
-    """A session's RTP socket. `remote` is where we send: announced, or where packets come from."""
+    """A session's RTP socket. `on_source` is told where the far end's packets come from now."""
 
-    def __init__(self, session: Session, receiver: Receiver, sound: Format) -> None:
+    def __init__(
+        self,
+        session: Session,
+        receiver: Receiver,
+        sound: Format,
+        on_source: Callable[[Address], None] | None = None,
+    ) -> None:
         self.receiver = receiver
+        self._on_source = on_source
+        self._source: Address | None = None
+        self._warned: set[int] = set()
         self._session = session
         self._socket: asyncio.DatagramTransport | None = None
         self._payload_type = payload_type_of(sound)
@@ -45,14 +55,29 @@ class RtpTransport(asyncio.DatagramProtocol):
 
     def datagram_received(self, data: bytes, addr: Address) -> None:
         at = monotonic_us()
-        items = self.receiver.receive(data, addr, at)
+        receiver = self.receiver
+        items = receiver.receive(data, addr, at)
+        if receiver.gate.address != self._source:
+            self._follow(receiver.gate.address)
         if items:
             self._session.heard(items, at)
+
+    def _follow(self, source: Address | None) -> None:
+        before, self._source = self._source, source
+        if source is None:
+            return
+        if before is not None:
+            logger.info(
+                "the far end's sound comes from another address",
+                call_id=self._session.call_id, before=before, now=source,
+            )  # fmt: skip
+        if self._on_source is not None:
+            self._on_source(source)
 
     def error_received(self, exc: Exception) -> None:
         # An ICMP "unreachable": the far end is not there yet, or not any more. The carrier's events
         # tell which.
-        logger.debug("x unreachable", call_id=self._session.call_id, error=str(exc))
+        logger.debug("the far end's port is closed", call_id=self._session.call_id, error=str(exc))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._socket = None
@@ -61,6 +86,17 @@ class RtpTransport(asyncio.DatagramProtocol):
     def patience(self) -> Patience:
         """Packets come every 20 ms, or the far end suppresses silence."""
         return RTP_PATIENCE
+
+    @property
+    def alive_us(self) -> int | None:
+        """When the far end's last packet of any kind came."""
+        return self.receiver.alive_us
+
+    @property
+    def holding(self) -> bool:
+        """True while sound is here whose time, or whose source, is not known yet."""
+        receiver = self.receiver
+        return receiver.waiting or receiver.gate.keeps(monotonic_us())
 
     # Transport -----------------------------------------------------------------------------------
 
@@ -81,7 +117,7 @@ class RtpTransport(asyncio.DatagramProtocol):
         duration = min(key.n + 1, KEY_TICKS) * self._frame_samples
         code = EVENT_DIGITS.index(key.digit)
         payload = serialise_event(TelephoneEvent(code, key.end, KEY_VOLUME, duration))
-        packet = header(TELEPHONE_EVENT, seq, ts, self._ssrc, key.n == 0) + payload
+        packet = header(self.receiver.event_type, seq, ts, self._ssrc, key.n == 0) + payload
         self._socket.sendto(packet, remote)
         return 1
 
@@ -105,7 +141,16 @@ class RtpTransport(asyncio.DatagramProtocol):
         if now.lost > before.lost:
             RTP_PACKETS_LOST.inc(now.lost - before.lost)
             before.lost = now.lost
-        for why in ("duplicate", "late", "source", "malformed", "payload_type", "ssrc"):
+        for kind in sorted(self.receiver.unknown_types - self._warned):
+            self._warned.add(kind)
+            found = self.receiver.event_type == kind
+            logger.warning(
+                "keys come on a payload type that nobody announced; it is taken for them now"
+                if found
+                else "packets of an unknown payload type are dropped",
+                call_id=self._session.call_id, payload_type=kind,
+            )  # fmt: skip
+        for why in ("duplicate", "late", "source", "malformed", "payload_type", "ssrc", "rate"):
             more = getattr(now, why) - getattr(before, why)
             if more:
                 RTP_PACKETS_DROPPED.labels(why).inc(more)

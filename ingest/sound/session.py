@@ -13,6 +13,7 @@ from typing import Final, NamedTuple, Protocol
 from ingest.sound.chunker import Chunker, LegEnd, Logged
 from ingest.sound.onset import Onset
 from ingest.sound.playout import IDLE, Ended, Event, Key, Keys, Mark, Playout, Say
+from ingest.sound.rate import KeyRate
 from ingest.sound.silence import RTP_PATIENCE, Patience, SilenceMarks
 from ingest.sound.types import (
     CodecName,
@@ -24,6 +25,7 @@ from ingest.sound.types import (
     StreamIds,
 )
 from ringlog.audio.g711 import SILENCE_BYTE
+from ringlog.metrics import RTP_PACKETS_DROPPED
 
 STALE_US: Final = 150_000
 """Sound that waits this long for its chunk to fill is logged as it is: the far end went silent."""
@@ -70,6 +72,16 @@ class Transport(Protocol):
     @property
     def patience(self) -> Patience:
         """What is silence here, and not sound that comes late."""
+        ...
+
+    @property
+    def alive_us(self) -> int | None:
+        """When the far end last sent anything, comfort noise too; None before that."""
+        ...
+
+    @property
+    def holding(self) -> bool:
+        """True while sound is here that is not given out yet: then the far end is not silent."""
         ...
 
     def send_frame(self, frame: bytes, seq: int, ts: int, talkspurt: bool) -> bool:
@@ -157,12 +169,22 @@ class Session:
         self._onset = Onset()
         self._levels: deque[float] = deque(maxlen=ECHO_TICKS)
         self._key_ts = 0
+        self._keys = KeyRate()
         self._silence = bytes([SILENCE_BYTE[sound.codec]]) * sound.frame_bytes
 
     @property
     def out_ssrc(self) -> int:
         """SSRC of what we send."""
         return self._ids.ssrc
+
+    @property
+    def alive_us(self) -> int | None:
+        """When the far end last sent anything; None before that."""
+        transport, heard_us = self._transport, self.last_heard_us
+        alive_us = None if transport is None else transport.alive_us
+        if alive_us is None or heard_us is None:
+            return alive_us or heard_us
+        return max(alive_us, heard_us)
 
     @property
     def transport(self) -> Transport | None:
@@ -197,7 +219,10 @@ class Session:
             return
         for item in items:
             if isinstance(item, Digit):
-                self._owner.on_digit(self, item)
+                if self._keys.take(now_us):
+                    self._owner.on_digit(self, item)
+                else:
+                    RTP_PACKETS_DROPPED.labels("rate").inc()
                 continue
             self.frames_in += 1
             self.last_heard_us = now_us
@@ -276,6 +301,8 @@ class Session:
     def _mark_silent(self, last: Expected, now_us: int) -> None:
         """Says on the log that nothing came, when that is due. The leg's clock goes on by ours."""
         if not self._marks.due(last.at_us, now_us, self._patience):
+            return
+        if self._transport is not None and self._transport.holding:
             return
         quiet_us = now_us - last.at_us - self._patience.late_us
         ts = last.ts + quiet_us * last.leg.rate_hz // 1_000_000

@@ -111,6 +111,7 @@ class WsReceiver:
         self._ahead_ms = 0.0
         self._text_at_us = now_us
         self._text_credit = float(TEXT_BURST)
+        self.alive_us: int | None = None
 
     def audio(self, payload: bytes, now_us: int) -> Frame:
         """Takes a binary message; raises WsRefused."""

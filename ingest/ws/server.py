@@ -50,6 +50,16 @@ class WsTransport:
         """What TCP holds up comes later, all at once; it is no silence."""
         return WS_PATIENCE
 
+    @property
+    def alive_us(self) -> int | None:
+        """When the peer's last message came."""
+        return self.receiver.alive_us
+
+    @property
+    def holding(self) -> bool:
+        """True while sound is here whose time is not known yet."""
+        return False
+
     def _send(self, message: str | bytes) -> bool:
         # Without waiting: a tick must not be held up by a slow peer.
         connection = self._connection

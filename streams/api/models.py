@@ -67,3 +67,6 @@ class MediaSessionRequest(_Request):
     asr_profile: Id = "demo"
     remote: Annotated[str, StringConstraints(pattern=r"^[0-9.]+:[0-9]{1,5}$")] | None = None
     pool: Id | None = None
+    event_payload_type: int | None = Field(
+        None, ge=96, le=127, description="RTP payload type of keys (RFC 4733); default 101"
+    )

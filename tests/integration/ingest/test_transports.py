@@ -26,7 +26,7 @@ from ingest.sound.clock import monotonic_us
 from ingest.sound.pacer import Pacer
 from ingest.sound.playout import Ended, Event, Keys, Prompt, Say
 from ingest.sound.session import Clock, Session
-from ingest.sound.types import PCMU, Chunk, Digit, Leg, stream_ids
+from ingest.sound.types import PCMU, Chunk, Digit, Leg, Silent, stream_ids
 from ingest.ws.server import MediaServer
 
 TIMEOUT_S = 30
@@ -237,6 +237,33 @@ async def test_a_stranger_is_not_heard(ticking: Ticking) -> None:
     session.close(monotonic_us())
     far.transport.close()
     stranger.transport.close()
+
+
+async def test_T2_a_far_end_that_moves_is_heard_and_gets_the_robots_voice(
+    ticking: Ticking,
+) -> None:
+    """Real sockets: the same stream goes on from another port, with no packet lost."""
+    loop, owner = asyncio.get_running_loop(), Owner()
+    far, moved = FarEnd(), FarEnd()
+    for end in (far, moved):
+        await loop.create_datagram_endpoint(lambda e=end: e, local_addr=("127.0.0.1", 0))  # type: ignore[misc]
+    session, sources = ticking.open("call", owner), list[tuple[str, int]]()
+    rtp = RtpTransport(session, Receiver(session.clock.call_ms), PCMU, sources.append)
+    port = await PortPool(free_udp_ports(2)).bind(rtp, "127.0.0.1")
+    session.attach(rtp)
+    for n in range(60):
+        (far if n < 20 else moved).send(RtpPacket(0, n, 160 * n, 2, bytes([n]) * 160), port)
+        await asyncio.sleep(0.02)
+    session.play(prompt("hello", 10))
+    await until(lambda: len(moved.heard()) == 10 and len(owner.sound("customer")) == 60 * 160)
+    assert len({x.leg for x in owner.logged if x.leg.name == "customer"}) == 1
+    silent = [x.ts for x in owner.logged if isinstance(x, Silent)]
+    assert all(ts > 60 * 160 for ts in silent), "it was not silent while it moved"
+    assert len(sources) == 2 and far.heard() == []
+    session.close(monotonic_us())
+    for end in (far, moved):
+        assert end.transport is not None
+        end.transport.close()
 
 
 async def test_ports_are_handed_out_once_and_in_turn() -> None:

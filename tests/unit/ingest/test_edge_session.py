@@ -27,6 +27,8 @@ class Wire:
     """A transport that remembers."""
 
     patience = RTP_PATIENCE
+    alive_us: int | None = None
+    holding = False
 
     def __init__(self) -> None:
         self.connected = True
@@ -236,3 +238,27 @@ def test_a_later_connection_replaces_the_earlier() -> None:
     call.session.detach(second)
     assert call.session.transport is None
     call.run(100)
+
+
+def test_review_7_no_fingers_press_so_many_keys() -> None:
+    """Keys are limited whatever they travel over: each is a record that is kept for ever."""
+    call = Call()
+    call.session.heard([Digit("1", 7, n) for n in range(10_000)], 0)
+    assert 50 <= len(call.digits) <= 70
+    for second in range(1, 11):
+        call.session.heard([Digit("2", 7, second * 1000 + n) for n in range(1000)], second * 10**6)
+    assert 140 <= call.digits.count("2") <= 160
+    calm = Call()
+    for n in range(600):
+        calm.session.heard((Digit("3", 7, n),), n * 100_000)
+    assert len(calm.digits) == 600
+
+
+def test_T1_comfort_noise_is_life() -> None:
+    call = Call()
+    call.run(5, hear=voice())
+    call.run(100)
+    call.wire.alive_us = 90 * TICK_US
+    assert call.session.alive_us == 90 * TICK_US
+    call.run(1, hear=voice())
+    assert call.session.alive_us == (call.n - 1) * TICK_US

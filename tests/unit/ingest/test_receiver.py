@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.rtp.packet import RtpPacket, TelephoneEvent, serialise, serialise_event
-from ingest.rtp.receiver import MAX_HELD, MAX_LEGS, MAX_SSRCS, Known, Received, Receiver
+from ingest.rtp.receiver import MAX_HELD, MAX_SSRCS, Heard, Known, Receiver
 from ingest.sound.types import Digit, Frame, Leg
 
 PEER = ("127.0.0.1", 4000)
@@ -26,7 +26,7 @@ def packet(
     return serialise(RtpPacket(kind, (seq0 + n) % 2**16, (ts0 + n * step) % 2**32, ssrc, payload))
 
 
-def number(frame: Received) -> int:
+def number(frame: Heard) -> int:
     assert isinstance(frame, Frame)
     return int.from_bytes(frame.payload[:2], "big")
 
@@ -36,7 +36,7 @@ class Line:
 
     def __init__(self, rx: Receiver) -> None:
         self.rx = rx
-        self.out: list[Received] = []
+        self.out: list[Heard] = []
         self.now_us = 0
 
     def send(self, data: bytes, at_us: int | None = None, address: tuple[str, int] = PEER) -> None:
@@ -127,10 +127,10 @@ def test_a_missing_packet_is_given_up_after_60_ms() -> None:
 
 def test_a_burst_behind_a_hole_is_bounded() -> None:
     line = Line(receiver())
-    line.send(packet(0), 0)
+    line.send(packet(0, step=40), 0)
     for n in range(2, 2 + 3 * MAX_HELD):
-        line.send(packet(n), 1000)
-    line.send(packet(2 + 3 * MAX_HELD), 1001)
+        line.send(packet(n, step=40), 1000)
+    line.send(packet(2 + 3 * MAX_HELD, step=40), 1001)
     assert [number(f) for f in line.frames] == [0, *range(2, 3 + 3 * MAX_HELD)]
 
 
@@ -148,10 +148,10 @@ def test_a_new_ssrc_starts_a_leg_whose_times_never_repeat() -> None:
     line = Line(receiver())
     for n in range(5):
         line.send(packet(n, seq0=50_000, ts0=5000))
-    for n in range(5):
+    for n in range(12):
         line.send(packet(n, seq0=7, ts0=100, ssrc=8))
     old, new = line.frames[:5], line.frames[5:]
-    assert [f.seq for f in new] == [7, 8, 9, 10, 11]
+    assert [f.seq for f in new] == list(range(7, 19)), "what came in probation is heard, too"
     assert new[0].ts % 2**32 == 100 and new[0].ts > old[-1].ts + 159
     assert new[0].leg.ssrc == 8 and new[0].leg.start_ts == new[0].ts
     assert new[0].leg.start_ms == 120 and line.rx.stats.lost == 0
@@ -159,31 +159,26 @@ def test_a_new_ssrc_starts_a_leg_whose_times_never_repeat() -> None:
 
 def test_an_old_ssrc_that_comes_back_is_a_new_leg() -> None:
     line = Line(receiver())
-    line.send(packet(0, seq0=10))
-    line.send(packet(0, seq0=500, ssrc=8))
-    line.send(packet(0, seq0=10))  # a straggler
-    line.send(packet(2, seq0=10))
-    line.send(packet(3, seq0=10))
-    first, _, back, last = line.frames
+    for n in range(5):
+        line.send(packet(n, seq0=10))
+    for n in range(20):
+        line.send(packet(n, seq0=500, ssrc=8))
+    line.send(packet(4, seq0=10))  # a straggler
+    for n in range(30, 50):
+        line.send(packet(n, seq0=10))
+    first, back, last = line.frames[0], line.frames[25], line.frames[-1]
     assert back.leg.ssrc not in (7, 8) and back.leg is last.leg
-    assert back.ts > 2**32 and back.ts == back.leg.start_ts and last.ts == back.ts + 160
-    assert (first.seq, back.seq) == (10, 12) and line.rx.stats.late == 1
+    assert back.ts > 2**32 and back.ts == back.leg.start_ts and last.ts == back.ts + 160 * 19
+    assert (first.seq, back.seq) == (10, 40)
 
 
-def test_two_sources_at_once_are_bounded() -> None:
+def test_two_streams_at_once_are_one_leg() -> None:
+    """Review 4: a second stream beside the first neither cuts it nor is mixed into it."""
     line = Line(receiver())
     for n in range(500):
-        line.send(packet(n, ssrc=7))
-        line.send(packet(n, ssrc=8))
-    assert len({id(f.leg) for f in line.frames}) == MAX_LEGS
-    assert line.rx.stats.ssrc > 0
-
-
-def test_the_number_of_sources_is_bounded() -> None:
-    line = Line(receiver())
-    for ssrc in range(MAX_SSRCS + 5):
-        line.send(packet(0, ssrc=ssrc))
-    assert len(line.frames) == MAX_SSRCS and line.rx.stats.ssrc == 5
+        line.send(packet(n, ssrc=7), n * FRAME_US)
+        line.send(packet(n, ssrc=8), n * FRAME_US + 7_000)
+    assert {f.leg.ssrc for f in line.frames} == {7} and len(line.frames) == 500
 
 
 def test_only_the_announced_source_is_heard() -> None:
@@ -233,7 +228,7 @@ def test_a_jump_of_the_senders_clock_is_no_pause(jump: int) -> None:
 def test_stalled_arrivals_are_no_jump() -> None:
     line = Line(receiver())
     for n in range(100):
-        line.send(packet(n), 5_000_000 if n > 10 else n * FRAME_US)
+        line.send(packet(n), 100 * FRAME_US if n > 10 else n * FRAME_US)
     assert [f.ts for f in line.frames] == [160 * n for n in range(100)]
     assert line.rx.stats.clock_jumps == 0
 
