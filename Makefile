@@ -10,14 +10,12 @@ BIN := $(VENV)/bin
 CALLS ?= 20
 MINUTES ?= 5
 SEED ?= 1
-ROOMS = $(sort $(wildcard tests/integration/*/))
 PIP = $(BIN)/python -m pip install --disable-pip-version-check --no-deps
 SIZES = awk '/Downloading|Using cached/ && /\(/ { sub(/^ +/, "  "); print; fflush() }'
-CODE := schemas ringlog cli ingest asr_worker streams sql stack verify demo bench
-CHECKED := $(CODE) tests docs
+CHECKED := schemas ringlog cli ingest asr_worker streams sql stack verify demo bench tests docs
 STAMP = $(VENV)/.installed-$(firstword $(shell cat requirements-build.lock requirements.lock pyproject.toml | sha256sum))
 
-.PHONY: help check-tools install demo up down status test test-all suite lint unit integration bench faults clean
+.PHONY: help check-tools install demo up down status test test-all suite style lint unit integration bench faults clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,29 +60,22 @@ down: ## Stop the stack
 status: ## Show the services of the running stack
 	@$(BIN)/ringlog status
 
-test: SELECTED = -m "not heavy"
-test: suite ## Lint, unit tests and integration tests, with coverage
+test: suite ## Lint, unit tests and integration tests, two jobs at a time, with coverage
 
-test-all: ROOMS += tests/faults/
+test-all: EVERYTHING = --all
 test-all: suite ## Everything: also the heavy tests and the faults under load
 
-suite: install lint
+suite: install style
 	@$(BIN)/coverage erase
-	@$(BIN)/pytest tests/unit -q --cov --cov-report=
-	@# A stack of its own for each room: one room's records on the log would be another's past.
-	@failed=""; \
-	for room in $(ROOMS); do \
-		ls $$room/test_*.py >/dev/null 2>&1 || continue; \
-		echo "== $$room"; \
-		$(BIN)/pytest $$room -q $(SELECTED) --cov --cov-append --cov-report= \
-			|| failed="$$failed $$room"; \
-	done; \
-	[ -z "$$failed" ] || { echo "failed:$$failed" >&2; exit 1; }
+	@$(BIN)/python -m tests.suite $(EVERYTHING)
+	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report --skip-covered
 
-lint: install ## Style and types: ruff, mypy --strict
+style: install
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check --quiet .
+
+lint: style ## Style and types: ruff, mypy --strict
 	@$(BIN)/mypy --strict $(CHECKED)
 
 unit: install ## Unit tests only (seconds, no services)

@@ -249,11 +249,26 @@ class Host:
             logger.warning("the broker does not answer", why=sync.reason(error))
             self._behind = {}
             return
+        for partition, at in self._next.items():
+            end = ends[AUDIO, partition]
+            if at < end and self._behind.get(partition) == at and self._holds_none(partition, end):
+                self._next[partition] = end
+                if partition in self._core.partitions:
+                    self._core.skip(partition, end - 1, now_ms())
         behind = {p: o for p, o in self._next.items() if o < ends[AUDIO, p]}
         stuck = sorted(p for p, o in behind.items() if self._behind.get(p) == o)
         if stuck:
             raise Stalled(f"nothing comes from partitions {stuck}")
         self._behind = behind
+
+    def _holds_none(self, partition: int, end: int) -> bool:
+        """Whether what is left of a partition is no record: markers of transactions."""
+        place = AUDIO, partition
+        try:
+            return sync.first_between(self._finals, place, self._next[partition], end) is None
+        except KafkaException as error:
+            logger.warning("the broker does not answer", why=sync.reason(error))
+            return False
 
     def _take_over(self, partition: int, first: RawRecord) -> None:
         closed = self._read_back(partition, first.timestamp_ms - CLOCK_SKEW_MS)

@@ -13,6 +13,7 @@ from aiokafka.errors import KafkaError
 from ringlog import log
 from ringlog.kafka.codec import decode
 from ringlog.kafka.producer import EventProducer
+from ringlog.kafka.sync import ISOLATION
 from ringlog.settings import Settings
 from schemas.events import OptOut
 from schemas.ids import phone_hash
@@ -69,6 +70,7 @@ class OptOuts:
             group_id=None,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
+            isolation_level=ISOLATION,
             fetch_max_wait_ms=100,
             metadata_max_age_ms=30_000,
             request_timeout_ms=5_000,

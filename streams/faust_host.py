@@ -27,6 +27,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from ringlog import log
 from ringlog.health import NotRebuilt
 from ringlog.kafka.codec import decode
+from ringlog.kafka.dead_letters import TOO_LARGE
 from ringlog.kafka.producer import EventProducer, Outgoing
 from ringlog.kafka.reader import check_partition
 from ringlog.kafka.replay import ArchiveAway
@@ -36,6 +37,7 @@ from schemas.envelope import Event
 from schemas.registry import RegistryError
 from schemas.wire import KAFKA_MESSAGE_BYTES, Poison, TooLarge
 from streams.faust_parts import FencedEvent, KeyedTable, SteadyApp, SteadyConsumer, dense
+from streams.holes import Holes
 from streams.progress import Progress, Stuck
 from streams.turns import Turns
 
@@ -195,7 +197,7 @@ class FaustHost:
         try:
             return [self.producer.outgoing(name, event) for name, event in outputs]
         except TooLarge as why:
-            raise Poison(f"what follows from it is too large: {why}") from None
+            raise Poison(f"{TOO_LARGE}: {why}") from None
 
     def before(self, step: Callable[[], Awaitable[None]]) -> None:
         """Adds a step that runs after the producer is up and before records come."""
@@ -277,13 +279,17 @@ class FaustHost:
     async def run(self) -> None:
         """Runs until the service is to stop; raises what made it fail."""
         life = self.life
-        self.progress = Progress(life.settings, self.app.conf.id, self._topics, self.tuning.stuck_s)
+        self.app.holes = self.holes = Holes(life.settings)
+        self.progress = Progress(
+            life.settings, self.app.conf.id, self._topics, self.holes, self.tuning.stuck_s
+        )
         await life.learn(self.producer.codec)
         life.health.set_waiting("broker")
         await self.producer.start()
         await self.producer.announce()
         progress = self.progress
         try:
+            await self.holes.start()
             await progress.start()
             for step in self._before:
                 await step()
@@ -299,6 +305,7 @@ class FaustHost:
                 async with asyncio.timeout(STOP_S):
                     await self._stop()
             await progress.stop()
+            await self.holes.stop()
             await self.producer.stop()
 
     async def _stop(self) -> None:
@@ -323,8 +330,11 @@ class FaustHost:
             if time.monotonic() - checked >= 2.0:
                 checked = time.monotonic()
                 mine = {name: self.partitions(name) for name in self._topics}
+                generation = self.generation
                 try:
-                    await progress.check(mine)
+                    over = await progress.check(mine)
+                    if over and self.settled and self.generation == generation:
+                        await cast(SteadyConsumer, app.consumer).pass_over(over)
                 except KafkaError as error:
                     self.log.warning("lag not known", error=str(error))
 
@@ -365,11 +375,11 @@ class FaustHost:
             tp, offset = event.message.tp, event.message.offset
             begun = consumer.begun.get(tp, 0)
             turn = turns.take(tp, offset, begun)
-            if turn == "ahead" and (begin := await self.progress.begin(name, tp.partition)) > (
-                turns.expected(tp, begun)
-            ):
-                turns.begins(tp, begin)
-                turn = turns.take(tp, offset, begun)
+            if turn == "ahead":
+                expected = turns.expected(tp, begun)
+                if await self.holes.first_between(name, tp.partition, expected, offset) is None:
+                    turns.begins(tp, offset)
+                    turn = turns.take(tp, offset, begun)
             if turn == "next":
                 found.append(event)
             elif turn == "ahead":

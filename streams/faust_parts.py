@@ -9,15 +9,18 @@
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any, cast
 
 import faust
-from faust.transport.drivers.aiokafka import Consumer, Transport
+from aiokafka.errors import KafkaError
+from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Transport
 
 from ringlog import log
+from ringlog.kafka.sync import ISOLATION
 from schemas.catalogue import CALL_PARTITIONS, TOPICS
 from schemas.partition import partition_of
+from streams.holes import Holes
 
 logger = log.logger("streams.faust")
 
@@ -58,6 +61,16 @@ class FencedEvent(faust.Event):
             super().ack()
 
 
+class CommittedThread(AIOKafkaConsumerThread):
+    """Reads of transactions only what is committed, which Faust does only in its exactly-once
+    mode."""
+
+    def _create_worker_consumer(self, transport: Transport) -> Any:
+        made = super()._create_worker_consumer(transport)
+        made._isolation_level = ISOLATION
+        return made
+
+
 class SteadyConsumer(Consumer):
     """A consumer that hands on the records of a partition one after the other, none left out."""
 
@@ -67,6 +80,9 @@ class SteadyConsumer(Consumer):
         """Committed offsets with which partitions were begun."""
         self._next: dict[Any, int] = {}
         self._asked_again: dict[Any, int] = {}
+
+    def _new_consumer_thread(self) -> AIOKafkaConsumerThread:
+        return CommittedThread(self, loop=self.loop, beacon=self.beacon)
 
     async def perform_seek(self) -> None:
         """As Faust's; notes the offset that every partition now has to go on with."""
@@ -80,10 +96,27 @@ class SteadyConsumer(Consumer):
         self._asked_again.pop(tp, None)
         await self.seek(tp, offset)
 
+    async def pass_over(self, ends: Mapping[tuple[str, int], int]) -> None:
+        """Commits offsets behind which there is no record left: what lies before them is a hole."""
+        await self.maybe_wait_for_commit_to_finish()
+        ours = {(tp.topic, tp.partition): tp for tp in self.assignment()}
+        over = {ours[place]: end for place, end in ends.items() if place in ours}
+        ahead = {tp: end for tp, end in over.items() if (self._committed_offset[tp] or 0) < end}
+        if ahead:
+            await self._commit_offsets(ahead, start_new_transaction=False)
+
+    async def _is_hole(self, tp: Any, begin: int, end: int) -> bool:
+        holes = cast(SteadyApp, self.app).holes
+        try:
+            return await holes.first_between(tp.topic, tp.partition, begin, end) is None
+        except KafkaError as error:
+            logger.warning("a hole cannot be told from records", why=str(error))
+            return False
+
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[Any, Any]]:
         """As Faust's; where records are missing, it goes back to them instead.
 
-        Records that retention has deleted do not come either: the second answer is taken.
+        Where they still do not come the second answer is taken.
         """
         left: set[Any] = set()
         async for tp, message in super().getmany(timeout):
@@ -91,7 +124,12 @@ class SteadyConsumer(Consumer):
                 continue
             expected = self._next.get(tp)
             ahead = expected is not None and message.offset > expected
-            if expected is not None and ahead and self._asked_again.get(tp) != expected:
+            if (
+                expected is not None
+                and ahead
+                and self._asked_again.get(tp) != expected
+                and not await self._is_hole(tp, expected, message.offset)
+            ):
                 logger.info(
                     "records ahead of their turn", topic=tp.topic, partition=tp.partition,
                     expected=expected, found=message.offset,
@@ -106,7 +144,7 @@ class SteadyConsumer(Consumer):
 
 
 def dense(topic_name: str) -> bool:
-    """Whether the offsets of a topic have no holes: it is ours, and not compacted."""
+    """Whether a hole in the offsets of a topic is rare: it is ours, and not compacted."""
     found = TOPICS.get(topic_name)
     return found is not None and not found.compacted
 
@@ -118,7 +156,9 @@ class SteadyTransport(Transport):
 
 
 class SteadyApp(faust.App):
-    """A Faust application on that transport."""
+    """A Faust application on that transport. `holes` is to be set before it starts."""
+
+    holes: Holes
 
     def _new_transport(self) -> Any:
         return SteadyTransport(self.conf.broker_consumer, self)

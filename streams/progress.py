@@ -8,9 +8,11 @@ from collections.abc import Iterable, Mapping
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
+from ringlog.kafka.sync import ISOLATION
 from ringlog.metrics import CONSUMER_LAG
 from ringlog.settings import Settings
 from schemas.catalogue import topic
+from streams.holes import Holes
 
 
 class Stuck(Exception):
@@ -21,15 +23,24 @@ class Progress:
     """Asks the broker about one group. All methods raise KafkaError."""
 
     def __init__(
-        self, config: Settings, group: str, topics: Iterable[str], stuck_s: float = 60.0
+        self,
+        config: Settings,
+        group: str,
+        topics: Iterable[str],
+        holes: Holes,
+        stuck_s: float = 60.0,
     ) -> None:
         self._group = group
+        self._holes = holes
         self._topics = list(topics)
         self._stuck_s = stuck_s
         self._since: dict[TopicPartition, tuple[int, float]] = {}
         self._admin = AIOKafkaAdminClient(bootstrap_servers=config.kafka_bootstrap)
         self._consumer = AIOKafkaConsumer(
-            bootstrap_servers=config.kafka_bootstrap, group_id=None, enable_auto_commit=False
+            bootstrap_servers=config.kafka_bootstrap,
+            group_id=None,
+            enable_auto_commit=False,
+            isolation_level=ISOLATION,
         )
 
     async def start(self) -> None:
@@ -48,12 +59,6 @@ class Progress:
         found: dict[TopicPartition, int] = await self._consumer.end_offsets(tps)
         return found
 
-    async def begin(self, topic_name: str, partition: int) -> int:
-        """The offset of the oldest record of a partition."""
-        tp = TopicPartition(topic_name, partition)
-        found: dict[TopicPartition, int] = await self._consumer.beginning_offsets([tp])
-        return found[tp]
-
     async def committed(self) -> dict[TopicPartition, int]:
         """The next offset of every partition that the group has committed anything of."""
         found = await self._admin.list_consumer_group_offsets(self._group)
@@ -62,21 +67,34 @@ class Progress:
     async def reached(self, ends: Mapping[TopicPartition, int]) -> bool:
         """Whether the group has done everything before those ends."""
         done = await self.committed()
-        return all(done.get(tp, 0) >= end for tp, end in ends.items())
+        for tp, end in ends.items():
+            if (at := done.get(tp, 0)) < end and not await self._hole(tp, at, end):
+                return False
+        return True
 
-    async def check(self, mine: Mapping[str, set[int]]) -> None:
-        """Sets the lag metric; raises Stuck when a partition of ours waits and does not move."""
+    async def _hole(self, tp: TopicPartition, begin: int, end: int) -> bool:
+        return await self._holes.first_between(tp.topic, tp.partition, begin, end) is None
+
+    async def check(self, mine: Mapping[str, set[int]]) -> dict[tuple[str, int], int]:
+        """Sets the lag metric; gives the ends of partitions of ours that have nothing but a hole
+        before them, and raises Stuck when one waits and does not move."""
         done = await self.committed()
+        over: dict[tuple[str, int], int] = {}
         now = time.monotonic()
         for name in self._topics:
             lag = 0
             for tp, end in (await self.ends(name)).items():
                 at = done.get(tp, 0)
-                lag += max(0, end - at)
                 before, since = self._since.get(tp, (-1, now))
                 waits = at < end and tp.partition in mine.get(name, ())
+                if waits and at == before and await self._hole(tp, at, end):
+                    over[tp.topic, tp.partition] = end
+                    waits = False
+                else:
+                    lag += max(0, end - at)
                 if at != before or not waits:
                     self._since[tp] = (at, now)
                 elif now - since > self._stuck_s:
                     raise Stuck(f"{tp.topic}[{tp.partition}] stands at {at} of {end}")
             CONSUMER_LAG.labels(name, self._group).set(lag)
+        return over

@@ -97,6 +97,10 @@ class Broker(Protocol):
         """A group's offsets; 0 where it has committed none."""
         ...
 
+    def holds_records(self, place: Place, begin: int, end: int) -> bool:
+        """Whether anybody is given a record of a stretch: markers of transactions are none."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Cut:
@@ -160,6 +164,7 @@ class _Walk:
     def __init__(self, stages: Stages, judged: Ends) -> None:
         self._stages = stages
         self._goal = judged
+        self._stood: dict[tuple[str, Place], int] = {}
         self.reached: list[Stage] = []
         self.behind = 0
 
@@ -183,11 +188,17 @@ class _Walk:
 
     def _missing(self, broker: Broker, part: Part) -> int:
         done = broker.committed(part.group, part.topics)
-        return sum(
-            max(0, end - done.get(place, 0))
-            for place, end in self._goal.items()
-            if place[0] in part.topics
-        )
+        missing = 0
+        for place, end in self._goal.items():
+            if place[0] not in part.topics:
+                continue
+            at = done.get(place, 0)
+            # A group that stands still before the end may have done all that is to be done.
+            stands = self._stood.get((part.group, place)) == at
+            self._stood[part.group, place] = at
+            if at < end and not (stands and not broker.holds_records(place, at, end)):
+                missing += end - at
+        return missing
 
 
 class KafkaBroker:
@@ -217,8 +228,14 @@ class KafkaBroker:
         found = sync.committed(self._consumer(group), places)
         return {place: max(0, tp.offset) for place, tp in found.items()}
 
+    def holds_records(self, place: Place, begin: int, end: int) -> bool:
+        """Whether anybody is given a record of a stretch."""
+        return sync.first_between(self._consumer(None), place, begin, end) is not None
+
     def _consumer(self, group: str | None) -> Consumer:
         found = self._consumers.get(group)
         if found is None:
-            found = self._consumers[group] = sync.consumer_of(self._config, "ringlog-verify", group)
+            found = self._consumers[group] = sync.consumer_of(
+                self._config, "ringlog-verify", group, **sync.TO_THE_END
+            )
         return found

@@ -5,6 +5,9 @@ from schemas.ids import dead_letter_id
 
 MAX_RAW_BYTES = 262_144
 
+TOO_LARGE = "what follows from it is too large"
+"""How the reason of a record begins that is legal, but leads to one that is too long to be read."""
+
 
 def dead_letter(
     producer: str,

@@ -13,6 +13,7 @@ from aiokafka.structs import OffsetAndTimestamp
 from ringlog.clock import now_ms
 from ringlog.kafka.codec import decode
 from ringlog.kafka.producer import EventProducer
+from ringlog.kafka.sync import ISOLATION
 from ringlog.settings import Settings
 from schemas.catalogue import Topic, topic
 from schemas.envelope import Event
@@ -76,6 +77,7 @@ class TopicReader:
             group_id=None,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
+            isolation_level=ISOLATION,
             fetch_max_wait_ms=fetch_max_wait_ms,
             metadata_max_age_ms=30_000,
             request_timeout_ms=10_000,
@@ -121,9 +123,14 @@ class TopicReader:
                         )
             if batch:
                 yield batch
+            await self._read_on()
             for tp in tuple(self._left):
                 if await self._consumer.position(tp) >= self._ends[tp]:
                     self._left.discard(tp)
+
+    async def _read_on(self) -> None:
+        """All records before the consumer's positions were yielded, and worked. A position also
+        passes what is no record: the markers of transactions."""
 
     async def _decode(self, tp: TopicPartition, record: object) -> Event | None:
         value: bytes | None = record.value  # type: ignore[attr-defined] # ConsumerRecord, untyped

@@ -5,7 +5,7 @@ Options carry librdkafka's dotted names. Every question to the broker waits at m
 
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import closing
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
@@ -42,6 +42,12 @@ AT_ONCE = 5_000
 
 TO_THE_END: Mapping[str, Any] = {"enable.partition.eof": True}
 """Options of a consumer for `between`: it has to hear where a partition ends."""
+
+ISOLATION = "read_committed"
+"""What every consumer of ours reads: of a transaction nothing before it is committed, and of one
+that was aborted nothing at all. A partition then ends, for all questions, where its oldest open
+transaction begins. The markers by which transactions end have offsets, but nobody is given them:
+the last record's offset may lie before the end, and gaps between records are usual."""
 
 _POLL_S = 0.3
 
@@ -189,7 +195,7 @@ def consumer_of(
             "enable.auto.commit": False,
             "enable.auto.offset.store": False,
             "auto.offset.reset": "earliest",
-            "isolation.level": "read_uncommitted",
+            "isolation.level": ISOLATION,
             "fetch.wait.max.ms": 100,
             "fetch.queue.backoff.ms": 20,  # by default a full queue costs a second
             "queued.max.messages.kbytes": 32_768,
@@ -274,11 +280,11 @@ def between(
     begins: Mapping[Place, int],
     ends: Mapping[Place, int],
     most: int = AT_ONCE,
-) -> Iterator[dict[Place, list[RawRecord]]]:
+) -> Generator[dict[Place, list[RawRecord]]]:
     """All records from `begins` to before `ends`, as they come; the consumer is `TO_THE_END`.
 
-    Records that compaction or retention has removed are not waited for. Raises KafkaException when
-    nothing comes for `SILENCE_S`.
+    Offsets without a record, by compaction, retention or transactions, are not waited for. Raises
+    KafkaException when nothing comes for `SILENCE_S`.
     """
     left = {place: end for place, end in ends.items() if begins[place] < end}
     consumer.assign([TopicPartition(*place, begins[place]) for place in left])
@@ -307,6 +313,21 @@ def between(
             why = f"nothing came for {SILENCE_S:.0f} s from {silent}"
             raise KafkaException(KafkaError(KafkaError._TIMED_OUT, why))
     consumer.unassign()
+
+
+def first_between(consumer: Consumer, place: Place, begin: int, end: int) -> int | None:
+    """Offset of the first record of a stretch; None where nobody will ever be given one: it holds
+    markers of transactions, aborted records, or what retention and compaction have removed.
+
+    The consumer is `TO_THE_END`, and is left without partitions. Raises KafkaException.
+    """
+    begin = max(begin, begins_of(consumer, [place])[place])
+    polls = between(consumer, {place: begin}, {place: end}, 1)
+    try:
+        return next((polled[place][0].offset for polled in polls), None)
+    finally:
+        polls.close()
+        consumer.unassign()
 
 
 def read(

@@ -19,6 +19,7 @@ CREATE TEMPORARY TABLE records (
     'properties.bootstrap.servers' = '$kafka',
     'properties.group.id' = '$group',
     'properties.client.id.prefix' = '$group',
+    'properties.isolation.level' = '$isolation',
     'scan.startup.mode' = 'earliest-offset',
     'scan.watermark.idle-timeout' = '$idle_s s'
 );

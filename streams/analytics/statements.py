@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 
+from ringlog.kafka.sync import ISOLATION
 from ringlog.settings import Settings, root
 from schemas.wire import KAFKA_MESSAGE_BYTES
 from streams.analytics import records
@@ -47,6 +48,7 @@ def statements(config: Settings) -> Statements:
         "job": records.JOB,
         "delay_s": str(WATERMARK_DELAY_S),
         "idle_s": str(IDLE_S),
+        "isolation": ISOLATION,
         "message_bytes": str(KAFKA_MESSAGE_BYTES),
         "all_windows": " UNION ALL ".join(f"SELECT * FROM windows_{s}s" for s in SIZES_S),
     }

@@ -12,6 +12,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from ringlog import log
+from ringlog.kafka.sync import ISOLATION
 from ringlog.metrics import CONSUMER_LAG
 from ringlog.settings import Settings
 from schemas.catalogue import topic
@@ -73,7 +74,10 @@ async def measure_lag(config: Settings) -> None:
     logging.getLogger("aiokafka.consumer.group_coordinator").setLevel(logging.CRITICAL)
     tps = [TopicPartition(SOURCE, p) for p in range(topic(SOURCE).partitions)]
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=config.kafka_bootstrap, group_id=GROUP, enable_auto_commit=False
+        bootstrap_servers=config.kafka_bootstrap,
+        group_id=GROUP,
+        enable_auto_commit=False,
+        isolation_level=ISOLATION,
     )
     consumer.assign(tps)
     await consumer.start()

@@ -102,12 +102,15 @@ class Archiver:
         since a record that was handed out is not handed out again."""
         try:
             consumer = self._consumer or self._connect()
-            polled = sync.take(consumer, sync.AT_ONCE, _POLL_S, patient=True)
+            ended: dict[sync.Place, int] = {}
+            polled = sync.take(consumer, sync.AT_ONCE, _POLL_S, ended, patient=True)
             now = now_ms()
             for (_, partition), records in polled.items():
                 for record in records:
                     self._see(self._ledgers[partition], record, now)
                 self._positions[partition] = records[-1].offset + 1
+            for (_, partition), end in ended.items():  # behind markers of transactions, too
+                self._positions[partition] = max(self._positions[partition], end)
         except BaseException:
             self._disconnect()
             raise
@@ -127,7 +130,7 @@ class Archiver:
     def _connect(self) -> Consumer:
         """A consumer at the committed offsets; without any, at calls whose sound is still there."""
         sync.announce(self._config, SERVICE, self._codec)
-        consumer = sync.consumer_of(self._config, SERVICE, group_id=GROUP)
+        consumer = sync.consumer_of(self._config, SERVICE, GROUP, **sync.TO_THE_END)
         try:
             places = [(_EVENTS, n) for n in sync.partitions_of(consumer, _EVENTS)]
             if not places:

@@ -66,8 +66,8 @@ class Sink:
         self._compacted = {t.name for t in self._topics if t.compacted}
         self._places: list[Place] = []
         self._intended: dict[Place, int] = {}
-        self._ended: dict[Place, int] = {}
-        """Ends of partitions that were come to."""
+        self._read_to: dict[Place, int] = {}
+        """Offset behind what was read of each partition, and behind what is no record there."""
         self._lag_due_s = 0.0
 
     def run(self) -> None:
@@ -104,10 +104,11 @@ class Sink:
             self._places = _partitions(consumer, self._topics)
             begins = sync.begins_of(consumer, self._places)
             starts = []
-            self._intended = {}
+            self._intended, self._read_to = {}, {}
             for place, kept in sync.committed(consumer, self._places).items():
                 at = max(kept.offset, begins[place])
                 starts.append(TopicPartition(*place, at))
+                self._read_to[place] = at
                 end = intended_end(kept.metadata)
                 if end is not None and end > at:
                     self._intended[place] = end
@@ -168,25 +169,29 @@ class Sink:
         self._poll(consumer, pause_s)
 
     def _poll(self, consumer: Consumer, pause_s: float) -> None:
-        polled = sync.take(consumer, _POLL_ROWS, pause_s, self._ended, patient=True)
+        ended: dict[Place, int] = {}
+        polled = sync.take(consumer, _POLL_ROWS, pause_s, ended, patient=True)
         now_s = time.monotonic()
         for place, records in polled.items():
             rows = rows_of(records, place[0] in self._compacted)
-            self._buffer.add(place, records[0].offset, records[-1].offset + 1, rows, now_s)
+            self._add(place, records[-1].offset + 1, rows, now_s)
+        for place, end in ended.items():
+            if end > self._read_to[place]:  # the last offsets are markers of transactions
+                self._add(place, end, [], now_s)
+
+    def _add(self, place: Place, end: int, rows: list[Row], now_s: float) -> None:
+        self._buffer.add(place, self._read_to[place], end, rows, now_s)
+        self._read_to[place] = end
 
     def _read_intended(self, consumer: Consumer) -> Batch:
         """The batch that was being written when the last run ended; raises Stopped."""
         ends = self._patience.call("kafka", lambda: sync.ends_of(consumer, self._intended))
         wanted = {place: min(end, ends[place]) for place, end in self._intended.items()}
-        while any(self._read_to(place) < end for place, end in wanted.items()):
+        while any(self._read_to[place] < end for place, end in wanted.items()):
             if self._stopping.is_set():
                 raise Stopped("kafka")
             self._poll(consumer, _POLL_S)
         return self._buffer.take_to(self._intended, time.monotonic())
-
-    def _read_to(self, place: Place) -> int:
-        """What is removed from the log leaves no record behind; its end is come to all the same."""
-        return max(self._buffer.end_of(place), self._ended.get(place, 0))
 
     def _finish(self, consumer: Consumer, batch: Batch, writing: "Future[int]") -> None:
         writing.result()
@@ -211,9 +216,7 @@ class Sink:
         lag: dict[str, int] = {}
         for place in self._places:
             _, high = consumer.get_watermark_offsets(TopicPartition(*place), cached=True)
-            read = self._buffer.end_of(place)
-            if read:
-                lag[place[0]] = lag.get(place[0], 0) + max(0, high - read)
+            lag[place[0]] = lag.get(place[0], 0) + max(0, high - self._read_to[place])
         for topic, behind in lag.items():
             CONSUMER_LAG.labels(topic, GROUP).set(behind)
 

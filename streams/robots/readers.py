@@ -5,8 +5,8 @@ import time
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from ringlog.kafka.reader import TopicReader
+from ringlog.kafka.sync import ISOLATION
 from ringlog.settings import Settings
-from schemas.envelope import Event
 
 
 class LeaseReader(TopicReader):
@@ -39,10 +39,8 @@ class CallReader(TopicReader):
         # Not 0: of a partition without records since then, nothing will ever be read.
         self.read_to = {tp: await self._consumer.position(tp) for tp in self._tps}
 
-    async def _decode(self, tp: TopicPartition, record: object) -> Event | None:
-        event = await super()._decode(tp, record)
-        self.read_to[tp] = record.offset + 1  # type: ignore[attr-defined] # untyped library
-        return event
+    async def _read_on(self) -> None:
+        self.read_to = {tp: await self._consumer.position(tp) for tp in self._tps}
 
     def has_read(self, ends: dict[TopicPartition, int]) -> bool:
         """Whether everything before these offsets was read."""
@@ -59,6 +57,7 @@ class Ends:
             client_id=client_id,
             group_id=None,
             enable_auto_commit=False,
+            isolation_level=ISOLATION,
             request_timeout_ms=10_000,
         )
 

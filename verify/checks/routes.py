@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from ringlog.kafka.dead_letters import TOO_LARGE
 from schemas.ids import event_id
 from streams.dispatch.router import CALL_KINDS
 from streams.profiles.router import KINDS
@@ -17,13 +18,14 @@ class Routes(Check):
     name = "routes"
     title = "what is decided on reached its inbox"
     unit = "copies"
-    topics = _SOURCES | {"profiles.inbox", "dispatch.inbox"}
+    topics = _SOURCES | {"profiles.inbox", "dispatch.inbox", "dead_letters"}
 
     def __init__(self) -> None:
         super().__init__()
         self._sources: set[str] = set()
         self._wanted: dict[str, Record] = {}
         self._copies: dict[str, Record] = {}
+        self._too_large: set[tuple[str, int, int]] = set()
 
     def feed(self, record: Record) -> None:
         if not record.first:
@@ -35,6 +37,10 @@ class Routes(Check):
             case "dispatch.inbox":
                 if event["kind"] == "call":
                     self._copies[event["event_id"]] = record
+            case "dead_letters":
+                if event["reason"].startswith(TOO_LARGE):
+                    place = event["source_topic"], event["source_partition"], event["source_offset"]
+                    self._too_large.add(place)
             case topic:
                 self._source(topic, record)
 
@@ -59,7 +65,8 @@ class Routes(Check):
         result.looked_at = len(self._wanted)
         due = context.due("routes")
         for copy_id, source in self._wanted.items():
-            if copy_id in self._copies:
+            place = source.topic, source.partition, source.offset
+            if copy_id in self._copies or place in self._too_large:
                 continue
             if due:
                 result.violate(

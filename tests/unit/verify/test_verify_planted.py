@@ -5,10 +5,12 @@ from collections.abc import Callable
 
 import pytest
 
+from ringlog.kafka.dead_letters import TOO_LARGE
 from ringlog.settings import root
 from schemas import ids
 from schemas.envelope import Event
 from schemas.events import CallEvent, DispatchInbox, Profile, Turn
+from schemas.partition import partition_of
 from streams.robots.shard import LONGEST_CALL_MS
 from tests.unit.verify.test_verify_good import WITHOUT_TABLES
 from tests.unit.verify.world import EVERYTHING, KEY, PHONE, World, judge
@@ -647,3 +649,15 @@ def test_a_dead_letter_tells_of_an_unreadable_record() -> None:
     result = judge(world, "dead_letters", idle=True)["dead_letters"]
     assert (result.looked_at, result.total) == (1, 0)
     assert result.notes == ["1 of outreach.messages: first byte is …, not …; call …"]
+
+
+def test_k4_a_source_whose_copy_would_be_too_large_is_told_of_and_no_violation() -> None:
+    world = World()
+    drop(world, "profiles.inbox", lambda e: e.kind == "request")
+    wish = world.wish()
+    source = next(e for e in world.entries if e.topic == "tasks.requested")
+    assert judge(world, "routes")["routes"].total == 1
+    where = partition_of(wish.customer_id or "", 8)
+    assert source.partition == where
+    world.dead_letter("tasks.requested", 0, f"{TOO_LARGE}: profiles.inbox: …", where)
+    assert judge(world, "routes")["routes"].total == 0

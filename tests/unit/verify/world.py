@@ -290,11 +290,12 @@ class World:
             tick = Tick(event_id=ids.root_id("tick", p), occurred_at=self.now, producer="analytics")
             self.write("analytics.ticks", tick, p)
 
-    def dead_letter(self, topic: str, offset: int, reason: str) -> None:
+    def dead_letter(self, topic: str, offset: int, reason: str, partition: int = 0) -> None:
         """What a reader could not read."""
         event = DeadLetter(
-            event_id=ids.dead_letter_id(topic, 0, offset), occurred_at=self.now, producer="test",
-            source_topic=topic, source_partition=0, source_offset=offset, reason=reason, raw=b"?",
+            event_id=ids.dead_letter_id(topic, partition, offset), occurred_at=self.now,
+            producer="test", source_topic=topic, source_partition=partition, source_offset=offset,
+            reason=reason, raw=b"?",
         )  # fmt: skip
         self.write("dead_letters", event)
 
