@@ -23,7 +23,8 @@ _COMMANDS = {
     "config": ("cli.config:config", "Show or check the settings."),
     "models": ("cli.models:models", "List, get or try recognition models."),
     "robots": ("cli.robots:robots", "Publish the robots' configuration."),
-    "playbooks": ("cli.robots:playbooks", "Check and publish call scripts."),
+    "playbooks": ("cli.robots:playbooks", "Check, try and publish call scripts."),
+    "playbook": ("cli.robots:playbooks", "The same as playbooks."),
     "analytics": ("cli.analytics:analytics", "Submit the analytics job to a cluster."),
 }
 

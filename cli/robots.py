@@ -1,12 +1,15 @@
 """`ringlog robots` and `ringlog playbooks`."""
 
+import json
 from pathlib import Path
 
 import click
 
 from cli.errors import CheckFailed, need_kafka, need_registry
+from ringlog.clock import now_ms
 from ringlog.settings import settings
 from streams.robots.check import check_files
+from streams.robots.loading import load_file
 from streams.robots.publish import (
     ROBOTS_FILE,
     apply_robots,
@@ -14,6 +17,7 @@ from streams.robots.publish import (
     publish_playbooks,
     withdraw_playbook,
 )
+from streams.robots.trial import understood
 from streams.robots.yaml_source import InvalidFile
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -64,6 +68,30 @@ def publish(files: tuple[Path, ...]) -> None:
         publish_playbooks(config, list(files) or playbook_files(), click.echo)
     except InvalidFile as error:
         raise CheckFailed(str(error)) from None
+
+
+@playbooks.command()
+@click.argument("playbook", type=_FILE)
+@click.argument("text")
+@click.option("--node", help="Where the dialogue stands; shows what the robot would do there.")
+@click.option("--identified", is_flag=True, help="The customer has confirmed who they are.")
+@click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
+def understand(
+    playbook: Path, text: str, node: str | None, identified: bool, as_json: bool
+) -> None:
+    """Say what TEXT means to PLAYBOOK (a file), by the code that a call uses."""
+    try:
+        script = load_file(playbook)
+    except InvalidFile as error:
+        raise CheckFailed(str(error)) from None
+    if node is not None and node not in script.playbook.nodes:
+        raise click.UsageError(f"{script.name} has no node {node!r}")
+    found = understood(script, text, now_ms(), node, identified=identified)
+    if as_json:
+        click.echo(json.dumps(found, ensure_ascii=False))
+        return
+    for name, value in found.items():
+        click.echo(f"{name}: {json.dumps(value, ensure_ascii=False)}")
 
 
 @playbooks.command()

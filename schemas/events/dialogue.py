@@ -47,10 +47,23 @@ class Turn(Event):
     input_event_id: str = Field(description="The event it answers")
     utterance_id: str | None = Field(None, description="The customer's turn, if it is one")
     text: str = Field("", description="What was heard")
-    intent: str = Field("", description="What the customer wants; empty: nothing understood")
+    intent: str = Field(
+        "", description="What the customer wants, by the playbook's name; empty: nothing was said"
+    )
+    meaning: str | None = Field(
+        None,
+        description="What that means in every playbook (opt_out, promise_to_pay, …), where certain",
+    )
+    asked: str | None = Field(
+        None, description="The meaning that the robot asks back about: a 对 confirms it"
+    )
     confidence: float = Field(0.0, description="Of the intent, 0 to 1")
     emotion: str = Field("neutral", description="neutral, angry, happy, …")
-    slots: dict[str, str] = Field(default_factory=dict, description="Values found")
+    slots: dict[str, str] = Field(
+        default_factory=dict,
+        description="Values that are certain: date, half_day, time, amount, promise_to_pay, "
+        "opt_out_words, identity",
+    )
     node: str = Field(description="Where the dialogue stands afterwards")
     variant: str | None = Field(None, description="Wording chosen")
     posterior: str | None = Field(None, description="Beta parameters per variant, JSON text")

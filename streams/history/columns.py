@@ -18,7 +18,8 @@ TOPICS_KEPT: tuple[Topic, ...] = tuple(t for t in TOPICS.values() if t.in_clickh
 _FEW_VALUES = frozenset({
     "kind", "producer", "tenant_id", "campaign_id", "pool", "robot_id", "source", "trunk",
     "edge_id", "direction", "asr_profile", "playbook", "playbook_version", "disposition",
-    "prompt_id", "leg", "model", "input_kind", "intent", "emotion", "node", "variant", "outcome",
+    "prompt_id", "leg", "model", "input_kind", "intent", "meaning", "asked", "emotion", "node",
+    "variant", "outcome",
     "barge_in", "reason", "worker", "level", "table", "last_intent", "last_emotion", "channel",
     "template", "priority", "source_topic", "timer", "state", "voice", "shard", "logger", "actor",
     "action", "name", "version",

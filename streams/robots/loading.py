@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from streams.robots import playbook as shapes
-from streams.robots.playbook import Node, Playbook, Transition
+from streams.robots import safety
+from streams.robots.playbook import Node, Playbook
 from streams.robots.yaml_source import InvalidFile, Path, Problem, Source, parse
 
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -146,7 +147,7 @@ def _semantic(book: Playbook, source: Source) -> Iterator[Problem]:
             yield from known(path, "intent", intent.negated, intents)
     for intent_name in book.ignore:
         yield from known(("ignore",), "intent", intent_name, intents)
-    for path, transition in _transitions(book):
+    for path, transition in safety.transitions(book):
         for intent_name in transition.intent:
             yield from known((*path, "intent"), "intent", intent_name, intents)
         if transition.to is not None:
@@ -160,14 +161,7 @@ def _semantic(book: Playbook, source: Source) -> Iterator[Problem]:
             yield from known(("nodes", node_name, "next"), "node", node.next, book.nodes)
     yield from _wording_problems(book, problem)
     yield from _reach_problems(book, problem)
-
-
-def _transitions(book: Playbook) -> Iterator[tuple[Path, Transition]]:
-    for index, transition in enumerate(book.always):
-        yield ("always", index), transition
-    for name, node in book.nodes.items():
-        for index, transition in enumerate(node.transitions):
-            yield ("nodes", name, "transitions", index), transition
+    yield from safety.problems(book, problem)
 
 
 def _wording_problems(book: Playbook, problem: Any) -> Iterator[Problem]:
@@ -193,8 +187,8 @@ def _reach_problems(book: Playbook, problem: Any) -> Iterator[Problem]:
         if name not in reached:
             what = f"no way leads to node {name!r}"
             yield problem(("nodes", name), what, "add a transition to it or remove it")
-    said = {n.prompt for n in book.nodes.values()} | {t.say for _, t in _transitions(book)}
-    said |= {book.fallback.silence.prompt, book.fallback.unclear.prompt}
+    said = {n.prompt for n in book.nodes.values()} | {t.say for _, t in safety.transitions(book)}
+    said |= {book.fallback.silence.prompt, book.fallback.unclear.prompt, *book.confirm.values()}
     for name in book.prompts:
         if name not in said:
             what = f"no node says the prompt {name!r}"

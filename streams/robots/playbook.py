@@ -14,6 +14,8 @@ from pydantic import (
     model_validator,
 )
 
+from streams.robots.meanings import Meaning
+
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 """Lower-case letters, digits and underscores, beginning with a letter."""
 
@@ -84,6 +86,9 @@ class Prompt(Model):
     """What the robot says in one breath, and how a customer may cut in."""
 
     barge_in: BargeIn = "speech"
+    discloses: bool = Field(
+        False, description="It tells of a debt: said only to who has confirmed to be the customer"
+    )
     turn_silence_ms: Annotated[int, Field(ge=100, le=5000)] | None = None
     text: Text | None = None
     wordings: list[Wording] = Field(default_factory=list)
@@ -110,6 +115,9 @@ class Prompt(Model):
 class Intent(Model):
     """What a customer may want, by words and by example utterances."""
 
+    meaning: Meaning | None = Field(
+        None, description="What the house knows it as; opt_out and the like are acted on by it"
+    )
     keywords: Words = Field(default_factory=list)
     examples: Words = Field(default_factory=list)
     negated: Name | None = Field(
@@ -136,6 +144,15 @@ class Transition(Model):
     silence: bool = False
     otherwise: bool = False
     outcome: Names = Field(default_factory=list, description="What the call came to so far")
+    requires: Literal["identity"] | None = Field(
+        None, description="Holds only once the customer has confirmed who they are"
+    )
+    confirms: Literal["identity"] | None = Field(
+        None, description="Holds on a certain yes to the node's question who is speaking"
+    )
+    ask_back: Meaning | None = Field(
+        None, description="Ask whether this was meant, by the prompt under `confirm`"
+    )
     to: Name | None = None
     say: Name | None = None
     again: bool = False
@@ -143,24 +160,32 @@ class Transition(Model):
     @model_validator(mode="after")
     def _complete(self) -> "Transition":
         if not (self.intent or self.emotion or self.slot or self.dtmf or self.silence
-                or self.otherwise):  # fmt: skip
+                or self.confirms or self.otherwise):  # fmt: skip
             raise ValueError(
                 "a transition needs one of `intent`, `emotion`, `slot`, `dtmf`, `silence`, "
-                "`otherwise`"
+                "`confirms`, `otherwise`"
             )
-        if not (self.to or self.say or self.again):
-            raise ValueError("a transition needs one of `to`, `say`, `again`")
+        if not (self.to or self.say or self.again or self.ask_back):
+            raise ValueError("a transition needs one of `to`, `say`, `again`, `ask_back`")
+        if self.ask_back and (self.to or self.say or self.again):
+            raise ValueError("`ask_back` waits for an answer, so it goes with nothing else")
         if self.to and self.again:
             raise ValueError("`again` stays in the node, so it cannot go with `to`")
         return self
 
 
 class OutboundMessage(Model):
-    """A message by another channel, sent when the node is entered."""
+    """A message by another channel, sent when the node is entered.
+
+    `{name}` in the text is an attribute of the customer's profile. A customer without one of them
+    gets `otherwise`; without that, no message.
+    """
 
     channel: Literal["sms", "wechat", "email"] = "sms"
     template: Name
+    discloses: bool = Field(False, description="As of a prompt")
     text: Text
+    otherwise: Text | None = None
 
 
 class Node(Model):
@@ -220,6 +245,10 @@ class Playbook(Model):
     ignore: Names = Field(
         default_factory=list,
         description="Intents that leave nothing to say while the robot speaks, or unanswered",
+    )
+    confirm: dict[Meaning, Name] = Field(
+        default_factory=dict,
+        description="The prompt that asks whether a meaning was meant: who hears 对 acts on it",
     )
     emotions: dict[Name, Words] = Field(default_factory=dict, description="More words per emotion")
     intents: dict[Name, Intent]

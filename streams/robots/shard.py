@@ -10,20 +10,11 @@ from dataclasses import dataclass, field, replace
 from ringlog.kafka.reader import Received
 from schemas.acceptance import NO_EPOCH, Acceptance, Standing
 from schemas.events import CallEvent, Directive, Transcript, Turn
-from streams.robots.dialogue import (
-    Decision,
-    Input,
-    Scene,
-    decide,
-    input_of,
-    silence_due,
-    stop_for_speech,
-    stop_id_of,
-    stop_prompt,
-    without_script,
-)
+from streams.robots.dialogue import Decision, decide, input_of, without_script
+from streams.robots.inputs import Input, Scene
 from streams.robots.library import Library
 from streams.robots.loading import Script
+from streams.robots.overlap import silence_due, stop_for_speech, stop_id_of, stop_prompt
 from streams.robots.state import CallFacts, Dialogue, evolve, evolve_facts, evolve_speech
 from streams.robots.understanding import Understander
 

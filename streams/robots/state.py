@@ -18,6 +18,9 @@ from streams.robots.understanding import backchannel_only
 REPROMPT = "reprompt"
 """Outcome of a turn that nothing fitted; such turns in a row are counted."""
 
+IDENTITY, CONFIRMED = "identity", "confirmed"
+"""The slot of the turn in which the customer confirmed who they are."""
+
 NO_WORDS_MS = 200
 """The end of a prompt without which it was heard all the same: breath and room."""
 
@@ -30,6 +33,7 @@ class Said:
     prompt_id: str
     barge_in: BargeIn
     occurred_at: int
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,13 @@ class Dialogue:
     outcome: str | None = None
     silences: int = 0
     unclear: int = 0
+    identified: bool = False
+    """The customer has confirmed to be the one who is called."""
+    asked: str | None = None
+    """The meaning that the robot has asked back about and waits to hear 对 to."""
+    asked_text: str = ""
+    """The words that it asked back about, and `asked_slots` the values in them."""
+    asked_slots: Mapping[str, str] = field(default_factory=dict)
     turns: int = 0
     seq: int = 0
     said: tuple[Said, ...] = ()
@@ -65,13 +76,20 @@ def _turn(state: Dialogue, turn: Turn) -> Dialogue:
             silences += 1
         else:
             unclear, silences = unclear + 1, 0
+    elif turn.asked is not None:
+        silences = 0  # who is asked back has not been understood yet: `unclear` stays
     elif turn.directive_ids:
         silences = unclear = 0
     elif turn.text:
         silences = 0
     outcome = state.outcome if turn.outcome in (None, REPROMPT) else turn.outcome
+    if turn.asked is not None:
+        state = replace(state, asked=turn.asked, asked_text=turn.text, asked_slots=turn.slots)
+    elif turn.input_kind != "silence" and turn.directive_ids:
+        state = replace(state, asked=None, asked_text="", asked_slots={})
     return replace(
         state,
+        identified=state.identified or turn.slots.get(IDENTITY) == CONFIRMED,
         node=turn.node,
         variant=turn.variant if turn.variant is not None else state.variant,
         slots={**state.slots, **turn.slots} if turn.slots else state.slots,
@@ -86,7 +104,8 @@ def _directive(state: Dialogue, d: Directive) -> Dialogue:
     state = replace(state, seq=max(state.seq, d.seq + 1))
     match d.kind:
         case "say":
-            said = Said(d.directive_id, d.prompt_id or "", d.barge_in or "speech", d.occurred_at)
+            said = Said(d.directive_id, d.prompt_id or "", d.barge_in or "speech", d.occurred_at,
+                        d.text or "")  # fmt: skip
             return replace(state, said=(*state.said, said))
         case "stop":
             at = d.occurred_at, d.event_id
@@ -124,6 +143,8 @@ class CallFacts:
     answered: bool = False
     ended: bool = False
     playouts: Mapping[str, Playout] = field(default_factory=dict)
+    speaking: tuple[str, int] | None = None
+    """(utterance, when its first words came) while the customer speaks; None: a final came."""
     last_speech: tuple[int, str] | None = None
     """(occurred_at, event id) of the customer's last partial with words or last final."""
 
@@ -182,6 +203,10 @@ def evolve_speech(facts: CallFacts, transcript: Transcript) -> CallFacts:
     """Folds what the customer said, as far as it tells when they last spoke."""
     if transcript.kind == "partial" and backchannel_only(transcript.text):
         return facts
+    if transcript.kind == "final":
+        facts = replace(facts, speaking=None)
+    elif facts.speaking is None or facts.speaking[0] != transcript.utterance_id:
+        facts = replace(facts, speaking=(transcript.utterance_id, transcript.occurred_at))
     at = (transcript.occurred_at, transcript.event_id)
     if facts.last_speech is not None and facts.last_speech >= at:
         return facts
@@ -210,11 +235,14 @@ def last_heard(state: Dialogue, facts: CallFacts) -> int | None:
     return None
 
 
-def cut_short(state: Dialogue, facts: CallFacts) -> bool:
-    """Whether the last prompt is over and was not heard to its end; False when nothing tells."""
+def unheard(state: Dialogue, facts: CallFacts) -> bool:
+    """Whether the customer cannot know what the last prompt says: it was cut short, or nothing
+    tells that anybody heard it."""
     if not state.said:
         return False
     playout = facts.playouts.get(state.said[-1].directive_id, _NOT_PLAYED)
-    if playout.ended is None or playout.heard_ms is None or playout.prompt_ms is None:
-        return False
-    return playout.heard_ms < playout.prompt_ms - NO_WORDS_MS
+    if playout.ended is None:
+        return True
+    if not playout.heard_ms:
+        return playout.heard_ms == 0
+    return playout.prompt_ms is not None and playout.heard_ms < playout.prompt_ms - NO_WORDS_MS

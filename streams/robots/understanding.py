@@ -1,21 +1,32 @@
-"""What a customer meant: intent, confidence, emotion, slots. Pure, without a network.
+"""What a customer meant: intent, meaning, confidence, emotion, slots. Pure, without a network.
 
 Every intent is scored by its keywords (found anywhere, by characters or by sound) and by its
-example utterances (compared as wholes); the best score over `THRESHOLD` wins.
+example utterances (compared as wholes); the best score over `THRESHOLD` wins. An intent that
+cannot be undone is certain only on `clear` evidence (`streams.robots.evidence`).
 """
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import tzinfo
 
 from streams.robots.emotions import NEUTRAL, emotion_of
+from streams.robots.evidence import evidence_of
+from streams.robots.meanings import BINDING, IRREVERSIBLE
 from streams.robots.phonetic import Syllables, found_in, likeness, normalise, syllables
 from streams.robots.playbook import Intent, Playbook
-from streams.robots.slots import slots_of
+from streams.robots.slots import CHINA, slots_of
+from streams.robots.speech_acts import Act, act_of, acts_of, repaired
 
 UNCLEAR = "unclear"
 THRESHOLD = 0.55
 """A lower score is `unclear`."""
+
+MARGIN = 0.1
+"""A smaller lead over the next intent is no certainty about what cannot be undone."""
+
+_VAGUE = 0.6
+"""Score of an intent that is asked back."""
 
 _SOUND_ALIKE = 0.75
 """Least likeness of a whole utterance to an example of another sound."""
@@ -30,12 +41,20 @@ _A_NOT_A = re.compile(r"(.)[不没](?=\1)")
 
 @dataclass(frozen=True, slots=True)
 class Understanding:
-    """`intent` is "" for nothing said and `unclear` for words that mean nothing known."""
+    """`intent` is "" for nothing said and `unclear` for words that mean nothing known.
+
+    `margin` is the lead over the next intent; `alternatives` are the next ones with their scores.
+    What is not `certain` must be asked back before anything is done about it.
+    """
 
     intent: str
     confidence: float
     emotion: str = NEUTRAL
     slots: dict[str, str] = field(default_factory=dict)
+    meaning: str | None = None
+    margin: float = 0.0
+    certain: bool = True
+    alternatives: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +63,13 @@ class _Phrase:
     sound: Syllables
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, order=True)
 class _Score:
     """Compared in this order: the score, then how many characters it explains."""
 
     value: float
     explained: int
+    clear: bool = True
 
 
 @dataclass(frozen=True)
@@ -70,38 +90,77 @@ class Understander:
             made._examples[name] = [_phrase(e) for e in intent.examples]
         return made
 
-    def understand(self, text: str, at_ms: int = 0) -> Understanding:
+    def understand(self, text: str, at_ms: int = 0, zone: tzinfo = CHINA) -> Understanding:
         """What the text means; `at_ms` is when it was said, for days such as 明天."""
         said = _phrase(text)
         if not said.text:
             return Understanding("", 0.0)
-        best, intent = _Score(0.0, 0), UNCLEAR
-        for name, score in self._scores(said):
-            if (score.value, score.explained) > (best.value, best.explained):
-                best, intent = score, name
-        if best.value < THRESHOLD:
+        best: dict[str, _Score] = {}
+        for name, score in self._scores(said, text):
+            best[name] = max(score, best.get(name, score))
+        ranked = sorted(best.items(), key=lambda item: item[1], reverse=True)
+        intent, top = ranked[0] if ranked else (UNCLEAR, _Score(0.0, 0))
+        margin = top.value - (ranked[1][1].value if len(ranked) > 1 else 0.0)
+        if top.value < THRESHOLD:
             intent = UNCLEAR
+        meaning = self._meaning(intent)
         return Understanding(
             intent,
-            round(best.value, 3),
+            round(top.value, 3),
             emotion_of(said.text, self.emotions),
-            slots_of(said.text, at_ms),
+            slots_of(text, at_ms, zone),
+            meaning,
+            round(margin, 3),
+            # Who says clearly not to be called is never asked twice, whatever else they say.
+            top.clear and (margin >= MARGIN or meaning == "opt_out"),
+            tuple((n, round(v.value, 3)) for n, v in ranked if n != intent and v.value)[:3],
         )
 
-    def _scores(self, said: _Phrase) -> list[tuple[str, _Score]]:
+    def intent_of(self, meaning: str) -> str | None:
+        """The first intent with a meaning."""
+        return next((n for n, i in self.intents.items() if i.meaning == meaning), None)
+
+    def _meaning(self, intent: str) -> str | None:
+        found = self.intents.get(intent)
+        return UNCLEAR if intent == UNCLEAR else None if found is None else found.meaning
+
+    def _scores(self, said: _Phrase, text: str) -> list[tuple[str, _Score]]:
         scores = []
         negations = _negations(said.text)
+        whole, clauses = act_of(text), acts_of(text)
         for name, intent in self.intents.items():
+            if intent.meaning in IRREVERSIBLE:
+                scores.append((name, self._irreversible(name, intent, said, whole, text)))
+                continue
+            binding = intent.meaning in BINDING
             for example in self._examples[name]:
                 value = _example_score(said, example, negations)
+                if binding and value < 1.0 and not whole.binds:
+                    continue
                 scores.append((name, _Score(value, round(value * len(said.text)))))
             for keyword in self._keywords[name]:
                 value, negated = _keyword_score(said, keyword)
                 if not negated:
+                    if binding and not _bound(keyword.text, whole, clauses):
+                        continue
                     scores.append((name, _Score(value, len(keyword.text))))
                 elif intent.negated is not None:
                     scores.append((intent.negated, _Score(value, len(keyword.text) + 1)))
         return scores
+
+    def _irreversible(
+        self, name: str, intent: Intent, said: _Phrase, whole: Act, text: str
+    ) -> _Score:
+        """The evidence decides; the playbook's own keywords can only make the robot ask back."""
+        evidence = evidence_of(intent.meaning or "", text)
+        if evidence == "clear":
+            return _Score(1.0, len(said.text))
+        if evidence is None:
+            hints = [_keyword_score(said, keyword) for keyword in self._keywords[name]]
+            hinted = any(value > 0 for value, _ in hints)
+            if not (hinted and whole.firm) or any(negated for _, negated in hints):
+                return _Score(0.0, 0)
+        return _Score(_VAGUE, len(said.text), clear=False)
 
 
 def backchannel_only(text: str) -> bool:
@@ -109,8 +168,13 @@ def backchannel_only(text: str) -> bool:
     return all(c in _BACKCHANNELS for c in normalise(text))
 
 
+def _bound(keyword: str, whole: Act, clauses: list[Act]) -> bool:
+    """Whether the keyword stands in a clause that says so of the speaker's own."""
+    return whole.binds or any(clause.binds and keyword in clause.text for clause in clauses)
+
+
 def _phrase(text: str) -> _Phrase:
-    plain = normalise(text)
+    plain = repaired(normalise(text))
     return _Phrase(plain, syllables(plain))
 
 

@@ -71,15 +71,16 @@ def test_price_too_high_goes_to_the_promotion(said: str) -> None:
     assert member != MEMBER_OFFER
 
 
-@pytest.mark.parametrize("said", ["不需要", "我不感兴趣", "不要了", "不要再打了", "骗子"])
-def test_reject_ends_politely_and_opts_out(said: str) -> None:
+@pytest.mark.parametrize("said", ["不需要", "我不感兴趣", "不要了", "不要再打了"])
+def test_reject_ends_politely_and_only_a_clear_word_opts_out(said: str) -> None:
     log = Log()
     said_back = log.talk("可以", said)
     assert kinds(said_back) == ["say", "hangup"]
     assert texts(said_back) == ["好的，不打扰您了，祝您生活愉快，再见"]
-    assert said_back[-1].reason == "opted_out"
-    assert log.turns[-1].outcome == "opted_out"
-    assert log.turns[-1].intent in ("reject", "stop_calling")
+    wish = said == "不要再打了"
+    assert said_back[-1].reason == ("opted_out" if wish else "completed")
+    assert log.turns[-1].outcome == ("opted_out" if wish else "rejected")
+    assert log.turns[-1].meaning == ("opt_out" if wish else "reject")
 
 
 @pytest.mark.parametrize("said", ["转人工", "人工服务", "我要投诉"])
@@ -92,10 +93,12 @@ def test_transfer(said: str) -> None:
     assert log.turns[-1].outcome == "transferred"
 
 
-def test_busy_customer_is_called_back() -> None:
+def test_a_busy_customer_is_left_alone_and_no_call_is_promised() -> None:
+    """Nothing places that call yet, so the robot does not say it; the turn keeps the time."""
     log = Log()
-    answer = log.talk("我在开会")
-    assert texts(answer) == ["那我晚点再联系您"]
+    answer = log.talk("我在开会，明天下午三点再打吧")
+    assert texts(answer) == ["好的，现在不打扰您了，祝您生活愉快，再见"]
+    assert log.turns[-1].slots["time"] == "15:00"
     assert (answer[-1].kind, answer[-1].reason) == ("hangup", "callback")
     assert log.turns[-1].outcome == "callback"
 
@@ -153,11 +156,93 @@ def test_no_silence_while_the_robot_speaks() -> None:
     assert log.wait(20_000) == []
 
 
-def test_a_prompt_without_an_end_is_given_up() -> None:
+def test_T4_a_prompt_that_nobody_can_have_heard_is_said_again() -> None:
+    """«对不起，我没有听清楚» is never said about a question that was not heard."""
     log = Log()
     log.dial()
-    log.answer()
-    assert texts(log.wait(60_000)) == [REPROMPT]
+    (greeting,) = log.answer()
+    assert log.wait(59_999) == []
+    (again,) = log.wait(1)
+    assert again.text == greeting.text
+    log.start(again)
+    log.end(again, 0)
+    assert kinds(log.wait(5_000)) == ["say", "hangup"]
+
+
+def test_T4_the_silence_timer_starts_when_the_prompt_was_heard() -> None:
+    """The far end is reached 55 s late: the greeting is heard whole, then the silence counts."""
+    log = Log()
+    log.dial()
+    (greeting,) = log.answer()
+    log.now += 55_000
+    log.start(greeting)
+    assert log.wait(30_000) == []
+    log.end(greeting, 3_820)
+    assert log.wait(4_999) == []
+    assert texts(log.wait(1)) == [REPROMPT]
+
+
+def test_T1_a_customer_who_is_still_speaking_is_not_silent() -> None:
+    """First words, then no news for long: the turn has no end yet, so nobody is asked."""
+    log = Log()
+    log.talk("可以")
+    log.play(log.directives[-1:])
+    partial = log.transcript("我想", kind="partial")
+    log.write("asr.transcripts", partial)
+    assert log.wait(20_000) == []
+    log.write("asr.transcripts", partial.model_copy(update={
+        "kind": "final", "text": "我想了解一下", "event_id": "f" * 32, "occurred_at": log.now,
+    }))  # fmt: skip
+    log.play(log.speak())
+    assert log.node == "details"
+    # A turn whose end never comes does not hold the call for ever.
+    log.write("asr.transcripts", log.transcript("那个", kind="partial"))
+    assert log.wait(29_999) == []
+    assert texts(log.wait(1)) == [REPROMPT]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["您拨打的电话已关机，请稍后再拨", "您好您所拨打的用户正在通话中",
+     "您拨打的号码是空号请核对后再拨", "对不起您拨打的用户暂时无法接通", "请在嘀一声后留言"],
+)  # fmt: skip
+def test_A1_an_announcement_is_no_customer_who_agreed(text: str) -> None:
+    log = Log()
+    assert log.talk("可以", text) == []
+    turn = log.turns[-1]
+    assert (turn.intent, turn.outcome, turn.slots, turn.meaning) == ("unclear", None, {}, None)
+
+
+@pytest.mark.parametrize("text", ["么", "的了", "是不", "多大", "的话", "呃那", "一一"])
+def test_A1_noise_words_make_unclear_only(text: str) -> None:
+    log = Log()
+    log.talk("可以", text)
+    turn = log.turns[-1]
+    assert turn.intent in {"unclear", "backchannel"}
+    assert turn.outcome in {None, "reprompt"}
+
+
+@pytest.mark.parametrize(
+    "heard", ["您现在方便接电话吗", "请问您现在方便接电话", "问您现在方便接电化吗"]
+)
+def test_D2_our_own_prompt_that_comes_back_is_no_answer(heard: str) -> None:
+    log = Log()
+    log.dial()
+    (greeting,) = log.answer()
+    log.start(greeting)
+    assert log.say(heard) == []
+    log.end(greeting, 3_820)
+    log.now += 500
+    assert log.say(heard) == []
+    assert {t.intent for t in log.turns[1:]} == {"unclear"}
+    # The echo does not stop a prompt, and a real answer does.
+    log.play(log.say("方便"))
+    (details,) = log.say("介绍一下")
+    log.start(details)
+    log.write("asr.transcripts", log.transcript("每个月只需要九十九元", kind="partial"))
+    assert log.speak() == []
+    log.write("asr.transcripts", log.transcript("太贵了", kind="partial"))
+    assert kinds(log.speak()) == ["stop"]
 
 
 def test_unclear_asks_again_twice_and_then_gives_up() -> None:

@@ -1,0 +1,67 @@
+"""What a dialogue decides on, and with what; the shape of a decision before it is records."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from streams.robots.emotions import NEUTRAL
+from streams.robots.loading import Script
+from streams.robots.state import CallFacts
+from streams.robots.understanding import Understander
+from streams.robots.wording import Counts, Posterior
+
+InputKind = Literal["answered", "final", "dtmf", "silence"]
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """Something that wants a turn. `event_id` is the record's, or the timer's derived id."""
+
+    kind: InputKind
+    event_id: str
+    occurred_at: int
+    text: str = ""
+    utterance_id: str | None = None
+    digits: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What a decision is made with, beside the state: all of it from the log."""
+
+    script: Script
+    understander: Understander
+    voice: str
+    counts: Counts
+    producer: str
+    epoch: int
+
+
+@dataclass(slots=True)
+class Plan:
+    """What a decision comes to, before it is put into records."""
+
+    node: str
+    intent: str = ""
+    confidence: float = 0.0
+    emotion: str = NEUTRAL
+    slots: Mapping[str, str] = field(default_factory=dict)
+    meaning: str | None = None
+    asked: str | None = None
+    outcome: str | None = None
+    reason: str = ""
+    variant: str | None = None
+    posterior: dict[str, Posterior] = field(default_factory=dict)
+    steps: list[dict[str, Any]] = field(default_factory=list)
+
+
+def envelope_of(
+    facts: CallFacts, cause: Input, producer: str, epoch: int, now_ms: int
+) -> dict[str, Any]:
+    """The fields that every record of a decision shares."""
+    return {
+        "occurred_at": now_ms, "producer": producer, "causation_id": cause.event_id,
+        "tenant_id": facts.tenant_id, "call_id": facts.call_id, "task_id": facts.task_id,
+        "customer_id": facts.customer_id, "campaign_id": facts.campaign_id, "pool": facts.pool,
+        "robot_id": facts.robot_id, "epoch": epoch,
+    }  # fmt: skip

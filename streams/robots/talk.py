@@ -1,0 +1,283 @@
+"""One decision in the making: which transition an input takes, and what is said then.
+
+Words that cannot be taken back are acted on only when they are certain; else the robot asks back.
+A prompt that tells of a debt is said only to somebody who has confirmed who they are.
+"""
+
+from dataclasses import replace
+
+from ringlog.audio.prompts import prompt_sha256
+from streams.robots.evidence import agrees, confirms_identity, is_announcement
+from streams.robots.inputs import Input, Plan, Scene
+from streams.robots.meanings import IRREVERSIBLE
+from streams.robots.overlap import echoes
+from streams.robots.playbook import Fallback, Node, Transition
+from streams.robots.profile_values import filled, zone_of
+from streams.robots.state import (
+    CONFIRMED,
+    IDENTITY,
+    REPROMPT,
+    CallFacts,
+    Dialogue,
+    playing,
+    unheard,
+)
+from streams.robots.understanding import UNCLEAR, Understanding, backchannel_only
+from streams.robots.wording import choose
+
+LONGEST_REASON = 120
+"""Characters of the words that an opt-out keeps as its reason."""
+
+
+class Talk:
+    """One decision in the making."""
+
+    def __init__(
+        self, state: Dialogue, facts: CallFacts, given: Input, scene: Scene, keep: str | None
+    ) -> None:
+        self.state, self.facts, self.given, self.scene, self.keep = state, facts, given, scene, keep
+        self.book = scene.script.playbook
+        self.plan = Plan(node=state.node, reason=given.kind)
+        self.words = given.text
+        """The words that meant it: of a 对, those that were asked back about."""
+
+    def run(self) -> None:
+        """Fills the plan."""
+        closed = self.facts.ended or self.state.finished
+        match self.given.kind:
+            case "answered":
+                if not closed and not self.state.node:
+                    self.enter(self.book.start)
+            case "final":
+                self.final(closed)
+            case "dtmf":
+                if not closed and self.state.node:
+                    self.take(self.transition(None))
+            case "silence":
+                if not closed and self.state.node:
+                    self.silence()
+
+    def final(self, closed: bool) -> None:
+        """The customer has said something, or nothing."""
+        plan, text = self.plan, self.given.text
+        zone = zone_of(self.facts.profile)
+        heard = self.scene.understander.understand(text, self.given.occurred_at, zone)
+        said = playing(self.state, self.facts)
+        if is_announcement(text) or echoes(self.state, self.facts, self.given):
+            # No customer speaks: a recording, or our own voice that came back.
+            plan.intent, plan.reason = UNCLEAR, UNCLEAR
+            return
+        plan.intent, plan.confidence = heard.intent, heard.confidence
+        plan.emotion, plan.slots = heard.emotion, heard.slots
+        if closed or not self.state.node or not heard.intent:
+            return
+        heard = self.answer_to_asked(heard)
+        plan.reason = heard.intent
+        vague = heard.meaning in IRREVERSIBLE and not heard.certain
+        plan.meaning = None if vague else heard.meaning
+        ignored = heard.intent in self.book.ignore
+        if said is not None and (ignored or backchannel_only(text)):
+            return
+        transition = self.transition(heard)
+        back = self.to_ask_back(heard) if vague else None
+        ignored = ignored or (said is not None and said.barge_in == "never")
+        if transition is None and back is None and ignored:
+            return
+        if said is not None and said.barge_in != "never":
+            plan.steps.append({"kind": "stop", "said": said})
+        if back is not None:
+            self.ask_back(back)
+        elif transition is not None:
+            self.take(transition)
+            self.bind()
+        else:
+            self.fall_back(self.book.fallback.unclear, self.state.unclear)
+
+    def answer_to_asked(self, heard: Understanding) -> Understanding:
+        """A plain yes to what was asked back means that meaning; it takes its values along."""
+        meaning = self.state.asked
+        if meaning is None or not agrees(self.given.text):
+            return heard
+        intent = self.scene.understander.intent_of(meaning)
+        if intent is None:
+            return heard
+        self.plan.slots = {**self.state.asked_slots, **heard.slots}
+        self.plan.intent, self.plan.confidence = intent, 1.0
+        self.words = self.state.asked_text
+        return replace(heard, intent=intent, meaning=meaning, confidence=1.0, certain=True)
+
+    def to_ask_back(self, heard: Understanding) -> str | None:
+        """The meaning to ask back about; None where a yes would lead nowhere, or where the
+        question would tell a debt to somebody unknown."""
+        meaning = heard.meaning or ""
+        prompt = self.book.confirm.get(meaning)  # type: ignore[call-overload]
+        if meaning == self.state.asked:
+            return None  # asked once: whoever does not say yes then has not meant it
+        if prompt is None or (self.book.prompts[prompt].discloses and not self.identified):
+            return None
+        leads = self.transition(replace(heard, certain=True))
+        acts = leads is not None and heard.intent in leads.intent
+        return meaning if acts else None
+
+    def ask_back(self, meaning: str) -> None:
+        """Asks whether that was meant."""
+        self.plan.asked = meaning
+        self.plan.meaning = None
+        self.say(self.book.confirm[meaning], self.state.node)  # type: ignore[index]
+
+    @property
+    def identified(self) -> bool:
+        """Whether the customer has confirmed who they are, by this input at the latest."""
+        return self.state.identified or self.plan.slots.get(IDENTITY) == CONFIRMED
+
+    def bind(self) -> None:
+        """Puts on the turn what a promise or an opt-out is stored from."""
+        plan = self.plan
+        if plan.meaning == "promise_to_pay" and "date" in plan.slots:
+            when = " ".join(filter(None, (plan.slots["date"], plan.slots.get("time"))))
+            plan.slots = {**plan.slots, "promise_to_pay": when}
+        elif plan.meaning == "opt_out":
+            plan.slots = {**plan.slots, "opt_out_words": self.words[:LONGEST_REASON]}
+
+    def silence(self) -> None:
+        """Nobody has spoken for a while."""
+        transition = self.transition(None)
+        fallback, so_far = self.book.fallback.silence, self.state.silences
+        if transition is not None:
+            self.take(transition)
+        elif so_far < fallback.max and unheard(self.state, self.facts) and self.has_prompt():
+            # Nobody can answer what was not heard: it is said again, instead of "are you there".
+            self.plan.outcome = REPROMPT
+            if self.state.asked in self.book.confirm:
+                self.say(self.book.confirm[self.state.asked], self.state.node)
+            else:
+                self.again()
+        else:
+            self.fall_back(fallback, so_far)
+
+    def transition(self, heard: Understanding | None) -> Transition | None:
+        """The first transition whose conditions all hold: the node's own, then `always`."""
+        node = self.book.nodes.get(self.state.node)
+        own = node.transitions if node is not None else []
+        return next((t for t in (*own, *self.book.always) if self.holds(t, heard)), None)
+
+    def holds(self, t: Transition, heard: Understanding | None) -> bool:
+        """Whether all conditions of a transition hold."""
+        kind = self.given.kind
+        if (t.silence and kind != "silence") or (t.dtmf is not None and kind != "dtmf"):
+            return False
+        if kind == "silence" and not t.silence:
+            return False
+        if kind == "dtmf" and t.dtmf != self.given.digits:
+            return False
+        if (t.intent or t.emotion or t.otherwise) and heard is None:
+            return False
+        if heard is not None and (
+            (t.intent and heard.intent not in t.intent)
+            or (t.emotion and heard.emotion not in t.emotion)
+        ):
+            return False
+        if heard is not None and t.intent and heard.meaning in IRREVERSIBLE and not heard.certain:
+            return False
+        if t.slot is not None and t.slot not in self.plan.slots:
+            return False  # a day that was named for something else before is none for this
+        if t.requires and not self.identified:
+            return False
+        if t.confirms and not self.confirms(heard):
+            return False
+        if t.ask_back and self.state.asked == t.ask_back:
+            return False  # asked once: whoever does not say yes then has not meant it
+        return not t.outcome or self.state.outcome in t.outcome
+
+    def confirms(self, heard: Understanding | None) -> bool:
+        """Whether it is a certain yes to a question that was heard to its end."""
+        asked = playing(self.state, self.facts) is None and not unheard(self.state, self.facts)
+        return heard is not None and asked and confirms_identity(self.given.text)
+
+    def take(self, t: Transition | None) -> None:
+        """Follows a transition."""
+        if t is None:
+            return
+        if t.confirms:
+            self.plan.slots = {**self.plan.slots, IDENTITY: CONFIRMED}
+            self.plan.meaning = "affirm"
+        if t.ask_back is not None:
+            self.ask_back(t.ask_back)
+        if t.say is not None:
+            self.say(t.say, self.state.node)
+        if t.to is not None:
+            self.enter(t.to)
+        elif t.again:
+            self.again()
+
+    def fall_back(self, fallback: Fallback, so_far: int) -> None:
+        """Says that nothing was understood, or gives up."""
+        if so_far < fallback.max:
+            self.plan.outcome = REPROMPT
+            self.say(fallback.prompt, self.state.node)
+        else:
+            self.enter(fallback.then)
+
+    def has_prompt(self) -> bool:
+        """Whether the node says something of its own."""
+        node = self.book.nodes.get(self.state.node)
+        return node is not None and node.prompt is not None
+
+    def again(self) -> None:
+        """Repeats the node's own prompt, in the wording that was said before."""
+        node = self.book.nodes.get(self.state.node)
+        if node is not None and node.prompt is not None:
+            self.say(node.prompt, self.state.node, self.state.variant)
+
+    def enter(self, name: str) -> None:
+        """Goes to a node, says and does what it says, and goes on where it has a `next`."""
+        at: str | None = name
+        while at is not None:
+            node, self.plan.node = self.book.nodes[at], at
+            self.perform(at, node)
+            at = node.next
+
+    def perform(self, name: str, node: Node) -> None:
+        """One node's prompt and actions."""
+        plan = self.plan
+        if node.prompt is not None:
+            self.say(node.prompt, name)
+        if node.outcome is not None:
+            plan.outcome = node.outcome
+        if (message := node.message) is not None and (self.identified or not message.discloses):
+            text = filled(message, self.facts.profile)
+            if text is not None:
+                plan.steps.append({
+                    "kind": "message", "text": text,
+                    "target": message.channel, "reason": message.template,
+                })  # fmt: skip
+        if node.transfer is not None:
+            plan.steps.append({"kind": "transfer", "target": node.transfer, "reason": plan.reason})
+        if node.hangup is not None:
+            plan.steps.append({"kind": "hangup", "reason": node.hangup})
+
+    def say(self, prompt_id: str, node: str, keep: str | None = None) -> None:
+        """Adds a prompt in the wording for this customer."""
+        prompt, plan = self.book.prompts[prompt_id], self.plan
+        if prompt.discloses and not self.identified:
+            return  # no way leads here in a playbook that was loaded; this is the last door
+        choice = choose(
+            prompt,
+            self.facts.profile,
+            seed=self.given.event_id,
+            campaign=self.facts.campaign_id or "",
+            node=node,
+            counts=self.scene.counts,
+            keep=self.keep or keep,
+        )
+        if choice.posterior is not None:
+            plan.posterior[prompt_id] = choice.posterior
+        of_node = self.book.nodes[node].prompt if node in self.book.nodes else None
+        if plan.variant is None or prompt_id == of_node:
+            plan.variant = choice.variant
+        plan.steps.append({
+            "kind": "say", "prompt_id": prompt_id, "text": choice.text, "variant": choice.variant,
+            "prompt_sha256": prompt_sha256(self.scene.voice, choice.text),
+            "barge_in": prompt.barge_in, "reason": plan.reason,
+            "turn_silence_ms": prompt.turn_silence_ms or self.book.turn_silence_ms,
+        })  # fmt: skip
