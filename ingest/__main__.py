@@ -2,7 +2,7 @@
 
 Both are the same program; whoever holds the seat serves. The other has everything loaded, so that
 after a death only the log has to be read: the calls go on from the same ports (`Edge.start`), and
-from the same sockets, in which has waited what was said meanwhile (`heir`).
+from the same sockets, where what was said meanwhile has waited (`ingest.failover.handover`).
 """
 
 import asyncio
@@ -12,8 +12,8 @@ import click
 from aiohttp import web
 
 from ingest.control import Control
-from ingest.edge import EDGE_ID, Edge, heir_path
-from ingest.failover.handover import Heir
+from ingest.edge import EDGE_ID, Edge, handover_path
+from ingest.failover.handover import HandoverReceiver
 from ringlog import lifecycle
 from ringlog.health import serve
 from ringlog.kafka.codec import codec_of
@@ -26,17 +26,17 @@ async def main(life: Lifecycle) -> None:
     codec = codec_of(life.settings)
     await life.learn(codec)
     seat = Seat(life.settings.home / EDGE_ID / "seat", life.service)
-    inherited: dict[int, socket.socket] = {}
+    sockets: dict[int, socket.socket] = {}
     if not seat.take():
-        heir = Heir(heir_path(life.settings))
+        receiver = HandoverReceiver(handover_path(life.settings))
         life.health.detail["role"] = "spare"
         life.health.set_ready()
         if not await _seated(life, seat):
-            heir.close()
+            receiver.close()
             return
-        inherited = heir.inherit()
+        sockets = receiver.take_over()
     life.health.detail["role"] = "serves"
-    edge = Edge(life, codec, inherited=inherited)
+    edge = Edge(life, codec, handed_over=sockets)
     app = web.Application()
     Control(edge).add_routes(app)
     config = life.settings

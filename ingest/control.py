@@ -10,7 +10,7 @@ from aiohttp.hdrs import RETRY_AFTER
 from aiokafka.errors import KafkaError
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from ingest.call import types as t
+from ingest.call.types import HungUp, Identity
 from ingest.edge import Edge
 from ingest.rtp.socket import NoPort
 from ingest.sound.types import TELEPHONE_EVENT, format_of
@@ -85,7 +85,7 @@ class Control:
         if edge.knows(asked.call_id):
             return problem(HTTPStatus.CONFLICT, "The call exists", asked.call_id)
         default = edge.defaults.of(asked.playbook, asked.pool)
-        identity = t.Identity(
+        identity = Identity(
             call_id=asked.call_id,
             edge_id=edge.edge_id,
             direction="foreign",
@@ -126,7 +126,7 @@ class Control:
         actor = self._edge.actors.get(request.match_info["call_id"])
         if actor is None:
             return problem(HTTPStatus.NOT_FOUND, "No such media session")
-        actor.put(t.HungUp("completed"))
+        actor.put(HungUp("completed"))
         await actor.over.wait()
         return web.Response(status=HTTPStatus.NO_CONTENT)
 

@@ -12,11 +12,33 @@ from typing import Any, Final
 
 from aiokafka.errors import KafkaTimeoutError
 
-from ingest.call import machine as c
-from ingest.call import types as t
 from ingest.call.actor import CallActor
+from ingest.call.machine import (
+    answered_by_us,
+    decide,
+    evolve,
+    identity_from,
+    identity_of,
+    unfinished,
+)
+from ingest.call.types import (
+    MAX_CALL_MS,
+    Q850_TEMPORARY_FAILURE,
+    RING_TIMEOUT_MS,
+    Assigned,
+    Call,
+    Directed,
+    HangUp,
+    HungUp,
+    Identity,
+    OptOutsRead,
+    Phase,
+    Recorded,
+    RingTimedOut,
+    Write,
+)
 from ingest.defaults import Defaults
-from ingest.failover.handover import Bequest
+from ingest.failover.handover import HandoverSender
 from ingest.failover.journal import Entry, Journal
 from ingest.keys import derived_key, media_token
 from ingest.optouts import OptOuts
@@ -65,9 +87,9 @@ SILENT_US: Final = 300_000_000
 STOP_S: Final = 5.0
 
 
-def heir_path(config: Settings, edge_id: str = EDGE_ID) -> Path:
+def handover_path(config: Settings, edge_id: str = EDGE_ID) -> Path:
     """Where an edge's spare listens for its sockets."""
-    return config.home / edge_id / "heir"
+    return config.home / edge_id / "handover"
 
 
 class Edge:
@@ -79,9 +101,9 @@ class Edge:
         codec: Codec,
         edge_id: str = EDGE_ID,
         trunk: Trunk | None = None,
-        inherited: dict[int, socket.socket] | None = None,
+        handed_over: dict[int, socket.socket] | None = None,
     ) -> None:
-        """`codec` has learned all schemas: its client of the registry blocks. `inherited` are the
+        """`codec` has learned all schemas: its client of the registry blocks. `handed_over` are the
         RTP sockets of the edge that served before, by port."""
         self.life = life
         self.config = life.settings
@@ -94,9 +116,9 @@ class Edge:
         self.optouts = OptOuts(self.config, self.producer, site)
         self.prompts = PromptStore(self.config.prompts_dir)
         self.journal = Journal(self.config.home / edge_id / "calls")
-        self.bequest = Bequest(heir_path(self.config, edge_id))
-        self.ports = PortPool(self.config.rtp_ports, self.bequest)
-        self.ports.inherited = inherited or {}
+        self.handover = HandoverSender(handover_path(self.config, edge_id))
+        self.ports = PortPool(self.config.rtp_ports, self.handover)
+        self.ports.handed_over = handed_over or {}
         self.media_log = MediaLog(self.producer)
         self.trunk: Trunk = trunk or SimTrunk(self.config.sim_url)
         self.defaults = Defaults()
@@ -130,14 +152,14 @@ class Edge:
         waiting("calls and directives")
         at_ms = now_ms()
         await self._follow(
-            ("calls.events", "dialogue.directives"), at_ms - t.MAX_CALL_MS, self._on_record
+            ("calls.events", "dialogue.directives"), at_ms - MAX_CALL_MS, self._on_record
         )
         self.pacer = Pacer(monotonic_us())
         self.life.spawn(self._tick(), "ticker")
-        self.bequest.connect()
+        self.handover.connect()
         await self._resume()
-        self.ports.disinherit()
-        self.life.spawn(self.bequest.run(), "bequest")
+        self.ports.close_unclaimed()
+        self.life.spawn(self.handover.run(), "handover")
         await self._ws.start(self.config.bind_host, self.config.port(self.config.media_ws_port))
         waiting("assignments")
         await self._follow(("tasks.events",), at_ms - LONGEST_PERMIT_MS, self._on_task)
@@ -169,14 +191,14 @@ class Edge:
     async def stop(self, hand_over: bool = False) -> None:
         """Ends all calls with their records, or leaves them to a successor; then flushes."""
         self.life.health.set_waiting("stopping")
-        self.bequest.close()
+        self.handover.close()
         await self._ws.stop()
         actors = list(self.actors.values())
         for actor in actors:
             if hand_over:
                 actor.leave()
             else:
-                actor.put(t.HungUp("failed", t.Q850_TEMPORARY_FAILURE))
+                actor.put(HungUp("failed", Q850_TEMPORARY_FAILURE))
         if hand_over:
             logger.info("calls handed over", calls=len(actors))
             for task in self._background:
@@ -252,7 +274,7 @@ class Edge:
                 self._ended.append((now_ms(), call_id))
         actor = self.actors.get(call_id)
         if actor is not None:
-            actor.put(t.Recorded(event))
+            actor.put(Recorded(event))
         elif self._folding:
             self._folded.setdefault(call_id, []).append(event)
         if event.kind == "ended":
@@ -265,7 +287,7 @@ class Edge:
             return
         actor = self.actors.get(directive.call_id)
         if actor is not None:
-            actor.put(t.Directed(directive))
+            actor.put(Directed(directive))
         elif self._folding:
             self._directives.setdefault(directive.call_id, []).append(directive)
         else:
@@ -279,15 +301,15 @@ class Edge:
             return
         if task.call_id in self._seen or task.call_id in self.actors:
             return  # an attempt that began is never dialled again
-        identity = c.identity_of(task)
+        identity = identity_of(task)
         if identity is None:
             logger.error("assignment lacks what dialling needs", call_id=task.call_id)
             return
-        actor = self._add(t.Call(identity, self.trunk.name), PCMU)
-        actor.put(t.Assigned())
+        actor = self._add(Call(identity, self.trunk.name), PCMU)
+        actor.put(Assigned())
         self.spawn(self._work(actor), task.call_id)
 
-    def _add(self, call: t.Call, sound: Format) -> CallActor:
+    def _add(self, call: Call, sound: Format) -> CallActor:
         actor = CallActor(self, call, sound)
         self._seen.setdefault(actor.call_id, set())
         self.actors[actor.call_id] = actor
@@ -298,11 +320,11 @@ class Edge:
             await actor.run()
         except Exception as error:  # whatever it was, the call gets its end
             logger.exception("call failed", call_id=actor.call_id, error=str(error))
-            given = t.HungUp("failed", t.Q850_TEMPORARY_FAILURE)
-            for command in c.decide(replace(actor.call, closing=False), given, now_ms()):
-                if isinstance(command, t.Write):
+            given = HungUp("failed", Q850_TEMPORARY_FAILURE)
+            for command in decide(replace(actor.call, closing=False), given, now_ms()):
+                if isinstance(command, Write):
                     await (await self.queue("calls.events", command.event))
-                elif isinstance(command, t.HangUp):
+                elif isinstance(command, HangUp):
                     await self.trunk.hang_up(actor.call_id)
         finally:
             self.actors.pop(actor.call_id, None)
@@ -315,20 +337,20 @@ class Edge:
             self.journal.remove(call_id)
         actors: list[CallActor] = []
         for call_id, events in self._folded.items():
-            identity = c.identity_from(events[0])
+            identity = identity_from(events[0])
             if identity is None or identity.edge_id != self.edge_id:
                 continue
-            call = t.Call(identity, events[0].trunk or self.trunk.name)
+            call = Call(identity, events[0].trunk or self.trunk.name)
             for event in events:
-                call = c.evolve(call, t.Recorded(event))
-            if call.phase == t.Phase.DIALING:
+                call = evolve(call, Recorded(event))
+            if call.phase == Phase.DIALING:
                 # Whether the carrier was asked, nobody knows: not again. Its events, if they come,
                 # find the call here; if not, it ends as unanswered.
-                call = c.evolve(call, t.OptOutsRead(False, None))
+                call = evolve(call, OptOutsRead(False, None))
             entry = entries.get(call_id)
             actor = self._add(call, entry.sound if entry is not None else PCMU)
-            for directive in c.unfinished(call, self._directives.get(call_id, [])):
-                actor.put(t.Directed(directive))
+            for directive in unfinished(call, self._directives.get(call_id, [])):
+                actor.put(Directed(directive))
             actors.append(actor)
         # From here on records find their actors, which begin once their media is there.
         self._folded.clear()
@@ -346,10 +368,10 @@ class Edge:
             await actor.open_media(entry.remote, entry)
         except (NoPort, OSError) as error:
             logger.error("call lost", call_id=actor.call_id, reason=str(error))
-            actor.put(t.HungUp("failed", t.Q850_TEMPORARY_FAILURE))
+            actor.put(HungUp("failed", Q850_TEMPORARY_FAILURE))
             return
-        if phase < t.Phase.ANSWERED:
-            actor.after(t.RING_TIMEOUT_MS, t.RingTimedOut())
+        if phase < Phase.ANSWERED:
+            actor.after(RING_TIMEOUT_MS, RingTimedOut())
         logger.info("call resumed", call_id=actor.call_id, phase=phase.name)
 
     # Foreign calls -------------------------------------------------------------------------------
@@ -364,7 +386,7 @@ class Edge:
 
     async def open_foreign(
         self,
-        identity: t.Identity,
+        identity: Identity,
         sound: Format,
         remote: tuple[str, int] | None,
         event_type: int = TELEPHONE_EVENT,
@@ -373,7 +395,7 @@ class Edge:
 
         Raises NoPort, OSError, KafkaError.
         """
-        actor = self._add(t.Call(identity, "foreign"), sound)
+        actor = self._add(Call(identity, "foreign"), sound)
         try:
             await actor.open_media(remote, event_type=event_type)
         except BaseException:
@@ -382,10 +404,10 @@ class Edge:
             raise
         self.spawn(self._work(actor), actor.call_id)
         try:
-            first = c.answered_by_us(actor.call, now_ms())
+            first = answered_by_us(actor.call, now_ms())
             await self.producer.send("calls.events", first)
         except BaseException:
-            actor.put(t.HungUp("failed", t.Q850_TEMPORARY_FAILURE))
+            actor.put(HungUp("failed", Q850_TEMPORARY_FAILURE))
             raise
         return actor
 
@@ -428,7 +450,7 @@ class Edge:
                     except Exception as error:  # one call's trouble is not the others'
                         logger.exception("tick failed", call_id=call_id, error=str(error))
                         if (actor := self.actors.get(call_id)) is not None:
-                            actor.put(t.HungUp("failed", t.Q850_TEMPORARY_FAILURE))
+                            actor.put(HungUp("failed", Q850_TEMPORARY_FAILURE))
                         self.sessions.pop(call_id, None)
                 if tick % COUNT_TICKS == 0:
                     self._look_after(at_us)
@@ -447,7 +469,7 @@ class Edge:
                 foreign = actor.call.identity.direction == "foreign"
                 lost = foreign and session.transport is None and quiet_us > WS_GRACE_US
                 if lost or quiet_us > SILENT_US:
-                    actor.put(t.HungUp("failed", t.Q850_TEMPORARY_FAILURE))
+                    actor.put(HungUp("failed", Q850_TEMPORARY_FAILURE))
 
     async def _alive(self) -> None:
         """Tells dispatch every 2 s which calls are in progress, one record a pool."""
@@ -456,7 +478,7 @@ class Edge:
             pools: dict[str, list[str]] = {}
             for call_id, actor in self.actors.items():
                 pool = actor.call.identity.pool
-                if pool is not None and actor.call.phase < t.Phase.ENDED:
+                if pool is not None and actor.call.phase < Phase.ENDED:
                     pools.setdefault(pool, []).append(call_id)
             for pool, call_ids in pools.items():
                 event = DispatchInbox(

@@ -131,7 +131,8 @@ class Settings(BaseSettings):
     @property
     def rtp_ports(self) -> range:
         """Even ports that the edge may bind for RTP."""
-        return range(self.port(self.rtp_port_min), self.port(self.rtp_port_max) + 1, 2)
+        first = self.port(self.rtp_port_min)
+        return range(first + first % 2, self.port(self.rtp_port_max) + 1, 2)
 
     def metrics_port_of(self, service: str) -> int:
         """Metrics port of a service; raises ValueError for an unknown one."""

@@ -7,8 +7,37 @@ import asyncio
 from collections.abc import Coroutine, Iterable
 from typing import Any, Protocol, assert_never
 
-from ingest.call import machine as c
-from ingest.call import types as t
+from ingest.call.machine import decide, evolve
+from ingest.call.types import (
+    MAX_CALL_MS,
+    Q850_RECOVERY_ON_TIMER,
+    RING_TIMEOUT_MS,
+    Call,
+    CarrierRefused,
+    CloseMedia,
+    Command,
+    Dial,
+    DialingWritten,
+    Drain,
+    Drained,
+    Flush,
+    HangUp,
+    HungUp,
+    Input,
+    KeyPressed,
+    OptOutsRead,
+    Phase,
+    Play,
+    PlayoutEnded,
+    PlayoutStarted,
+    ReadOptOuts,
+    RingTimedOut,
+    SendKeys,
+    SetTurnSilence,
+    Transfer,
+    Transferred,
+    Write,
+)
 from ingest.failover.journal import Entry, HeardLeg, Journal
 from ingest.optouts import OptOuts
 from ingest.rtp.receiver import Known, Receiver
@@ -73,7 +102,7 @@ class Surroundings(Protocol):
 class CallActor:
     """One call of this edge, from its assignment to its end."""
 
-    def __init__(self, edge: Surroundings, call: t.Call, sound: Format) -> None:
+    def __init__(self, edge: Surroundings, call: Call, sound: Format) -> None:
         self.call = call
         self.sound = sound
         self.session: Session | None = None
@@ -82,7 +111,7 @@ class CallActor:
         self.over = asyncio.Event()
         self._edge = edge
         self._stamp = Stamp(call.identity, edge.config.turn_silence_ms)
-        self._inputs: asyncio.Queue[t.Input] = asyncio.Queue()
+        self._inputs: asyncio.Queue[Input] = asyncio.Queue()
         self._drains: dict[str, Directive] = {}
         self._timers: list[asyncio.TimerHandle] = []
 
@@ -91,14 +120,14 @@ class CallActor:
         """The call's id."""
         return self.call.identity.call_id
 
-    def put(self, given: t.Input) -> None:
+    def put(self, given: Input) -> None:
         """Gives the call its next input."""
         self._inputs.put_nowait(given)
 
     async def run(self) -> None:
         """Works until the call has ended, by our record or another's."""
         try:
-            while self.call.phase < t.Phase.ENDED or not self._inputs.empty():
+            while self.call.phase < Phase.ENDED or not self._inputs.empty():
                 await self._step(await self._inputs.get())
         finally:
             await self._close_media()
@@ -106,42 +135,42 @@ class CallActor:
                 timer.cancel()
             self.over.set()
 
-    async def _step(self, given: t.Input) -> None:
-        commands = c.decide(self.call, given, now_ms())
-        self.call = c.evolve(self.call, given)
+    async def _step(self, given: Input) -> None:
+        commands = decide(self.call, given, now_ms())
+        self.call = evolve(self.call, given)
         for command in commands:
             await self._do(command)
 
-    async def _do(self, command: t.Command) -> None:
+    async def _do(self, command: Command) -> None:
         match command:
-            case t.Write(event, acknowledged):
+            case Write(event, acknowledged):
                 await self._write(event, acknowledged)
-            case t.ReadOptOuts(phone):
+            case ReadOptOuts(phone):
                 opted_out, offset = await self._edge.optouts.look_up(phone)
-                await self._step(t.OptOutsRead(opted_out, offset))
-            case t.Dial(phone):
+                await self._step(OptOutsRead(opted_out, offset))
+            case Dial(phone):
                 await self._dial(phone)
-            case t.Play(directive):
+            case Play(directive):
                 await self._play(directive)
-            case t.SendKeys(digits):
+            case SendKeys(digits):
                 self._queue(Keys(digits))
-            case t.SetTurnSilence(ms):
+            case SetTurnSilence(ms):
                 self._stamp.turn_silence_ms = ms
                 if self.session is not None:
                     self.session.set_turn_silence(ms)
-            case t.Flush():
+            case Flush():
                 if self.session is not None:
                     self.session.flush()
-            case t.Drain(directive):
+            case Drain(directive):
                 self._drains[directive.directive_id] = directive
                 if not self._queue(Mark(directive.directive_id)):
-                    await self._step(t.Drained(directive))
-            case t.Transfer(directive):
+                    await self._step(Drained(directive))
+            case Transfer(directive):
                 ok = await self._edge.trunk.transfer(self.call_id, directive.target or "")
-                await self._step(t.Transferred(directive, ok))
-            case t.HangUp():
+                await self._step(Transferred(directive, ok))
+            case HangUp():
                 self._edge.spawn(self._edge.trunk.hang_up(self.call_id), "hang-up")
-            case t.CloseMedia():
+            case CloseMedia():
                 await self._close_media()
             case _:
                 assert_never(command)
@@ -150,7 +179,7 @@ class CallActor:
         if acknowledged:
             await (await self._edge.queue("calls.events", event))
             if event.kind == "dialing":
-                await self._step(t.DialingWritten())
+                await self._step(DialingWritten())
         else:
             sent = await self._edge.queue("calls.events", event)
             sent.add_done_callback(self._edge.on_written)
@@ -166,7 +195,7 @@ class CallActor:
         return True
 
     async def _play(self, directive: Directive) -> None:
-        missing = t.PlayoutEnded(directive.directive_id, directive.prompt_id, 0, 0, missing=True)
+        missing = PlayoutEnded(directive.directive_id, directive.prompt_id, 0, 0, missing=True)
         try:
             prompt = await self._edge.prompts.get(directive.prompt_sha256 or "", self.sound)
         except PromptMissing as error:
@@ -214,14 +243,14 @@ class CallActor:
         self.entry = entry or Entry(self.call_id, port, self.sound, at_ms, remote)
         self._edge.journal.write(self.entry)
         self._edge.sessions[self.call_id] = session
-        self.after(t.MAX_CALL_MS - elapsed_ms, t.HungUp("failed", t.Q850_RECOVERY_ON_TIMER))
+        self.after(MAX_CALL_MS - elapsed_ms, HungUp("failed", Q850_RECOVERY_ON_TIMER))
 
     def our_address(self) -> MediaAddress:
         """Where the far end sends its sound, and the SSRC of ours."""
         assert self.entry is not None and self.session is not None, "open_media() first"
         return MediaAddress(self._edge.rtp_host, self.entry.port, self.session.out_ssrc)
 
-    def after(self, delay_ms: int, given: t.Input) -> None:
+    def after(self, delay_ms: int, given: Input) -> None:
         """Gives the call an input later, if it still lives."""
         loop = asyncio.get_running_loop()
         self._timers.append(loop.call_later(max(0, delay_ms) / 1000, self.put, given))
@@ -233,19 +262,19 @@ class CallActor:
             theirs = await trunk.dial(self.call_id, phone, self.our_address(), self.sound.codec)
             remote = await self._edge.resolve(theirs)
         except Refused as refused:
-            cause = t.CarrierRefused(refused.cause_q850, refused.cause_sip, refused.disposition)
+            cause = CarrierRefused(refused.cause_q850, refused.cause_sip, refused.disposition)
             logger.info("carrier refused", call_id=self.call_id, reason=str(refused))
             await self._step(cause)
             return
         except (NoPort, OSError) as error:
             logger.error("no media", call_id=self.call_id, reason=str(error))
-            await self._step(t.CarrierRefused(Q850_NO_CIRCUIT, None, "failed"))
+            await self._step(CarrierRefused(Q850_NO_CIRCUIT, None, "failed"))
             return
         assert self.rtp is not None and self.entry is not None
         self.rtp.receiver.gate.announce(remote, theirs.ssrc)
         self.entry.remote = self.rtp.receiver.remote
         self._edge.journal.write(self.entry)
-        self.after(t.RING_TIMEOUT_MS, t.RingTimedOut())
+        self.after(RING_TIMEOUT_MS, RingTimedOut())
 
     async def _close_media(self) -> None:
         session, self.session = self.session, None
@@ -260,7 +289,7 @@ class CallActor:
         self._edge.journal.remove(self.call_id)
         # What was played before the end is told before it: not through the queue.
         pending = [self._inputs.get_nowait() for _ in range(self._inputs.qsize())]
-        told = (t.PlayoutStarted, t.PlayoutEnded)
+        told = (PlayoutStarted, PlayoutEnded)
         for given in (*(g for g in pending if isinstance(g, told)), *_inputs_of(events)):
             await self._step(given)
         for given in pending:
@@ -288,17 +317,17 @@ class CallActor:
             if isinstance(event, Marked):
                 directive = self._drains.pop(event.name, None)
                 if directive is not None:
-                    self.put(t.Drained(directive))
+                    self.put(Drained(directive))
         for given in _inputs_of(events):
             self.put(given)
 
     def on_digit(self, session: Session, digit: Digit) -> None:
         """A key press goes to the call."""
-        self.put(t.KeyPressed(digit.digit, f"{digit.ssrc}.{digit.ts}"))
+        self.put(KeyPressed(digit.digit, f"{digit.ssrc}.{digit.ts}"))
 
     def on_hang_up(self, session: Session, reason: str) -> None:
         """The far end of the media connection has ended the call."""
-        self.put(t.HungUp("abandoned"))
+        self.put(HungUp("abandoned"))
 
     def on_new_leg(self, session: Session, leg: Leg, first_seq: int) -> None:
         """The far end's clocks go into the journal, for a restart.
@@ -317,17 +346,15 @@ class CallActor:
             self._edge.journal.write(self.entry)
 
 
-def _inputs_of(events: Iterable[Event]) -> list[t.Input]:
-    out: list[t.Input] = []
+def _inputs_of(events: Iterable[Event]) -> list[Input]:
+    out: list[Input] = []
     for event in events:
         if isinstance(event, Started):
             say = event.say
-            out.append(t.PlayoutStarted(say.directive_id, say.prompt_id, say.prompt.ms))
+            out.append(PlayoutStarted(say.directive_id, say.prompt_id, say.prompt.ms))
         elif isinstance(event, Ended):
             say = event.say
-            out.append(
-                t.PlayoutEnded(say.directive_id, say.prompt_id, say.prompt.ms, event.heard_ms)
-            )
+            out.append(PlayoutEnded(say.directive_id, say.prompt_id, say.prompt.ms, event.heard_ms))
     return out
 
 

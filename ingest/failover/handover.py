@@ -1,4 +1,5 @@
-"""The sockets of running calls, held by the spare too: no word is lost while nobody serves.
+"""Socket hand-over: the spare holds the sockets of running calls too, so no word is lost while
+nobody serves.
 
 A socket lives as long as any process holds it. The edge that serves passes every RTP socket to the
 spare (SCM_RIGHTS, unix(7)), which reads nothing from it. When the edge dies, what the far end sends
@@ -19,7 +20,7 @@ from typing import Final
 
 from ringlog import log
 
-logger = log.logger("ringlog.ingest.heir")
+logger = log.logger("ringlog.ingest.handover")
 
 _MESSAGE: Final = struct.Struct("!?H")
 _AGAIN_S: Final = 0.5
@@ -35,8 +36,8 @@ def _short(path: Path) -> Iterator[str]:
         os.close(folder)
 
 
-class Heir:
-    """The spare's side: holds what one serving edge passes to it."""
+class HandoverReceiver:
+    """The spare's side: keeps the sockets that the serving edge passes to it, and reads none."""
 
     def __init__(self, path: Path) -> None:
         """Listens at a path, readable by this user only. Raises OSError."""
@@ -53,8 +54,8 @@ class Heir:
         self._listener.listen()
         asyncio.get_running_loop().add_reader(self._listener.fileno(), self._accept)
 
-    def inherit(self) -> dict[int, socket.socket]:
-        """The sockets by port, now the caller's; ends listening."""
+    def take_over(self) -> dict[int, socket.socket]:
+        """The sockets by port, which the caller owns from now on; ends listening."""
         if self._serving is not None:
             self._take(self._serving)
         sockets, self._sockets = self._sockets, {}
@@ -62,7 +63,7 @@ class Heir:
         return sockets
 
     def close(self) -> None:
-        """Lets go of everything."""
+        """Stops listening and closes every socket."""
         self._hang_up()
         asyncio.get_running_loop().remove_reader(self._listener.fileno())
         self._listener.close()
@@ -72,7 +73,7 @@ class Heir:
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
             serving, _ = self._listener.accept()
-            # Another edge serves, or the same one anew: it tells all that there is.
+            # Another edge serves, or the same one has come back: it passes all of its sockets.
             self._hang_up()
             self._drop()
             serving.setblocking(False)
@@ -89,14 +90,14 @@ class Heir:
             except OSError:
                 data, fds = b"", []
             if len(data) < _MESSAGE.size:
-                self._hang_up()  # it is gone; what it had is kept
+                self._hang_up()  # the serving edge is gone; its sockets are kept
                 return
             opened, port = _MESSAGE.unpack(data)
             if (old := self._sockets.pop(port, None)) is not None:
                 old.close()
             if opened and fds:
-                self._sockets[port] = held = socket.socket(fileno=fds[0])
-                held.set_inheritable(False)
+                self._sockets[port] = rtp_socket = socket.socket(fileno=fds[0])
+                rtp_socket.set_inheritable(False)
 
     def _hang_up(self) -> None:
         serving, self._serving = self._serving, None
@@ -105,18 +106,18 @@ class Heir:
             serving.close()
 
     def _drop(self) -> None:
-        for held in self._sockets.values():
-            held.close()
+        for rtp_socket in self._sockets.values():
+            rtp_socket.close()
         self._sockets.clear()
 
 
-class Bequest:
-    """The serving edge's side. A spare that is not there, or does not read, costs nothing."""
+class HandoverSender:
+    """The serving edge's side: passes each socket to the spare, and never waits for it."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._sockets: dict[int, socket.socket] = {}
-        self._heir: socket.socket | None = None
+        self._spare: socket.socket | None = None
         self._over = False
 
     async def run(self) -> None:
@@ -126,57 +127,57 @@ class Bequest:
             await asyncio.sleep(_AGAIN_S)
 
     def connect(self) -> None:
-        """Passes everything to the spare, if one listens that has not got it yet."""
+        """Passes every socket to a spare that has just begun to listen."""
         if self._over or self._listens():
             return
         self._lose()
-        heir = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        heir.setblocking(False)
+        spare = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        spare.setblocking(False)
         try:
             with _short(self._path) as name:
-                heir.connect(name)
+                spare.connect(name)
         except OSError:
-            heir.close()
+            spare.close()
             return
-        self._heir = heir
-        for port, held in self._sockets.items():
-            self._send(True, port, held)
+        self._spare = spare
+        for port, rtp_socket in self._sockets.items():
+            self._send(True, port, rtp_socket)
 
-    def opened(self, port: int, held: socket.socket) -> None:
-        """A call's socket."""
-        self._sockets[port] = held
-        self._send(True, port, held)
+    def opened(self, port: int, rtp_socket: socket.socket) -> None:
+        """A call has opened its socket."""
+        self._sockets[port] = rtp_socket
+        self._send(True, port, rtp_socket)
 
     def closed(self, port: int) -> None:
-        """The call is over."""
+        """The call is over: the spare closes its copy."""
         self._sockets.pop(port, None)
         self._send(False, port, None)
 
     def close(self) -> None:
-        """Ends the connection for good; the spare keeps what it has."""
+        """Ends the connection for good; the spare keeps the sockets that it has."""
         self._over = True
         self._lose()
 
     def _listens(self) -> bool:
-        """Whether the spare that has everything is still there: it never says anything."""
+        """Whether the spare is still there. It never sends, so its socket has nothing to read."""
         try:
-            return self._heir is not None and bool(self._heir.recv(1))
+            return self._spare is not None and bool(self._spare.recv(1))
         except BlockingIOError:
             return True
         except OSError:
             return False
 
-    def _send(self, opened: bool, port: int, held: socket.socket | None) -> None:
-        if self._heir is None:
+    def _send(self, opened: bool, port: int, rtp_socket: socket.socket | None) -> None:
+        if self._spare is None:
             return
-        fds = [] if held is None else [held.fileno()]
+        fds = [] if rtp_socket is None else [rtp_socket.fileno()]
         try:
-            socket.send_fds(self._heir, [_MESSAGE.pack(opened, port)], fds)
-        except OSError as error:  # it is gone, or does not read: it gets all again
-            logger.info("the spare is not told", why=str(error))
+            socket.send_fds(self._spare, [_MESSAGE.pack(opened, port)], fds)
+        except OSError as error:  # it is gone, or does not read: it gets every socket again
+            logger.info("a socket did not reach the spare", why=str(error))
             self._lose()
 
     def _lose(self) -> None:
-        heir, self._heir = self._heir, None
-        if heir is not None:
-            heir.close()
+        spare, self._spare = self._spare, None
+        if spare is not None:
+            spare.close()

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, cast
 
-from ingest.failover.handover import Bequest
+from ingest.failover.handover import HandoverSender
 from ingest.rtp.packet import EVENT_DIGITS, TelephoneEvent, header, serialise_event
 from ingest.rtp.receiver import Receiver, ReceiveStats
 from ingest.rtp.sources import Address
@@ -171,12 +171,12 @@ _BIND_TIMES: Final = 10
 class PortPool:
     """Even ports, handed out in turn, so that a late packet of an old call meets no new one.
 
-    `bequest` is told of every socket; `inherited` are those of an edge that is gone, by port.
+    `handover` is told of every socket; `handed_over` are those of an edge that is gone, by port.
     """
 
-    def __init__(self, ports: Iterable[int], bequest: Bequest | None = None) -> None:
-        self.inherited: dict[int, socket.socket] = {}
-        self._bequest = bequest
+    def __init__(self, ports: Iterable[int], handover: HandoverSender | None = None) -> None:
+        self.handed_over: dict[int, socket.socket] = {}
+        self._handover = handover
         self._free: deque[int] = deque(port for port in ports if port % 2 == 0)
         self._all = frozenset(self._free)
 
@@ -191,7 +191,7 @@ class PortPool:
                     self._free.remove(wanted)
                 except ValueError:
                     raise NoPort(f"port {wanted} is in use") from None
-            held = self.inherited.pop(wanted, None) or await _bound_again(host, wanted)
+            held = self.handed_over.pop(wanted, None) or await _bound_again(host, wanted)
             await self._use(transport, wanted, held)
             return wanted
         for _ in range(len(self._free)):
@@ -208,19 +208,19 @@ class PortPool:
     async def _use(self, transport: RtpTransport, port: int, held: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         await loop.create_datagram_endpoint(lambda: transport, sock=held)
-        if self._bequest is not None:
-            self._bequest.opened(port, held)
+        if self._handover is not None:
+            self._handover.opened(port, held)
 
-    def disinherit(self) -> None:
-        """Closes inherited sockets that no call has asked for."""
-        for held in self.inherited.values():
+    def close_unclaimed(self) -> None:
+        """Closes the sockets handed over that no call has asked for."""
+        for held in self.handed_over.values():
             held.close()
-        self.inherited.clear()
+        self.handed_over.clear()
 
     def release(self, port: int) -> None:
         """The port is free again, after all others."""
-        if self._bequest is not None:
-            self._bequest.closed(port)
+        if self._handover is not None:
+            self._handover.closed(port)
         if port in self._all and port not in self._free:
             self._free.append(port)
 

@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 
-from ingest.call import types as t
 from ingest.call.machine import (
     answered_by_us,
     decide,
@@ -13,6 +12,36 @@ from ingest.call.machine import (
     identity_of,
     record,
     unfinished,
+)
+from ingest.call.types import (
+    Assigned,
+    Call,
+    CarrierRefused,
+    CloseMedia,
+    Command,
+    Dial,
+    DialingWritten,
+    Directed,
+    Drain,
+    Drained,
+    Flush,
+    HungUp,
+    Identity,
+    Input,
+    KeyPressed,
+    OptOutsRead,
+    Phase,
+    Play,
+    PlayoutEnded,
+    PlayoutStarted,
+    ReadOptOuts,
+    Recorded,
+    RingTimedOut,
+    SendKeys,
+    SetTurnSilence,
+    Transfer,
+    Transferred,
+    Write,
 )
 from schemas.events import CallEvent, Directive, TaskEvent
 from schemas.ids import call_once_id, root_id
@@ -48,47 +77,47 @@ def assigned(**fields: Any) -> TaskEvent:
     )
 
 
-def new_call(**fields: Any) -> t.Call:
+def new_call(**fields: Any) -> Call:
     identity = identity_of(assigned(**fields))
     assert identity is not None
-    return t.Call(identity, "sim")
+    return Call(identity, "sim")
 
 
 class Host:
     """Feeds a call and answers its commands as the world would."""
 
-    def __init__(self, call: t.Call, opted_out: bool | None = False) -> None:
+    def __init__(self, call: Call, opted_out: bool | None = False) -> None:
         self.call = call
         self.now_ms = 1000
         self.opted_out = opted_out
-        self.commands: list[t.Command] = []
-        self.refuse: t.CarrierRefused | None = None
+        self.commands: list[Command] = []
+        self.refuse: CarrierRefused | None = None
         self.before_dial_ms = 0
 
-    def feed(self, *inputs: t.Input) -> "Host":
+    def feed(self, *inputs: Input) -> "Host":
         for given in inputs:
             commands = decide(self.call, given, self.now_ms)
             self.call = evolve(self.call, given)
             for command in commands:
                 self.commands.append(command)
-                if isinstance(command, t.ReadOptOuts):
-                    self.feed(t.OptOutsRead(self.opted_out, 42))
-                elif isinstance(command, t.Write) and command.acknowledged:
+                if isinstance(command, ReadOptOuts):
+                    self.feed(OptOutsRead(self.opted_out, 42))
+                elif isinstance(command, Write) and command.acknowledged:
                     self.now_ms += self.before_dial_ms
-                    self.feed(t.DialingWritten())
-                elif isinstance(command, t.Dial) and self.refuse is not None:
+                    self.feed(DialingWritten())
+                elif isinstance(command, Dial) and self.refuse is not None:
                     self.feed(self.refuse)
         return self
 
     def read_back(self) -> "Host":
         """Everything written is read from `calls.events`."""
         for event in self.written:
-            self.feed(t.Recorded(event))
+            self.feed(Recorded(event))
         return self
 
     @property
     def written(self) -> list[CallEvent]:
-        return [c.event for c in self.commands if isinstance(c, t.Write)]
+        return [c.event for c in self.commands if isinstance(c, Write)]
 
     @property
     def kinds(self) -> list[str]:
@@ -97,15 +126,15 @@ class Host:
     @property
     def names(self) -> list[str]:
         return [
-            f"Write {c.event.kind}" if isinstance(c, t.Write) else type(c).__name__
+            f"Write {c.event.kind}" if isinstance(c, Write) else type(c).__name__
             for c in self.commands
         ]
 
 
-def status(call: t.Call, kind: Any, at_ms: int = 2000, **fields: Any) -> t.Recorded:
+def status(call: Call, kind: Any, at_ms: int = 2000, **fields: Any) -> Recorded:
     """A record that a carrier's report made."""
     call_id = call.identity.call_id
-    return t.Recorded(
+    return Recorded(
         CallEvent(
             event_id=root_id(call_id, kind, at_ms),
             kind=kind,
@@ -134,14 +163,14 @@ def directive(kind: Any, n: int = 1, **fields: Any) -> Directive:
 
 
 def answered_call() -> Host:
-    host = Host(new_call()).feed(t.Assigned())
+    host = Host(new_call()).feed(Assigned())
     host.feed(status(host.call, "ringing"), status(host.call, "answered"))
     host.commands.clear()
     return host
 
 
 def test_an_assignment_leads_to_a_call_in_the_agreed_order() -> None:
-    host = Host(new_call()).feed(t.Assigned())
+    host = Host(new_call()).feed(Assigned())
     assert host.names == ["ReadOptOuts", "Write dialing", "ReadOptOuts", "Dial"]
     dialing = host.written[0]
     assert dialing.event_id == root_id(host.call.identity.call_id, "dialing", 2)
@@ -156,20 +185,20 @@ def test_an_assignment_leads_to_a_call_in_the_agreed_order() -> None:
     assert (dialing.tenant_id, dialing.task_id, dialing.edge_id) == (
         "acme", root_id("task"), "edge",
     )  # fmt: skip
-    assert host.call.phase == t.Phase.PLACED
+    assert host.call.phase == Phase.PLACED
 
 
 def test_nothing_is_dialled_without_the_acknowledgement() -> None:
     call = new_call()
-    commands = decide(evolve(call, t.Assigned()), t.OptOutsRead(False, 1), 1000)
-    assert [type(c) for c in commands] == [t.Write]
-    assert isinstance(commands[0], t.Write) and commands[0].acknowledged
+    commands = decide(evolve(call, Assigned()), OptOutsRead(False, 1), 1000)
+    assert [type(c) for c in commands] == [Write]
+    assert isinstance(commands[0], Write) and commands[0].acknowledged
 
 
 def test_an_expired_permit_ends_the_call_unseen_by_the_carrier() -> None:
     host = Host(new_call())
     host.now_ms = PERMIT
-    host.feed(t.Assigned())
+    host.feed(Assigned())
     assert host.names == ["CloseMedia", "Write ended"]
     ended = host.written[0]
     assert (ended.disposition, ended.cause_q850, ended.event_id) == (
@@ -183,35 +212,35 @@ def test_an_expired_permit_ends_the_call_unseen_by_the_carrier() -> None:
 def test_a_permit_that_expires_while_dialing_is_written_stops_the_dial() -> None:
     host = Host(new_call())
     host.before_dial_ms = PERMIT
-    host.feed(t.Assigned())
+    host.feed(Assigned())
     assert host.kinds == ["dialing", "ended"] and "Dial" not in host.names
     assert host.written[-1].cause_q850 == 102
 
 
 @pytest.mark.parametrize(("answer", "disposition"), [(True, "opted_out"), (None, "failed")])
 def test_the_do_not_call_list_fails_closed(answer: bool | None, disposition: str) -> None:
-    host = Host(new_call(), opted_out=answer).feed(t.Assigned())
+    host = Host(new_call(), opted_out=answer).feed(Assigned())
     assert "Dial" not in host.names and host.kinds == ["ended"]
     assert host.written[0].disposition == disposition
 
 
 def test_an_opt_out_between_the_record_and_the_dial_stops_it() -> None:
-    call = evolve(new_call(), t.OptOutsRead(False, 1))
-    commands = decide(call, t.OptOutsRead(True, 2), 1000)
-    assert [type(c) for c in commands] == [t.CloseMedia, t.Write]
+    call = evolve(new_call(), OptOutsRead(False, 1))
+    commands = decide(call, OptOutsRead(True, 2), 1000)
+    assert [type(c) for c in commands] == [CloseMedia, Write]
 
 
 def test_repeats_do_nothing() -> None:
-    host = Host(new_call()).feed(t.Assigned())
+    host = Host(new_call()).feed(Assigned())
     before = list(host.commands)
-    host.feed(t.Assigned(), t.DialingWritten(), t.OptOutsRead(False, 50)).read_back()
+    host.feed(Assigned(), DialingWritten(), OptOutsRead(False, 50)).read_back()
     assert host.commands == before
 
 
 def test_a_refusal_by_the_carrier_ends_the_call_with_its_cause() -> None:
     host = Host(new_call())
-    host.refuse = t.CarrierRefused(17, 486, "busy")
-    host.feed(t.Assigned())
+    host.refuse = CarrierRefused(17, 486, "busy")
+    host.feed(Assigned())
     ended = host.written[-1]
     assert (ended.kind, ended.cause_q850, ended.cause_sip, ended.disposition) == (
         "ended", 17, 486, "busy",
@@ -219,47 +248,47 @@ def test_a_refusal_by_the_carrier_ends_the_call_with_its_cause() -> None:
 
 
 def test_ringing_answer_and_a_carriers_end() -> None:
-    host = Host(new_call()).feed(t.Assigned())
+    host = Host(new_call()).feed(Assigned())
     host.feed(status(host.call, "ringing"))
     assert host.call.phase.name == "RINGING"
     host.feed(status(host.call, "answered", 5000), status(host.call, "ringing", 5001))
-    assert host.call.phase >= t.Phase.ANSWERED and host.call.answered_at_ms == 5000
+    assert host.call.phase >= Phase.ANSWERED and host.call.answered_at_ms == 5000
     host.commands.clear()
     host.feed(status(host.call, "ended", cause_q850=16))
-    assert host.names == ["CloseMedia"] and host.call.phase == t.Phase.ENDED
+    assert host.names == ["CloseMedia"] and host.call.phase == Phase.ENDED
     host.feed(
         status(host.call, "answered", 6000),
         status(host.call, "ended", 6001),
-        t.Directed(directive("say")),
-        t.HungUp("failed"),
-        t.RingTimedOut(),
+        Directed(directive("say")),
+        HungUp("failed"),
+        RingTimedOut(),
     )
-    assert host.names == ["CloseMedia"] and host.call.phase == t.Phase.ENDED
+    assert host.names == ["CloseMedia"] and host.call.phase == Phase.ENDED
 
 
 def test_directives_become_commands() -> None:
     host = answered_call()
     say = directive("say", 1, turn_silence_ms=300)
     host.feed(
-        t.Directed(say),
-        t.Directed(directive("stop", 2)),
-        t.Directed(directive("dtmf", 3, digits="42#")),
-        t.Directed(directive("listen", 4, turn_silence_ms=800)),
-        t.Directed(directive("message", 5)),
+        Directed(say),
+        Directed(directive("stop", 2)),
+        Directed(directive("dtmf", 3, digits="42#")),
+        Directed(directive("listen", 4, turn_silence_ms=800)),
+        Directed(directive("message", 5)),
     )
     assert host.commands == [
-        t.SetTurnSilence(300),
-        t.Play(say),
-        t.Flush(),
-        t.SendKeys("42#"),
-        t.SetTurnSilence(800),
+        SetTurnSilence(300),
+        Play(say),
+        Flush(),
+        SendKeys("42#"),
+        SetTurnSilence(800),
     ]
 
 
 def test_playout_is_recorded_with_what_was_heard() -> None:
     host = answered_call()
-    host.feed(t.PlayoutStarted("d1", "hello", 2000), t.PlayoutEnded("d1", "hello", 2000, 740))
-    host.feed(t.PlayoutEnded("d1", "hello", 2000, 740))
+    host.feed(PlayoutStarted("d1", "hello", 2000), PlayoutEnded("d1", "hello", 2000, 740))
+    host.feed(PlayoutEnded("d1", "hello", 2000, 740))
     started, ended = host.written
     call_id = host.call.identity.call_id
     assert started.event_id == root_id(call_id, "playout_started", "d1")
@@ -268,78 +297,78 @@ def test_playout_is_recorded_with_what_was_heard() -> None:
         740, 2000, "hello", "d1",
     )  # fmt: skip
     host.commands.clear()
-    host.feed(t.Directed(directive("say", 1)))
+    host.feed(Directed(directive("say", 1)))
     assert host.commands == [], "a directive that was carried out is not carried out again"
 
 
 def test_a_hangup_waits_for_what_is_being_said() -> None:
     host = answered_call()
     bye = directive("hangup", 2, reason="opted_out")
-    host.feed(t.Directed(bye))
-    assert host.commands == [t.Drain(bye)]
-    host.feed(t.Drained(bye))
+    host.feed(Directed(bye))
+    assert host.commands == [Drain(bye)]
+    host.feed(Drained(bye))
     assert host.names[1:] == ["CloseMedia", "Write ended", "HangUp"]
     ended = host.written[-1]
     assert (ended.disposition, ended.cause_q850) == ("opted_out", 16)
-    host.feed(t.Directed(directive("say", 3)), t.HungUp("abandoned"), t.Drained(bye))
+    host.feed(Directed(directive("say", 3)), HungUp("abandoned"), Drained(bye))
     assert host.kinds == ["ended"], "nothing is said, and nothing ended twice, after our hang-up"
 
 
 def test_a_prompt_cut_by_the_end_is_told_before_it_and_none_begins_after() -> None:
     host = answered_call()
     bye = directive("hangup", 2)
-    commands = decide(host.call, t.Drained(bye), 9000)
-    host.call = evolve(host.call, t.Drained(bye))
-    assert isinstance(commands[0], t.CloseMedia)
-    host.feed(t.PlayoutEnded("d1", "p", 500, 100))
+    commands = decide(host.call, Drained(bye), 9000)
+    host.call = evolve(host.call, Drained(bye))
+    assert isinstance(commands[0], CloseMedia)
+    host.feed(PlayoutEnded("d1", "p", 500, 100))
     assert host.kinds == ["playout_ended"]
-    host.feed(status(host.call, "ended"), t.PlayoutStarted("d9", "p", 500))
+    host.feed(status(host.call, "ended"), PlayoutStarted("d9", "p", 500))
     assert host.kinds == ["playout_ended"]
 
 
 def test_a_carriers_end_still_tells_what_was_heard() -> None:
     host = answered_call()
-    host.feed(status(host.call, "ended"), t.PlayoutEnded("d1", "p", 500, 100))
+    host.feed(status(host.call, "ended"), PlayoutEnded("d1", "p", 500, 100))
     assert host.kinds == ["playout_ended"]
 
 
 def test_transfer_after_what_is_said_and_its_failure() -> None:
     host = answered_call()
     over = directive("transfer", 2, target="agents")
-    host.feed(t.Directed(over), t.Drained(over))
-    assert host.commands == [t.Drain(over), t.Transfer(over)]
-    host.feed(t.Transferred(over, True))
-    assert host.written[-1].transfer_to == "agents" and host.call.phase == t.Phase.ANSWERED
-    host.feed(t.Transferred(directive("transfer", 3), False))
+    host.feed(Directed(over), Drained(over))
+    assert host.commands == [Drain(over), Transfer(over)]
+    host.feed(Transferred(over, True))
+    assert host.written[-1].transfer_to == "agents" and host.call.phase == Phase.ANSWERED
+    host.feed(Transferred(directive("transfer", 3), False))
     assert host.kinds == ["transferred", "ended"]
     assert host.written[-1].disposition == "failed"
 
 
 def test_nobody_answers() -> None:
-    host = Host(new_call()).feed(t.Assigned())
+    host = Host(new_call()).feed(Assigned())
     host.commands.clear()
-    host.feed(t.RingTimedOut(), t.RingTimedOut())
+    host.feed(RingTimedOut(), RingTimedOut())
     assert host.names == ["CloseMedia", "Write ended", "HangUp"]
     assert (host.written[0].disposition, host.written[0].cause_q850) == ("no_answer", 19)
-    host = answered_call().feed(t.RingTimedOut())
+    host = answered_call().feed(RingTimedOut())
     assert host.commands == []
 
 
 def test_keys_are_recorded_once_each() -> None:
     host = answered_call()
-    host.feed(t.KeyPressed("5", "7.160"), t.KeyPressed("5", "7.160"), t.KeyPressed("5", "7.900"))
+    host.feed(KeyPressed("5", "7.160"), KeyPressed("5", "7.160"), KeyPressed("5", "7.900"))
     assert [e.digits for e in host.written] == ["5", "5", "5"]
     assert len({e.event_id for e in host.written}) == 2
 
 
 def test_a_foreign_call_begins_answered_and_has_no_carrier() -> None:
-    identity = t.Identity("x-1", "edge", "foreign", customer_id="c", playbook="loan", robot_id="r")
-    first = answered_by_us(t.Call(identity, "foreign"), 100)
+    identity = Identity("x-1", "edge", "foreign", customer_id="c", playbook="loan", robot_id="r")
+    first = answered_by_us(Call(identity, "foreign"), 100)
     assert first.event_id == call_once_id("x-1", "answered")
     assert (first.direction, first.playbook, first.robot_id, first.phone) == (
         "foreign", "loan", "r", None,
     )  # fmt: skip
-    host = Host(t.Call(identity, "foreign")).feed(t.Recorded(first), t.HungUp("abandoned"))
+    host = Host(Call(identity, "foreign")).feed(Recorded(first), HungUp("abandoned"))
     assert host.names == ["CloseMedia", "Write ended"]
 
 
@@ -349,30 +378,30 @@ def test_an_assignment_without_what_dialling_needs_is_none(missing: str) -> None
 
 
 def test_the_first_record_carries_the_whole_identity() -> None:
-    host = Host(new_call()).feed(t.Assigned())
+    host = Host(new_call()).feed(Assigned())
     again = identity_from(host.written[0])
     assert again is not None
-    same = {f: getattr(host.call.identity, f) for f in t.Identity.__slots__}
+    same = {f: getattr(host.call.identity, f) for f in Identity.__slots__}
     same["permit_expires_at"] = None  # spent
-    assert {f: getattr(again, f) for f in t.Identity.__slots__} == same
+    assert {f: getattr(again, f) for f in Identity.__slots__} == same
     stray = status(host.call, "ringing")
     assert identity_from(stray.event) is None
 
 
 def test_a_replayed_call_is_where_it_was() -> None:
-    host = Host(new_call()).feed(t.Assigned())
+    host = Host(new_call()).feed(Assigned())
     host.feed(status(host.call, "answered"))
-    host.feed(t.PlayoutStarted("d1", "p", 100), t.PlayoutEnded("d1", "p", 100, 100))
-    replayed = t.Call(host.call.identity, "sim")
+    host.feed(PlayoutStarted("d1", "p", 100), PlayoutEnded("d1", "p", 100, 100))
+    replayed = Call(host.call.identity, "sim")
     for event in (host.written[0], status(host.call, "answered").event, *host.written[1:]):
-        replayed = evolve(replayed, t.Recorded(event))
+        replayed = evolve(replayed, Recorded(event))
     assert replayed == host.call
 
 
 def test_after_a_restart_only_what_was_not_done_is_done() -> None:
     call = evolve(
         new_call(),
-        t.Recorded(
+        Recorded(
             record(new_call(), "playout_ended", root_id("e"), 1, directive_id="d2", heard_ms=5)
         ),
     )

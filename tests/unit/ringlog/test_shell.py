@@ -47,6 +47,8 @@ def test_ports_shift_together() -> None:
     assert b.metrics_port_of("asr") - a.metrics_port_of("asr") == 500
     assert b.kafka_bootstrap.endswith(str(a.kafka_port + 500))
     assert b.rtp_ports[0] % 2 == 0
+    odd = Settings(port_shift=7).rtp_ports
+    assert odd[0] % 2 == 0 and len(odd) in (len(a.rtp_ports) - 1, len(a.rtp_ports))
 
 
 def test_config_check_names_the_setting(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import socket
 from pathlib import Path
 
-from ingest.failover.handover import Bequest, Heir
+from ingest.failover.handover import HandoverReceiver, HandoverSender
 
 
 def udp() -> tuple[int, socket.socket]:
@@ -20,60 +20,63 @@ def send(port: int, data: bytes) -> None:
 
 
 async def test_what_comes_while_nobody_serves_waits(tmp_path: Path) -> None:
-    path = tmp_path / ("deep" * 30) / "edge" / "heir"  # longer than a Unix socket's path may be
-    bequest = Bequest(path)
+    path = tmp_path / ("deep" * 30) / "edge" / "handover"  # longer than a Unix socket's path may be
+    sender = HandoverSender(path)
     (one, first), (two, second) = udp(), udp()
-    bequest.opened(one, first)
-    bequest.connect()  # nobody is there
-    heir = Heir(path)
-    bequest.connect()
-    bequest.opened(two, second)
+    sender.opened(one, first)
+    sender.connect()  # nobody is there
+    receiver = HandoverReceiver(path)
+    sender.connect()
+    sender.opened(two, second)
     await asyncio.sleep(0.05)
-    bequest.close()
+    sender.close()
     first.close()
     second.close()
     send(one, b"said meanwhile")
-    inherited = heir.inherit()
-    assert inherited.keys() == {one, two}
-    assert inherited[one].recv(100) == b"said meanwhile"
-    assert not inherited[one].get_inheritable() and not path.exists()
-    for held in inherited.values():
+    handed_over = receiver.take_over()
+    assert handed_over.keys() == {one, two}
+    assert handed_over[one].recv(100) == b"said meanwhile"
+    assert not handed_over[one].get_inheritable() and not path.exists()
+    for held in handed_over.values():
         held.close()
 
 
 async def test_a_call_that_is_over_leaves_nothing(tmp_path: Path) -> None:
-    heir, bequest = Heir(tmp_path / "heir"), Bequest(tmp_path / "heir")
-    bequest.connect()
+    receiver, sender = (
+        HandoverReceiver(tmp_path / "handover"),
+        HandoverSender(tmp_path / "handover"),
+    )
+    sender.connect()
     port, held = udp()
-    bequest.opened(port, held)
+    sender.opened(port, held)
     held.close()
-    bequest.closed(port)
-    bequest.close()
-    assert heir.inherit() == {}
+    sender.closed(port)
+    sender.close()
+    assert receiver.take_over() == {}
     again, made = udp()
     made.close()
     assert again
 
 
 async def test_a_spare_that_came_anew_is_told_all(tmp_path: Path) -> None:
-    path = tmp_path / "heir"
-    bequest = Bequest(path)
+    path = tmp_path / "handover"
+    sender = HandoverSender(path)
     port, held = udp()
-    bequest.opened(port, held)
-    dead = Heir(path)
-    bequest.connect()
+    sender.opened(port, held)
+    dead = HandoverReceiver(path)
+    sender.connect()
     await asyncio.sleep(0.05)
     dead.close()
-    heir = Heir(path)
-    bequest.connect()
+    receiver = HandoverReceiver(path)
+    sender.connect()
     await asyncio.sleep(0.05)
-    assert heir.inherit().keys() == {port}
+    assert receiver.take_over().keys() == {port}
     held.close()
 
 
 async def test_another_edge_that_serves_replaces_what_the_last_had(tmp_path: Path) -> None:
-    heir = Heir(tmp_path / "heir")
-    first, second = Bequest(tmp_path / "heir"), Bequest(tmp_path / "heir")
+    receiver = HandoverReceiver(tmp_path / "handover")
+    first, second = HandoverSender(tmp_path / "handover"), HandoverSender(tmp_path / "handover")
     one, two = udp(), udp()
     first.opened(*one)
     second.opened(*two)
@@ -81,19 +84,22 @@ async def test_another_edge_that_serves_replaces_what_the_last_had(tmp_path: Pat
     await asyncio.sleep(0.05)
     second.connect()
     await asyncio.sleep(0.05)
-    assert heir.inherit().keys() == {two[0]}
+    assert receiver.take_over().keys() == {two[0]}
     one[1].close()
     two[1].close()
 
 
 async def test_a_spare_that_does_not_read_holds_nobody_up(tmp_path: Path) -> None:
-    heir, bequest = Heir(tmp_path / "heir"), Bequest(tmp_path / "heir")
+    receiver, sender = (
+        HandoverReceiver(tmp_path / "handover"),
+        HandoverSender(tmp_path / "handover"),
+    )
     port, held = udp()
-    bequest.connect()
+    sender.connect()
     for _ in range(10_000):  # no turn of the loop in between
-        bequest.opened(port, held)
+        sender.opened(port, held)
     await asyncio.sleep(0.05)
-    bequest.connect()
+    sender.connect()
     await asyncio.sleep(0.05)
-    assert heir.inherit().keys() == {port}
+    assert receiver.take_over().keys() == {port}
     held.close()
