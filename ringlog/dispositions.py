@@ -4,7 +4,11 @@ RFC 3261 section 21)."""
 RETRIED = frozenset({"no_answer", "busy"})
 """Dispositions after which the customer is called again."""
 
-FAILED = RETRIED | {"failed", "rejected", "abandoned"}
+LINE_IN_USE = "line_in_use"
+"""The edge did not dial, because another call to the same number was in progress: it says nothing
+about the customer, and the task is tried again soon."""
+
+FAILED = RETRIED | {"failed", "rejected", "abandoned", LINE_IN_USE}
 """Dispositions after which a task has not done what it was for."""
 
 _BUSY = frozenset({17})

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from schemas import events as e
+from schemas.donotcall import entry_of
 from schemas.envelope import Event
 
 CALL_PARTITIONS = 8
@@ -87,6 +88,10 @@ def _lease_key(event: Event) -> str:
     return f"{shard}#claim" if event.kind == "claim" else shard
 
 
+def _optout_key(event: Event) -> str:
+    return entry_of(event) if isinstance(event, e.OptOut) else ""
+
+
 def _playbook_key(event: Event) -> str:
     return f"{getattr(event, 'playbook', '')}@{getattr(event, 'version', '')}"
 
@@ -111,7 +116,7 @@ TOPICS: dict[str, Topic] = {
         Topic("robots.leases", e.Lease, _lease_key, 1, compacted=True, config=_SHORT_SEGMENTS),
         Topic("playbooks", e.Playbook, _playbook_key, 1, compacted=True),
         Topic("campaigns", e.Campaign, _by_campaign, 1, compacted=True),
-        Topic("compliance.optouts", e.OptOut, _by("phone_hash"), 1, compacted=True),
+        Topic("compliance.optouts", e.OptOut, _optout_key, 1, compacted=True),
         Topic("analytics.intent_windows", e.IntentWindow, _by_campaign, 4, 90 * DAY_MS),
         Topic("analytics.variant_windows", e.VariantWindow, _by_campaign, 4, 90 * DAY_MS),
         Topic("analytics.alerts", e.Alert, _by_campaign, 4, 90 * DAY_MS),

@@ -2,7 +2,7 @@
 
 from schemas.events.analytics import Alert, IntentWindow, Tick, VariantWindow
 from schemas.events.calls import CallEvent, MediaChunk
-from schemas.events.customers import CustomerChange, Message, OptOut, Profile
+from schemas.events.customers import CustomerChange, Message, OptOut, OptOutScope, Profile
 from schemas.events.dialogue import Directive, Token, Transcript, Turn
 from schemas.events.operations import (
     Audit,
@@ -31,6 +31,7 @@ __all__ = [
     "MediaChunk",
     "Message",
     "OptOut",
+    "OptOutScope",
     "Playbook",
     "Profile",
     "ProfileInbox",

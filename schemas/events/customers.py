@@ -20,6 +20,10 @@ class CustomerChange(Event):
     tags: list[str] = Field(default_factory=list, description="Labels")
     purchases: int | None = Field(None, description="Purchases so far")
     attributes: dict[str, str] = Field(default_factory=dict, description="Anything else")
+    cleared: list[str] = Field(
+        default_factory=list,
+        description="Fields that are empty at the source and are to be emptied here",
+    )
 
 
 class Profile(Event):
@@ -41,12 +45,22 @@ class Profile(Event):
     phone_hash: str | None = Field(None, description="Keyed hash of the number")
 
 
+OptOutScope = Literal["global", "tenant", "campaign"]
+
+
 class OptOut(Event):
-    """`compliance.optouts`: a number that must not be called; the key is its keyed hash."""
+    """`compliance.optouts`: a number that must not be called, or (`opted_in`) may be again.
+
+    `schemas.donotcall` says what follows from these records. `tenant_id` and `campaign_id` name
+    what a scope of that name is limited to.
+    """
 
     kind: Literal["opted_out", "opted_in"]
     phone_hash: str = Field(description="HMAC-SHA-256 of the number with the site's key")
     reason: str = Field(description="Why")
+    scope: OptOutScope = Field("global", description="global, tenant or campaign")
+    source: str = Field("unknown", description="Where it was said: voice, api, operator, crm, …")
+    actor: str | None = Field(None, description="Who said or entered it")
 
 
 class Message(Event):
