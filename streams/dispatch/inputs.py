@@ -166,7 +166,7 @@ def _parse(record: DispatchInbox) -> Input:
             profile = _event("customers.profiles", data, Profile)
             _named(profile.customer_id)
             return ProfileChanged(record.event_id, profile, _text(data))
-        case "opted_out":
+        case "opted_out" | "opted_in":
             optout = _event("compliance.optouts", _body(record), OptOut)
             return OptedOut(record.event_id, optout.phone_hash, optout.kind == "opted_in")
         case "call":
