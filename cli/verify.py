@@ -23,7 +23,7 @@ from cli.errors import (
 from ringlog.settings import settings
 
 if TYPE_CHECKING:
-    from verify.run import Progress, Tell
+    from verify.run import Tell, VerifyProgress
 
 _LINE_EVERY_S = 5.0
 
@@ -58,7 +58,7 @@ def verify(only: tuple[str, ...], settle_s: float, idle: bool, as_json: bool) ->
 
     Exit code 1 when something does not hold, 3 when the stack is not running.
     """
-    from streams.history.clickhouse import Away, Refused
+    from streams.history.clickhouse import Away, InsertRefused
     from verify import report
     from verify.run import NAMES
     from verify.run import verify as run
@@ -76,7 +76,7 @@ def verify(only: tuple[str, ...], settle_s: float, idle: bool, as_json: bool) ->
             found = run(config, only, settle_s=settle_s, idle=idle, tell=tell)
         except Away as error:
             raise NotRunning(str(error)) from None
-        except Refused as error:
+        except InsertRefused as error:
             raise CheckFailed(str(error)) from None
     if as_json:
         click.echo(json.dumps(report.as_json(found), ensure_ascii=False))
@@ -97,7 +97,7 @@ def _progress() -> "Iterator[Tell]":
     with Bar(*columns, console=console, transient=True) as bar:
         task = bar.add_task("", total=None)
 
-        def tell(progress: "Progress") -> None:
+        def tell(progress: "VerifyProgress") -> None:
             bar.update(
                 task,
                 description=progress.text,
@@ -111,7 +111,7 @@ def _progress() -> "Iterator[Tell]":
 def _lines(console: Console) -> "Tell":
     said_s = time.monotonic()
 
-    def tell(progress: "Progress") -> None:
+    def tell(progress: "VerifyProgress") -> None:
         nonlocal said_s
         if time.monotonic() - said_s < _LINE_EVERY_S:
             return

@@ -13,13 +13,10 @@ from ringlog import log
 from ringlog.health import Health, serve_health
 from ringlog.kafka.codec import learn
 from ringlog.settings import Settings, settings
+from ringlog.stopping import Stopped
 from schemas.wire import Codec
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
-
-
-class Stopped(Exception):
-    """The service was told to stop while it waited for what it needs to start."""
 
 
 class Lifecycle:

@@ -57,7 +57,7 @@ def for_console(record: dict[str, Any]) -> str:
     return f"{head}{mark}{record.get('event', '')}{rest}"
 
 
-class Output:
+class ServiceOutput:
     """Log file of one service, the console, and its last lines for an error message."""
 
     def __init__(self, service: str, folder: Path, console: bool) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from stack import backoff
-from stack.output import Output
+from stack.output import ServiceOutput
 from stack.probes import ask
 from stack.processes import TAG, kill_adopted, kill_group
 from stack.services import Service
@@ -56,7 +56,7 @@ class Runner:
     def __init__(
         self,
         service: Service,
-        output: Output,
+        output: ServiceOutput,
         env: Mapping[str, str],
         cwd: Path,
         changed: Callable[[], None],

@@ -17,7 +17,7 @@ from aiohttp import web
 from ringlog.health import Health, add_routes, serve
 from ringlog.settings import Settings, root
 from stack import environment, ports, services
-from stack.output import Output
+from stack.output import ServiceOutput
 from stack.processes import become_subreaper, terminate_with
 from stack.runner import Runner, ServiceStatus, StartFailed
 from stack.services import Service
@@ -38,11 +38,15 @@ class Supervisor:
         self._parts = list(parts)
         self._health = Health("supervisor")
         self._stop = asyncio.Event()
-        self._output = Output("supervisor", settings.logs_dir, console=True)
+        self._output = ServiceOutput("supervisor", settings.logs_dir, console=True)
         env = environment.of_services(settings)
         self._runners = {
             part.name: Runner(
-                part, Output(part.name, settings.logs_dir, console), env, root(), self._write_pids
+                part,
+                ServiceOutput(part.name, settings.logs_dir, console),
+                env,
+                root(),
+                self._write_pids,
             )
             for part in parts
         }

@@ -30,7 +30,7 @@ from ringlog.kafka.codec import decode
 from ringlog.kafka.dead_letters import TOO_LARGE
 from ringlog.kafka.producer import EventProducer, Outgoing
 from ringlog.kafka.reader import check_partition
-from ringlog.kafka.replay import ArchiveAway
+from ringlog.kafka.replay import TableAway
 from ringlog.lifecycle import Lifecycle
 from schemas.catalogue import CALL_PARTITIONS, topic
 from schemas.envelope import Event
@@ -239,7 +239,7 @@ class FaustHost:
                 if self.generation != generation:
                     raise NotRebuilt("partitions came or went meanwhile; run it again")
                 return await put_right(set(worked))
-        except (ArchiveAway, KafkaException, KafkaError, RegistryError) as error:
+        except (TableAway, KafkaException, KafkaError, RegistryError) as error:
             raise NotRebuilt(str(error)) from None
 
     async def _revoked(self, *_: Any, **__: Any) -> None:

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from verify.record import Place, Record, Unreadable
+from ringlog.kafka.sync import Place
+from verify.record import LogRecord, Unreadable
 
 Stage = Literal["asr", "routes", "profiles", "dispatch", "history", "analytics"]
 """A part whose committed offsets tell how far it has come; see `verify.cut`."""
@@ -101,7 +102,7 @@ class Check:
     def __init__(self) -> None:
         self.result = Result(self.name, self.title, self.unit)
 
-    def feed(self, record: Record) -> None:
+    def feed(self, record: LogRecord) -> None:
         """Takes a record of one of the topics."""
         raise NotImplementedError
 

@@ -28,6 +28,7 @@ from confluent_kafka import Consumer
 from asr_worker.host import GROUP as ASR
 from ringlog.clock import now_ms
 from ringlog.kafka import sync
+from ringlog.kafka.sync import Place
 from ringlog.settings import Settings
 from schemas.catalogue import TOPICS, topic
 from streams.analytics.records import SOURCE, TICKS
@@ -38,7 +39,6 @@ from streams.history.sink import GROUP as HISTORY
 from streams.profiles.host import APP_ID as PROFILES
 from streams.profiles.router import KINDS
 from verify.check import Context, Stage
-from verify.record import Place
 
 _ASK_EVERY_S: Final = 0.25
 
@@ -46,14 +46,14 @@ Ends = dict[Place, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class GroupTopics:
     """Topics that a consumer group has to have worked."""
 
     group: str
     topics: tuple[str, ...]
 
 
-Stages = tuple[tuple[Stage, tuple[Part, ...]], ...]
+Stages = tuple[tuple[Stage, tuple[GroupTopics, ...]], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,14 +71,17 @@ class Chain:
 CHAINS: Final = (
     Chain(
         (
-            ("routes", (Part(PROFILES, tuple(KINDS)), Part(DISPATCH, ("calls.events",)))),
-            ("profiles", (Part(PROFILES, ("profiles.inbox",)),)),
-            ("dispatch", (Part(DISPATCH, ("dispatch.inbox",)),)),
+            (
+                "routes",
+                (GroupTopics(PROFILES, tuple(KINDS)), GroupTopics(DISPATCH, ("calls.events",))),
+            ),
+            ("profiles", (GroupTopics(PROFILES, ("profiles.inbox",)),)),
+            ("dispatch", (GroupTopics(DISPATCH, ("dispatch.inbox",)),)),
         )
     ),
-    Chain((("history", (Part(HISTORY, tuple(t.name for t in TOPICS_KEPT)),)),)),
-    Chain((("asr", (Part(ASR, ("media.audio",)),)),)),
-    Chain((("analytics", (Part(ANALYTICS, (SOURCE, TICKS)),)),)),
+    Chain((("history", (GroupTopics(HISTORY, tuple(t.name for t in TOPICS_KEPT)),)),)),
+    Chain((("asr", (GroupTopics(ASR, ("media.audio",)),)),)),
+    Chain((("analytics", (GroupTopics(ANALYTICS, (SOURCE, TICKS)),)),)),
 )
 
 
@@ -186,7 +189,7 @@ class _Walk:
             self._goal = broker.ends()
         return True
 
-    def _missing(self, broker: Broker, part: Part) -> int:
+    def _missing(self, broker: Broker, part: GroupTopics) -> int:
         done = broker.committed(part.group, part.topics)
         missing = 0
         for place, end in self._goal.items():

@@ -9,13 +9,13 @@ import fastavro
 from confluent_kafka import Consumer
 
 from ringlog.kafka import sync
+from ringlog.kafka.sync import Place
 from ringlog.settings import Settings
 from schemas.avro_schema import NAMESPACE, record_schema
 from schemas.catalogue import TOPICS
 from schemas.partition import partition_of
 from schemas.wire import HEADER, MAX_RECORD_BYTES, Codec, Poison, SchemaSource
 from streams.history.avro_check import MAX_MILLIS
-from verify.record import Place
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}").fullmatch
 _AT_ONCE: Final = 10_000
@@ -24,7 +24,7 @@ _TOGETHER: Final = 200_000
 """Records whose ids are held in memory at a time, where no topic alone has more."""
 
 
-class Refused(Exception):
+class NotAnEvent(Exception):
     """An Avro record of the topic that is no event of it: it has a row, and no reader takes it."""
 
     def __init__(self, reason: str, event: dict[str, Any]) -> None:
@@ -32,7 +32,7 @@ class Refused(Exception):
         self.event = event
 
 
-class Decoder:
+class LogDecoder:
     """Decodes into plain dicts. Records of the current schema take a shorter way than
     `Codec.decode_record`, with the same outcome."""
 
@@ -42,7 +42,7 @@ class Decoder:
         self._rules = {name: _Rules(name) for name in TOPICS}
 
     def decode(self, topic: str, partition: int, value: bytes | None) -> dict[str, Any]:
-        """The record; raises Poison where it can have no row, Refused where it has one and is no
+        """The record; raises Poison where it can have no row, NotAnEvent where it has one and is no
         event, RegistryError when the registry does not answer."""
         event = self._fast(topic, value) if value is not None else None
         if event is None:
@@ -107,7 +107,7 @@ class _Rules:
         return isinstance(schema, dict) and schema.get("name") in self._record_names
 
     def check(self, partition: int, event: dict[str, Any]) -> None:
-        """Raises Poison or Refused."""
+        """Raises Poison or NotAnEvent."""
         for name in self._uuids:
             if event[name] is not None and not _UUID(event[name]):
                 raise Poison(f"field {name}: not a UUID")
@@ -124,7 +124,7 @@ class _Rules:
                 raise Poison(f"call {call_id} belongs to partition {right}, not {partition}")
         for name, words in self._words:
             if event[name] not in words:
-                raise Refused(f"field {name}: none of the words that it may hold", event)
+                raise NotAnEvent(f"field {name}: none of the words that it may hold", event)
 
 
 def _words(annotation: Any) -> tuple[Any, ...]:

@@ -2,11 +2,8 @@
 
 from typing import Any, NamedTuple
 
-Place = tuple[str, int]
-"""(topic, partition)."""
 
-
-class Record(NamedTuple):
+class LogRecord(NamedTuple):
     """One record that every reader of its topic understands.
 
     `judged`: it lies below the cut, so what should follow from it is asked for; one above it is

@@ -9,7 +9,7 @@ from rich.text import Text
 from ringlog.log import mask_phones
 from schemas.text import iso_of_ms
 from verify.check import Result, Violation
-from verify.run import Report
+from verify.run import VerifyReport
 
 SHOWN = 10
 """Violations of one check that people are shown; `--json` has more."""
@@ -18,7 +18,7 @@ IN_JSON = 1_000
 """Violations of one check that programs are given."""
 
 
-def as_json(report: Report) -> dict[str, Any]:
+def as_json(report: VerifyReport) -> dict[str, Any]:
     """The report as JSON data; its shape is documented in docs/reference/verify.md."""
     cut = report.cut
     return {
@@ -59,7 +59,7 @@ def _violation(violation: Violation) -> dict[str, Any]:
     }
 
 
-def show(report: Report, console: Console) -> None:
+def show(report: VerifyReport, console: Console) -> None:
     """A table, then each violation with the records to look at, then what was not judged."""
     table = Table(show_edge=False, header_style="dim", pad_edge=False)
     table.add_column("")

@@ -16,8 +16,8 @@ from verify.checks import ALL, Ids
 from verify.checks.optouts import OptOuts
 from verify.checks.profiles import Profiles
 from verify.cut import Cut, KafkaBroker, take_cut
-from verify.reading import Decoder, Refused, consumer_of, raw_records, together
-from verify.record import Record, Unreadable
+from verify.reading import LogDecoder, NotAnEvent, consumer_of, raw_records, together
+from verify.record import LogRecord, Unreadable
 
 NAMES = tuple(check.name for check in ALL)
 """What `--only` takes."""
@@ -36,7 +36,7 @@ _STAGES: Mapping[str, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class VerifyReport:
     """The outcome. `refused` counts records that readers refuse."""
 
     cut: Cut
@@ -59,7 +59,7 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class VerifyProgress:
     """How far reading has come: `text` says with what."""
 
     done: int
@@ -67,13 +67,13 @@ class Progress:
     text: str
 
 
-Tell = Callable[[Progress], None]
+Tell = Callable[[VerifyProgress], None]
 
 
 class Feeder:
     """Sorts decoded records to the checks; pure."""
 
-    def __init__(self, checks: Sequence[Check], decoder: Decoder) -> None:
+    def __init__(self, checks: Sequence[Check], decoder: LogDecoder) -> None:
         self.ids = next((c for c in checks if isinstance(c, Ids)), None) or Ids()
         self.refused = 0
         self._decoder = decoder
@@ -108,15 +108,15 @@ class Feeder:
             for check in takers:
                 check.refused(unreadable)
             return
-        except Refused as refusal:
+        except NotAnEvent as refusal:
             self.refused += 1
-            record = Record(topic, partition, offset, timestamp_ms, key, refusal.event, judged)
+            record = LogRecord(topic, partition, offset, timestamp_ms, key, refusal.event, judged)
             for check in takers:
                 if check.takes_all:
                     check.feed(record)
             return
         first = self.ids.is_first(topic, partition, offset, key, event)
-        record = Record(topic, partition, offset, timestamp_ms, key, event, judged, first)
+        record = LogRecord(topic, partition, offset, timestamp_ms, key, event, judged, first)
         for check in takers:
             check.feed(record)
 
@@ -136,24 +136,24 @@ def verify(
     settle_s: float = 10.0,
     idle: bool = False,
     tell: Tell = lambda progress: None,
-) -> Report:
-    """Raises KafkaException, RegistryError, or `streams.history.clickhouse`'s Away and Refused."""
+) -> VerifyReport:
+    """Raises KafkaException, RegistryError, and Away or InsertRefused of `history.clickhouse`."""
     begun_s = time.monotonic()
     checks = make_checks(only, key_of(config))
     stages = {stage for check in checks for stage in _STAGES.get(check.name, ())}
     if idle and any(check.name == "turns" for check in checks):
         stages.add("asr")
     with closing(KafkaBroker(config)) as broker:
-        cut = take_cut(broker, settle_s, stages, tell=lambda text: tell(Progress(0, 0, text)))
-    feeder = Feeder(checks, Decoder(Registry(config.registry_url, config.registry_timeout_s)))
+        cut = take_cut(broker, settle_s, stages, tell=lambda text: tell(VerifyProgress(0, 0, text)))
+    feeder = Feeder(checks, LogDecoder(Registry(config.registry_url, config.registry_timeout_s)))
     records = _read(config, cut, feeder, tell)
     context = _ask(config, checks, cut.context(idle), tell)
     results = []
     for check in checks:
-        tell(Progress(0, 0, f"judging: {check.title}"))
+        tell(VerifyProgress(0, 0, f"judging: {check.title}"))
         results.append(check.finish(context))
     seconds = time.monotonic() - begun_s
-    return Report(cut, idle, settle_s, records, seconds, feeder.refused, tuple(results))
+    return VerifyReport(cut, idle, settle_s, records, seconds, feeder.refused, tuple(results))
 
 
 def key_of(config: Settings) -> bytes | None:
@@ -175,14 +175,14 @@ def _read(config: Settings, cut: Cut, feeder: Feeder, tell: Tell) -> int:
         for group in together(topics, sizes):
             for batch in raw_records(consumer, cut.begins, cut.ends, group):
                 topic, place = batch[0].topic, batch[0][:2]
-                tell(Progress(done, total, topic))
+                tell(VerifyProgress(done, total, topic))
                 judged_end = cut.judged[place]
                 for _, partition, offset, timestamp_ms, key, value in batch:
                     take(topic, partition, offset, timestamp_ms, key, value, offset < judged_end)
                 done += len(batch)
             for topic in group:
                 feeder.ids.forget(topic)
-    tell(Progress(done, total, "read"))
+    tell(VerifyProgress(done, total, "read"))
     return done
 
 
@@ -198,5 +198,5 @@ def _ask(config: Settings, checks: Sequence[Check], context: Context, tell: Tell
         if not asked:
             return context
         for n, (name, sql) in enumerate(asked.items()):
-            tell(Progress(n, len(asked), f"ClickHouse: {name}"))
+            tell(VerifyProgress(n, len(asked), f"ClickHouse: {name}"))
             answers[name] = clickhouse.query(sql)

@@ -23,7 +23,7 @@ from schemas.wire import AvroRecord, Poison
 _ROWS_AT_ONCE = 20_000
 
 
-class ArchiveAway(Exception):
+class TableAway(Exception):
     """ClickHouse did not answer; asking again may help."""
 
 
@@ -47,7 +47,7 @@ def replay(
 
     `ends` names the partitions and the offsets before which to stop: without it all, to where the
     log ends now. `begins` are other offsets to begin with than 0. Poison is left out on both
-    sides. Raises ArchiveAway, KafkaException or RegistryError.
+    sides. Raises TableAway, KafkaException or RegistryError.
     """
     codec = codec_of(config)
     with closing(sync.consumer_of(config, "replay", **sync.TO_THE_END)) as consumer:
@@ -94,7 +94,7 @@ class _Table:
         self._client.disconnect()
 
     def between(self, partition: int, begin: int, end: int) -> Iterator[Replayed]:
-        """Records of a stretch of a partition; raises ArchiveAway."""
+        """Records of a stretch of a partition; raises TableAway."""
         at = begin
         while at < end:
             rows = self._rows(
@@ -115,7 +115,7 @@ class _Table:
             rows: Any = self._client.execute(sql)
         except (DriverError, OSError, EOFError) as error:
             self._client.disconnect()
-            raise ArchiveAway(f"ClickHouse: {str(error).strip()[:300]}") from None
+            raise TableAway(f"ClickHouse: {str(error).strip()[:300]}") from None
         return rows if isinstance(rows, list) else []
 
 

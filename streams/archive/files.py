@@ -26,7 +26,7 @@ class Damaged(Exception):
     """A recording is not on disk as its description says; the text names the file."""
 
 
-class Leg(BaseModel):
+class RecordedLeg(BaseModel):
     """One FLAC file. `path` is relative to the archive's folder."""
 
     model_config = ConfigDict(frozen=True)
@@ -51,7 +51,7 @@ class Recording(BaseModel):
     call_id: str
     started_at: int
     archived_at: int
-    legs: tuple[Leg, ...]
+    legs: tuple[RecordedLeg, ...]
 
 
 def name_of(call_id: str) -> str:
@@ -173,8 +173,8 @@ def _encode(track: Track) -> bytes:
     return flac.encode(track.samples, track.rate_hz)
 
 
-def _describe(name: str, day: str, track: Track, data: bytes) -> Leg:
-    return Leg(
+def _describe(name: str, day: str, track: Track, data: bytes) -> RecordedLeg:
+    return RecordedLeg(
         leg=track.leg,
         ssrc=track.ssrc,
         path=f"{day}/{name}-{track.leg}-{track.ssrc:08x}.flac",

@@ -19,14 +19,15 @@ from ringlog.kafka.codec import codec_of
 from ringlog.log import logger
 from ringlog.metrics import RECORDING_BYTES, RECORDINGS, RECORDINGS_WAITING_AGE
 from ringlog.settings import Settings
+from ringlog.stopping import Stopped
 from schemas.catalogue import topic
 from schemas.registry import RegistryError
 from schemas.wire import Codec, Poison
 from streams.archive.files import Archive, Recording, day_of, first_day_kept
-from streams.archive.index import Index, IndexAway
+from streams.archive.index import IndexAway, RecordingIndex
 from streams.archive.ledger import Ledger, Open, choose
 from streams.archive.sound import TOPIC as SOUND
-from streams.archive.sound import Heard, Stopped, listen
+from streams.archive.sound import CallHeard, listen
 
 SERVICE = "archive"
 GROUP = "archive"
@@ -54,7 +55,7 @@ class Archiver:
         self._stopping = stopping
         self._codec: Codec = codec_of(config)
         self._archive = Archive(config.recordings_dir)
-        self._index = Index(config)
+        self._index = RecordingIndex(config)
         self._consumer: Consumer | None = None
         self._ledgers: dict[int, Ledger] = {}
         self._positions: dict[int, int] = {}
@@ -195,7 +196,7 @@ class Archiver:
         if finished:
             _log.info("archived", calls=len(finished), recordings=len(recordings))
 
-    def _must_wait(self, call: Open, found: Heard, now: int) -> bool:
+    def _must_wait(self, call: Open, found: CallHeard, now: int) -> bool:
         """Whether to look again later, or from earlier on."""
         missing = call.answered and found.sound.empty
         if (missing or not found.sound.ended) and not call.given_up(now):
@@ -206,7 +207,7 @@ class Archiver:
             return True
         return False
 
-    def _write(self, call: Open, found: Heard, now: int) -> Recording | None:
+    def _write(self, call: Open, found: CallHeard, now: int) -> Recording | None:
         tracks = found.sound.tracks()
         lost = found.log_begins_later and (found.cut or (call.answered and not tracks))
         if lost:

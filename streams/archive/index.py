@@ -21,7 +21,7 @@ class IndexAway(Exception):
     """ClickHouse did not take or give rows. Trying again may help."""
 
 
-class Index:
+class RecordingIndex:
     """The table. Every method may raise IndexAway. Not for several threads at once."""
 
     def __init__(self, config: Settings) -> None:

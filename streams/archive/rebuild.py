@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ringlog.settings import Settings
 from sql.migrate import NativeDatabase, migrate
 from streams.archive.files import Archive, Recording
-from streams.archive.index import Index
+from streams.archive.index import RecordingIndex
 
 _AT_ONCE = 500
 
@@ -32,7 +32,7 @@ def reindex(config: Settings, progress: Callable[[str], None] = lambda line: Non
     archive = Archive(config.recordings_dir)
     present: set[str] = set()
     missing: list[str] = []
-    with closing(Index(config)) as index:
+    with closing(RecordingIndex(config)) as index:
         indexed = index.paths()  # before the files: what is archived meanwhile is not among these
         batch: list[Recording] = []
         for recording in archive.recordings():

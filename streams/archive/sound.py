@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from ringlog.audio.recording import EDGE_MS, CallSound
 from ringlog.kafka import sync
 from ringlog.settings import Settings
+from ringlog.stopping import Stopped
 from schemas.events import MediaChunk
 from schemas.wire import Codec, Poison
 from streams.archive.ledger import Open
@@ -18,12 +19,8 @@ _TAIL_MS = 600_000
 time, sound the broker's: so much may clocks differ, and an edge be late."""
 
 
-class Stopped(Exception):
-    """The service was told to stop while it read."""
-
-
 @dataclass(slots=True)
-class Heard:
+class CallHeard:
     """What was found of one call.
 
     `first_ms` is the broker's time of its first chunk. `at_edge`: that is about where reading
@@ -48,7 +45,7 @@ def listen(
     calls: Iterable[Open],
     now_ms: int,
     stopped: Callable[[], bool] = lambda: False,
-) -> dict[str, Heard]:
+) -> dict[str, CallHeard]:
     """Everything that the log has of these calls, each partition read once.
 
     Raises KafkaException or RegistryError, and Stopped once `stopped` says so.
@@ -56,7 +53,7 @@ def listen(
     by_place: dict[sync.Place, list[Open]] = {}
     for call in calls:
         by_place.setdefault((TOPIC, call.partition), []).append(call)
-    heard = {c.call_id.encode(): Heard() for group in by_place.values() for c in group}
+    heard = {c.call_id.encode(): CallHeard() for group in by_place.values() for c in group}
     with closing(sync.consumer_of(config, "archive-sound", **sync.TO_THE_END)) as consumer:
         oldest = sync.begins_of(consumer, by_place)
         newest = sync.ends_of(consumer, by_place)
@@ -75,7 +72,7 @@ def listen(
         edges: dict[sync.Place, int] = {}
         for polled in sync.between(consumer, begins, ends):
             if stopped():
-                raise Stopped
+                raise Stopped(TOPIC)
             for place, records in polled.items():
                 edge_ms = edges.setdefault(place, records[0].timestamp_ms + EDGE_MS)
                 for record in records:
@@ -84,7 +81,7 @@ def listen(
     return {key.decode(): found for key, found in heard.items()}
 
 
-def _hear(codec: Codec, found: Heard, record: sync.RawRecord, edge_ms: int) -> None:
+def _hear(codec: Codec, found: CallHeard, record: sync.RawRecord, edge_ms: int) -> None:
     try:
         chunk = codec.decode(TOPIC, record.value)
     except Poison:

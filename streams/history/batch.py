@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from ringlog.kafka.sync import Place
 from streams.history.container import Row
 
 FLUSH_ROWS = 10_000
@@ -18,12 +19,9 @@ MAX_BYTES = 32 << 20
 
 _INTENT = re.compile(r"to (\d{1,19})")
 
-Place = tuple[str, int]
-"""(topic, partition)."""
-
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class RowBatch:
     """Rows by place, in order. `begins` and `ends` are offsets, the end exclusive.
 
     A range may hold fewer rows than offsets: compaction and tombstones leave holes.
@@ -34,7 +32,7 @@ class Batch:
     ends: Mapping[Place, int]
 
 
-class Buffer:
+class RowBuffer:
     """Rows read and not taken yet."""
 
     def __init__(self) -> None:
@@ -74,15 +72,15 @@ class Buffer:
         """Offset behind the last one read; 0 when nothing was."""
         return self._ends.get(place, 0)
 
-    def take(self) -> Batch:
+    def take(self) -> RowBatch:
         """Everything."""
-        batch = Batch(self._parts, self._begins, self._ends)
+        batch = RowBatch(self._parts, self._begins, self._ends)
         self._parts, self._begins, self._ends = {}, {}, {}
         self.rows = self.bytes = 0
         self._since_s = None
         return batch
 
-    def take_to(self, ends: Mapping[Place, int], now_s: float) -> Batch:
+    def take_to(self, ends: Mapping[Place, int], now_s: float) -> RowBatch:
         """Only what lies before these ends; the rest stays."""
         whole = self.take()
         rows, begins, taken = {}, {}, {}
@@ -94,7 +92,7 @@ class Buffer:
             if end < whole.ends[place]:
                 begin = max(whole.begins[place], end)
                 self.add(place, begin, whole.ends[place], part[len(before) :], now_s)
-        return Batch(rows, begins, taken)
+        return RowBatch(rows, begins, taken)
 
 
 def intent(end: int) -> str:

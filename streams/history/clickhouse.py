@@ -21,7 +21,7 @@ wrong column types among them, are the database's and may be mended there."""
 _FOREIGN_EXCEPTION = 1001  # the Avro library's, among others
 
 
-class Refused(Exception):
+class InsertRefused(Exception):
     """ClickHouse cannot take this data. Sending it again would not help."""
 
 
@@ -46,8 +46,8 @@ class ClickHouse:
     def insert(self, table: str, columns: Sequence[str], container: bytes, token: str) -> None:
         """Writes a container's records; they are there when this returns.
 
-        The same token and data again within the table's window changes nothing. Raises Refused or
-        Away.
+        The same token and data again within the table's window changes nothing. Raises
+        InsertRefused or Away.
         """
         names = ", ".join(f"`{c}`" for c in columns)
         self._post(
@@ -60,12 +60,12 @@ class ClickHouse:
         )
 
     def query(self, sql: str) -> list[list[str]]:
-        """Rows of a query, every value as text; raises Refused or Away."""
+        """Rows of a query, every value as text; raises InsertRefused or Away."""
         body = self._post(None, f"{sql} FORMAT TabSeparatedRaw".encode()).decode()
         return [line.split("\t") for line in body.splitlines()]
 
     def execute(self, sql: str) -> None:
-        """Runs a statement; raises Refused or Away."""
+        """Runs a statement; raises InsertRefused or Away."""
         self._post(None, sql.encode())
 
     def _post(self, sql: str | None, body: bytes) -> bytes:
@@ -82,7 +82,7 @@ class ClickHouse:
         text = answer.data.decode("utf-8", "replace").strip()
         code = int(answer.headers.get("X-ClickHouse-Exception-Code") or _code_in(text))
         of_data = code in _DATA_CODES or (code == _FOREIGN_EXCEPTION and "avro" in text.lower())
-        kind = Refused if of_data else Away
+        kind = InsertRefused if of_data else Away
         raise kind(f"ClickHouse: {text[:500] or f'HTTP status {answer.status}'}")
 
 

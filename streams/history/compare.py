@@ -50,8 +50,8 @@ class Comparison:
 def compare(config: Settings, topics: Iterable[Topic] = TOPICS_KEPT) -> Comparison:
     """Reads the whole log up to its present ends and asks the tables for the same offsets.
 
-    Rows of records that retention or compaction has removed are left alone. Raises Away, Refused,
-    KafkaException or RegistryError.
+    Rows of records that retention or compaction has removed are left alone. Raises Away,
+    InsertRefused, KafkaException or RegistryError.
     """
     clickhouse = ClickHouse(config, timeout_s=600)
     rows = poison = 0

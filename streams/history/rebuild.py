@@ -22,15 +22,16 @@ from confluent_kafka import Consumer
 from ringlog.health import Health
 from ringlog.kafka import sync
 from ringlog.kafka.codec import codec_of
+from ringlog.kafka.sync import Place
 from ringlog.settings import Settings
 from schemas.catalogue import Topic
 from sql.migrate import Database, load, migrate, statements
-from streams.history.batch import Buffer, Place
+from streams.history.batch import RowBuffer
 from streams.history.clickhouse import ClickHouse
 from streams.history.columns import OFFSET, PARTITION, TOPICS_KEPT
 from streams.history.sink import database, rows_of
 from streams.history.sorting import Bad
-from streams.history.writer import SERVICE, BatchWriter, Patience
+from streams.history.writer import SERVICE, BatchWriter, Retrying
 
 _NEW = "__new"
 _OFFSETS_AT_ONCE = 1_000_000  # one INSERT SELECT is over well before a client loses patience
@@ -133,7 +134,7 @@ class _Rebuild:
         """Writes a stretch of the log; the number of rows."""
         if begins == ends:
             return 0
-        written, buffer = 0, Buffer()
+        written, buffer = 0, RowBuffer()
         with closing(_consumer(self._config)) as consumer:
             for polled in sync.between(consumer, begins, ends):
                 for place, records in polled.items():
@@ -226,7 +227,7 @@ class _Rebuild:
         return int(rows)
 
     def _writer(self, clickhouse: ClickHouse) -> BatchWriter:
-        patience = Patience(Health(SERVICE), Flag())
+        patience = Retrying(Health(SERVICE), Flag())
         return BatchWriter(clickhouse, codec_of(self._config), patience, self._bury)
 
     def _bury(self, topic: Topic, poison: list[Bad]) -> None:

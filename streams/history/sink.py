@@ -19,17 +19,18 @@ from confluent_kafka import Consumer, TopicPartition
 from ringlog.health import Health
 from ringlog.kafka import sync
 from ringlog.kafka.codec import codec_of
-from ringlog.kafka.sync import RawRecord
+from ringlog.kafka.sync import Place, RawRecord
 from ringlog.log import logger
 from ringlog.metrics import CONSUMER_LAG
 from ringlog.settings import Settings
+from ringlog.stopping import Stopped
 from schemas.catalogue import TOPICS, Topic
 from sql.migrate import MigrationError, NativeDatabase, migrate
-from streams.history.batch import Batch, Buffer, Place, intended_end, intent
+from streams.history.batch import RowBatch, RowBuffer, intended_end, intent
 from streams.history.clickhouse import Away, ClickHouse
 from streams.history.columns import TOPICS_KEPT
 from streams.history.container import Row
-from streams.history.writer import SERVICE, BatchWriter, DeadLetters, Patience, Stopped
+from streams.history.writer import SERVICE, BatchWriter, DeadLetterWriter, Retrying
 
 GROUP = "history"
 _POLL_ROWS = 5_000
@@ -57,12 +58,12 @@ class Sink:
         self._config = config
         self._stopping = stopping
         self._topics = list(topics)
-        self._patience = Patience(health, stopping)
+        self._patience = Retrying(health, stopping)
         self._codec = codec = codec_of(config)
-        letters = DeadLetters(lambda: sync.producer_of(config, SERVICE), codec, self._patience)
+        letters = DeadLetterWriter(lambda: sync.producer_of(config, SERVICE), codec, self._patience)
         self._clickhouse = ClickHouse(config)
         self._writer = BatchWriter(self._clickhouse, codec, self._patience, letters.bury)
-        self._buffer = Buffer()
+        self._buffer = RowBuffer()
         self._compacted = {t.name for t in self._topics if t.compacted}
         self._places: list[Place] = []
         self._intended: dict[Place, int] = {}
@@ -139,7 +140,7 @@ class Sink:
             unfinished = self._read_intended(consumer)
             self._finish(consumer, unfinished, pool.submit(self._writer.write, unfinished))
         self._patience.started()
-        writing: tuple[Batch, Future[int]] | None = None
+        writing: tuple[RowBatch, Future[int]] | None = None
         while not self._stopping.is_set():
             done = None
             if writing and writing[1].done():
@@ -159,7 +160,7 @@ class Sink:
             self._finish(consumer, *writing)
 
     def _read(
-        self, consumer: Consumer, writing: tuple[Batch, Future[int]] | None, wait_s: float | None
+        self, consumer: Consumer, writing: tuple[RowBatch, Future[int]] | None, wait_s: float | None
     ) -> None:
         """Reads more into the buffer; waits for the writer instead where the buffer is full."""
         if self._buffer.full and writing:
@@ -183,7 +184,7 @@ class Sink:
         self._buffer.add(place, self._read_to[place], end, rows, now_s)
         self._read_to[place] = end
 
-    def _read_intended(self, consumer: Consumer) -> Batch:
+    def _read_intended(self, consumer: Consumer) -> RowBatch:
         """The batch that was being written when the last run ended; raises Stopped."""
         ends = self._patience.call("kafka", lambda: sync.ends_of(consumer, self._intended))
         wanted = {place: min(end, ends[place]) for place, end in self._intended.items()}
@@ -193,11 +194,11 @@ class Sink:
             self._poll(consumer, _POLL_S)
         return self._buffer.take_to(self._intended, time.monotonic())
 
-    def _finish(self, consumer: Consumer, batch: Batch, writing: "Future[int]") -> None:
+    def _finish(self, consumer: Consumer, batch: RowBatch, writing: "Future[int]") -> None:
         writing.result()
         self._commit(consumer, batch, None)
 
-    def _commit(self, consumer: Consumer, done: Batch | None, begun: Batch | None) -> None:
+    def _commit(self, consumer: Consumer, done: RowBatch | None, begun: RowBatch | None) -> None:
         """One commit: the offsets behind `done`, and what `begun` is going to write."""
         offsets = {place: (end, "") for place, end in done.ends.items()} if done else {}
         if begun:

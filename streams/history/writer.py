@@ -12,11 +12,12 @@ from ringlog.kafka.dead_letters import dead_letter
 from ringlog.kafka.sync import Producer, produce, reason
 from ringlog.log import logger
 from ringlog.metrics import DEAD_LETTERS, ROWS
+from ringlog.stopping import Stopped
 from schemas.catalogue import Topic
 from schemas.registry import RegistryError
 from schemas.wire import Codec
-from streams.history.batch import Batch, token
-from streams.history.clickhouse import Away, ClickHouse, Refused
+from streams.history.batch import RowBatch, token
+from streams.history.clickhouse import Away, ClickHouse, InsertRefused
 from streams.history.columns import TOPICS_KEPT
 from streams.history.container import Row, container
 from streams.history.sorting import Bad, Sorter, Writer
@@ -29,11 +30,7 @@ _log = logger("ringlog.history")
 _T = TypeVar("_T")
 
 
-class Stopped(Exception):
-    """The service was told to stop while it waited for something that is away."""
-
-
-class Patience:
+class Retrying:
     """Tries again for as long as something is away, and says so in the service's health.
 
     For several threads: the service is ready once `started` was called and nothing is waited for.
@@ -100,7 +97,7 @@ class BatchWriter:
         self,
         clickhouse: ClickHouse,
         codec: Codec,
-        patience: Patience,
+        patience: Retrying,
         bury: Bury,
     ) -> None:
         self._clickhouse = clickhouse
@@ -108,7 +105,7 @@ class BatchWriter:
         self._bury = bury
         self._sorters = {t.name: Sorter(t, codec) for t in TOPICS_KEPT}
 
-    def write(self, batch: Batch) -> int:
+    def write(self, batch: RowBatch) -> int:
         """Puts every row where it belongs and returns how many reached ClickHouse; raises Stopped.
 
         Writing the same batch again sends the same blocks with the same tokens.
@@ -135,7 +132,7 @@ class BatchWriter:
                 "clickhouse",
                 lambda: self._clickhouse.insert(topic.table, writer.columns, body, name),
             )
-        except Refused as why:
+        except InsertRefused as why:
             if len(rows) == 1:
                 return [Bad(rows[0], str(why))]
             middle = len(rows) // 2
@@ -147,10 +144,10 @@ class BatchWriter:
         return []
 
 
-class DeadLetters:
+class DeadLetterWriter:
     """Sends poison to `dead_letters`, acknowledged; the same record always under the same id."""
 
-    def __init__(self, connect: Callable[[], Producer], codec: Codec, patience: Patience) -> None:
+    def __init__(self, connect: Callable[[], Producer], codec: Codec, patience: Retrying) -> None:
         """`connect` makes a producer; it is called again after a failure."""
         self._connect = connect
         self._producer: Producer | None = None
@@ -188,7 +185,7 @@ class DeadLetters:
             raise
 
 
-def _by_topic(batch: Batch) -> Mapping[str, list[Row]]:
+def _by_topic(batch: RowBatch) -> Mapping[str, list[Row]]:
     out: dict[str, list[Row]] = {}
     for (topic, _), rows in sorted(batch.rows.items()):
         out.setdefault(topic, []).extend(rows)

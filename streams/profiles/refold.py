@@ -26,7 +26,7 @@ class Refold:
     def read(self, ends: Mapping[int, int], begins: Mapping[int, int] | None = None) -> None:
         """Goes on from `begins` to before `ends`, offsets by partition; blocks.
 
-        Raises ArchiveAway, KafkaException or RegistryError.
+        Raises TableAway, KafkaException or RegistryError.
         """
         for replayed in replay(self._config, topic(INBOX), ends, begins):
             try:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from streams.robots.shard import LONGEST_CALL_MS
 from verify.check import Check, Context, Result
-from verify.record import Record
+from verify.record import LogRecord
 
 REACTION_MS = 2_000
 """An edge learns of an end that a carrier reports by reading it; a prompt that began within this
@@ -17,8 +17,8 @@ SLACK_MS = 60_000
 
 @dataclass(slots=True)
 class _Call:
-    first: Record
-    ended: Record | None = None
+    first: LogRecord
+    ended: LogRecord | None = None
 
 
 class Calls(Check):
@@ -34,7 +34,7 @@ class Calls(Check):
         self._calls: dict[str, _Call] = {}
         self._late = self._reactions = 0
 
-    def feed(self, record: Record) -> None:
+    def feed(self, record: LogRecord) -> None:
         call_id = record.event["call_id"]
         call = self._calls.get(call_id)
         if call is None:
@@ -56,7 +56,7 @@ class Calls(Check):
         elif call.ended is not None and record.first:
             self._after(call_id, call.ended, record)
 
-    def _after(self, call_id: str, ended: Record, record: Record) -> None:
+    def _after(self, call_id: str, ended: LogRecord, record: LogRecord) -> None:
         kind = record.event["kind"]
         if kind == "dialing":
             self.result.violate(

@@ -6,7 +6,7 @@ from collections import Counter
 from ringlog.log import mask_phones
 from schemas.catalogue import DAY_MS, TOPICS
 from verify.check import Check, Context, Result
-from verify.record import Record, Unreadable
+from verify.record import LogRecord, Unreadable
 
 OURS = "not decided"
 """How the reason of a dead letter begins that is a fault of our own code."""
@@ -27,10 +27,10 @@ class DeadLetters(Check):
 
     def __init__(self) -> None:
         super().__init__()
-        self._told: dict[tuple[str, int, int], Record] = {}
+        self._told: dict[tuple[str, int, int], LogRecord] = {}
         self._refused: list[Unreadable] = []
 
-    def feed(self, record: Record) -> None:
+    def feed(self, record: LogRecord) -> None:
         if record.topic != "dead_letters":
             return
         event = record.event

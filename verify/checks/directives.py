@@ -7,7 +7,7 @@ from typing import NamedTuple
 from schemas.acceptance import Acceptance, Standing
 from schemas.events import Directive
 from verify.check import ROBOT_GRACE_MS, Check, Context, Result
-from verify.record import Record
+from verify.record import LogRecord
 
 LONGEST_PAUSES_MS = 1_800
 """A prompt of a noisy line is held up so long at most: three pauses of 600 ms at the edge."""
@@ -71,7 +71,7 @@ class Directives(Check):
         self._overlaps: list[tuple[_Playout, _Playout]] = []
         self._stale = 0
 
-    def feed(self, record: Record) -> None:
+    def feed(self, record: LogRecord) -> None:
         match record.topic:
             case "dialogue.directives":
                 self._directive(record)
@@ -82,7 +82,7 @@ class Directives(Check):
             case _ if record.first:
                 self._call_event(record)
 
-    def _directive(self, record: Record) -> None:
+    def _directive(self, record: LogRecord) -> None:
         event = record.event
         call_id, directive_id = event["call_id"], event["directive_id"]
         rule = Directive.model_construct(**event)
@@ -100,7 +100,7 @@ class Directives(Check):
             self._stale += 1
             self._dropped.setdefault(directive_id, standing)
 
-    def _call_event(self, record: Record) -> None:
+    def _call_event(self, record: LogRecord) -> None:
         event = record.event
         kind, call_id, directive_id = event["kind"], event["call_id"], event["directive_id"]
         if kind == "playout_started" and directive_id:

@@ -6,11 +6,12 @@ from typing import Final
 
 import numpy as np
 
+from ringlog.kafka.sync import Place
 from schemas.catalogue import TOPICS, Topic
 from streams.history.columns import OFFSET, PARTITION
 from verify.check import Check, Context, Result
 from verify.checksum import Digest, digest_of, sql_digest_of
-from verify.record import Place, Record
+from verify.record import LogRecord
 
 NAMED: Final = 5
 """Offsets that a violation names."""
@@ -52,7 +53,7 @@ class History(Check):
         self._parts: dict[Place, _Part] = {}
         self._digests: dict[str, Digest] = {}
 
-    def feed(self, record: Record) -> None:
+    def feed(self, record: LogRecord) -> None:
         digest = self._digests.get(record.topic)
         if digest is None:
             digest = self._digests[record.topic] = digest_of(TOPICS[record.topic])

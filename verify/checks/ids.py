@@ -9,7 +9,7 @@ from typing import Any
 from schemas.catalogue import TOPICS
 from schemas.partition import partition_of
 from verify.check import Check, Context, Result
-from verify.record import Record
+from verify.record import LogRecord
 
 _FACTS: dict[str, tuple[str, ...]] = {
     "calls.events": ("kind", "call_id", "directive_id", "prompt_id", "digits", "transfer_to"),
@@ -102,7 +102,7 @@ class Ids(Check):
         """The topic was read to its end."""
         self._seen.pop(topic, None)
 
-    def feed(self, record: Record) -> None:
+    def feed(self, record: LogRecord) -> None:
         """Nothing more: `is_first` was asked."""
 
     def finish(self, context: Context) -> Result:

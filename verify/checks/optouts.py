@@ -3,7 +3,7 @@
 from schemas.ids import phone_hash
 from verify.check import Check, Context, Result
 from verify.checks.permits import dialled_by_us
-from verify.record import Record
+from verify.record import LogRecord
 
 
 class OptOuts(Check):
@@ -23,9 +23,9 @@ class OptOuts(Check):
         super().__init__()
         self._key = site_key
         self._wishes: dict[str, list[tuple[int, bool, str]]] = {}
-        self._dials: list[Record] = []
+        self._dials: list[LogRecord] = []
 
-    def feed(self, record: Record) -> None:
+    def feed(self, record: LogRecord) -> None:
         event = record.event
         if record.topic == "compliance.optouts":
             wish = (record.offset, event["kind"] == "opted_out", record.where)
@@ -45,7 +45,7 @@ class OptOuts(Check):
         result.notes.append(f"{len(self._wishes)} numbers on the list")
         return result
 
-    def _judge(self, dial: Record, key: bytes) -> None:
+    def _judge(self, dial: LogRecord, key: bytes) -> None:
         event = dial.event
         ids = {"call_id": event["call_id"], "task_id": event["task_id"]}
         read_to = event["optout_offset"]

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from verify.check import Check, Context, Result
-from verify.record import Record
+from verify.record import LogRecord
 
 
 class _Permit(NamedTuple):
@@ -32,10 +32,10 @@ class Permits(Check):
     def __init__(self) -> None:
         super().__init__()
         self._permits: dict[str, _Permit] = {}
-        self._dials: dict[str, Record] = {}
-        self._attempts: dict[tuple[str, int], Record] = {}
+        self._dials: dict[str, LogRecord] = {}
+        self._attempts: dict[tuple[str, int], LogRecord] = {}
 
-    def feed(self, record: Record) -> None:
+    def feed(self, record: LogRecord) -> None:
         event = record.event
         if record.topic == "tasks.events":
             if event["kind"] == "assigned" and event["call_id"] and record.first:
@@ -46,7 +46,7 @@ class Permits(Check):
             else:
                 self.result.repeats += 1
 
-    def _assigned(self, record: Record) -> None:
+    def _assigned(self, record: LogRecord) -> None:
         event = record.event
         permit = _Permit(
             event["event_id"], event["edge_id"], event["phone"], event["permit_expires_at"],
@@ -63,7 +63,7 @@ class Permits(Check):
                 task_id=event["task_id"],
             )
 
-    def _dialled(self, record: Record) -> None:
+    def _dialled(self, record: LogRecord) -> None:
         event = record.event
         call_id = event["call_id"]
         before = self._dials.setdefault(call_id, record)
@@ -99,7 +99,7 @@ class Permits(Check):
                 self._judge(call_id, dialling, whole)
         return self.result
 
-    def _judge(self, call_id: str, dialling: Record, whole: bool) -> None:
+    def _judge(self, call_id: str, dialling: LogRecord, whole: bool) -> None:
         event, permit = dialling.event, self._permits.get(call_id)
         ids = {"call_id": call_id, "task_id": event["task_id"]}
         if permit is None:

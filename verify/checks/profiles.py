@@ -7,7 +7,7 @@ from schemas.wire import Poison
 from streams.profiles.fold import evolve, parse, profile_event
 from streams.profiles.state import Customer
 from verify.check import Check, Context, Result
-from verify.record import Record
+from verify.record import LogRecord
 
 _SAME = tuple(
     name
@@ -40,9 +40,9 @@ class Profiles(Check):
         self._key = site_key or b"none"
         self._names = _SAME if site_key else tuple(n for n in _SAME if n != "phone_hash")
         self._folded: dict[str, _Folded] = {}
-        self._newest: dict[str, Record] = {}
+        self._newest: dict[str, LogRecord] = {}
 
-    def feed(self, record: Record) -> None:
+    def feed(self, record: LogRecord) -> None:
         event = record.event
         if record.topic == "customers.profiles":
             self._published(record)
@@ -63,7 +63,7 @@ class Profiles(Check):
         else:
             folded.later[profile.version] = profile
 
-    def _published(self, record: Record) -> None:
+    def _published(self, record: LogRecord) -> None:
         """The newest one counts; one that repeats an id says again what was said before."""
         customer_id = record.event["customer_id"]
         if customer_id and record.first:
@@ -99,7 +99,7 @@ class Profiles(Check):
                 )  # fmt: skip
         return result
 
-    def _compare(self, customer_id: str, folded: _Folded, newest: Record, due: bool) -> None:
+    def _compare(self, customer_id: str, folded: _Folded, newest: LogRecord, due: bool) -> None:
         found = newest.event
         version = found["version"]
         expected = folded.later.get(version) or folded.due

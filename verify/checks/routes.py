@@ -7,7 +7,7 @@ from schemas.ids import event_id
 from streams.dispatch.router import CALL_KINDS
 from streams.profiles.router import KINDS
 from verify.check import Check, Context, Result
-from verify.record import Record
+from verify.record import LogRecord
 
 _SOURCES: Final = frozenset(KINDS)
 
@@ -23,11 +23,11 @@ class Routes(Check):
     def __init__(self) -> None:
         super().__init__()
         self._sources: set[str] = set()
-        self._wanted: dict[str, Record] = {}
-        self._copies: dict[str, Record] = {}
+        self._wanted: dict[str, LogRecord] = {}
+        self._copies: dict[str, LogRecord] = {}
         self._too_large: set[tuple[str, int, int]] = set()
 
-    def feed(self, record: Record) -> None:
+    def feed(self, record: LogRecord) -> None:
         if not record.first:
             return
         event = record.event
@@ -44,7 +44,7 @@ class Routes(Check):
             case topic:
                 self._source(topic, record)
 
-    def _source(self, topic: str, record: Record) -> None:
+    def _source(self, topic: str, record: LogRecord) -> None:
         event = record.event
         this, kind = event["event_id"], event["kind"]
         of_calls = topic == "calls.events"

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from verify.check import Check, Context, Result
 from verify.checksum import number, sql_number
-from verify.record import Record
+from verify.record import LogRecord
 
 _CALL_RANKS: Final = {
     kind: rank
@@ -49,7 +49,7 @@ class Status(Check):
         self._over: dict[str, tuple[int, int]] = {}
         """Where the record lies that ended a call or task, while it was below the cut."""
 
-    def feed(self, record: Record) -> None:
+    def feed(self, record: LogRecord) -> None:
         if not record.first:
             return
         match record.topic:
@@ -60,7 +60,7 @@ class Status(Check):
             case _ if record.event["kind"] == "requested" and record.event["task_id"]:
                 self._requests.setdefault(record.event["task_id"], record.event)
 
-    def _call(self, record: Record) -> None:
+    def _call(self, record: LogRecord) -> None:
         event = record.event
         call_id, kind = event["call_id"], event["kind"]
         call = self._calls.get(call_id)
@@ -87,7 +87,7 @@ class Status(Check):
             if record.judged:
                 self._over[call_id] = record.partition, record.offset
 
-    def _task(self, record: Record) -> None:
+    def _task(self, record: LogRecord) -> None:
         event = record.event
         task_id = event["task_id"]
         if not task_id:

@@ -4,7 +4,7 @@ from typing import Final
 
 from schemas import ids
 from verify.check import Check, Context, Result
-from verify.record import Record
+from verify.record import LogRecord
 
 _OVER: Final = frozenset({"completed", "failed", "cancelled", "refused", "expired"})
 
@@ -34,11 +34,11 @@ class Tasks(Check):
 
     def __init__(self) -> None:
         super().__init__()
-        self._wishes: dict[str, Record] = {}
-        self._last: dict[str, Record] = {}
-        self._ended: dict[str, Record] = {}
+        self._wishes: dict[str, LogRecord] = {}
+        self._last: dict[str, LogRecord] = {}
+        self._ended: dict[str, LogRecord] = {}
 
-    def feed(self, record: Record) -> None:
+    def feed(self, record: LogRecord) -> None:
         if not record.first:
             return
         event = record.event
@@ -53,7 +53,7 @@ class Tasks(Check):
             case _ if event["task_id"]:
                 self._step(event["task_id"], record)
 
-    def _step(self, task_id: str, record: Record) -> None:
+    def _step(self, task_id: str, record: LogRecord) -> None:
         event, before = record.event, self._last.get(task_id)
         kind, last = event["kind"], "" if before is None else before.event["kind"]
         self._last[task_id] = record
@@ -102,7 +102,7 @@ class Tasks(Check):
         result.notes.append(f"{over} tasks are over")
         return result
 
-    def _unfinished(self, task_id: str, last: Record, context: Context, due: bool) -> None:
+    def _unfinished(self, task_id: str, last: LogRecord, context: Context, due: bool) -> None:
         event = last.event
         ended = self._ended.get(event["call_id"] or "")
         if event["kind"] in ("assigned", "dialing"):

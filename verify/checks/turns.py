@@ -5,7 +5,7 @@ from typing import NamedTuple
 from schemas.acceptance import NO_EPOCH, Acceptance
 from schemas.events import Directive
 from verify.check import RECOVERY_MS, ROBOT_GRACE_MS, Check, Context, Result
-from verify.record import Record
+from verify.record import LogRecord
 
 
 class _Input(NamedTuple):
@@ -53,7 +53,7 @@ class Turns(Check):
         self._ended: dict[str, int] = {}
         self._answered: set[str] = set()
 
-    def feed(self, record: Record) -> None:
+    def feed(self, record: LogRecord) -> None:
         event = record.event
         match record.topic:
             case "dialogue.directives":
@@ -70,7 +70,7 @@ class Turns(Check):
             case "calls.events":
                 self._call_event(record)
 
-    def _call_event(self, record: Record) -> None:
+    def _call_event(self, record: LogRecord) -> None:
         event = record.event
         call_id = event["call_id"]
         match event["kind"]:
@@ -82,14 +82,14 @@ class Turns(Check):
             case "dtmf" if event["digits"]:
                 self._ask(record, "key press")
 
-    def _ask(self, record: Record, what: str) -> None:
+    def _ask(self, record: LogRecord, what: str) -> None:
         this = record.event["event_id"]
         self._known.add(this)
         if record.judged:
             where = record.where
             self._inputs[this] = _Input(record.event["call_id"], what, record.timestamp_ms, where)
 
-    def _turn(self, record: Record) -> None:
+    def _turn(self, record: LogRecord) -> None:
         event = record.event
         call_id = event["call_id"]
         epoch = NO_EPOCH if event["epoch"] is None else event["epoch"]

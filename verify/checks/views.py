@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from typing import Final
 
+from ringlog.kafka.sync import Place
 from verify.check import Check, Context, Result
 from verify.checksum import number, sql_number
-from verify.record import Place, Record
+from verify.record import LogRecord
 
 _VIEWS: Final = {"turns": "dialogue.turns", "transcripts": "asr.transcripts"}
 
@@ -23,7 +24,7 @@ class Views(Check):
         super().__init__()
         self._parts: dict[Place, list[tuple[int, int]]] = {}
 
-    def feed(self, record: Record) -> None:
+    def feed(self, record: LogRecord) -> None:
         if record.first and record.event["kind"] != "partial":
             text = f"{record.event['event_id'].lower()}|{record.offset}"
             part = self._parts.setdefault((record.topic, record.partition), [])

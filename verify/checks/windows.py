@@ -6,7 +6,7 @@ from typing import NamedTuple
 from schemas.catalogue import DAY_MS
 from streams.analytics.statements import IDLE_S, SIZES_S, WATERMARK_DELAY_S
 from verify.check import Check, Context, Result
-from verify.record import Record
+from verify.record import LogRecord
 
 LAG_MS = (WATERMARK_DELAY_S + IDLE_S + 1) * 1_000
 """Event time is so far behind the newest tick at most: the watermark's delay, and a partition that
@@ -54,10 +54,10 @@ class Windows(Check):
     def __init__(self) -> None:
         super().__init__()
         self._counted: dict[_Window, _Counted] = {}
-        self._newest: dict[_Window, Record] = {}
+        self._newest: dict[_Window, LogRecord] = {}
         self._ticks: dict[int, int] = {}
 
-    def feed(self, record: Record) -> None:
+    def feed(self, record: LogRecord) -> None:
         match record.topic:
             case "analytics.ticks":
                 if record.judged:
@@ -68,7 +68,7 @@ class Windows(Check):
             case _:
                 self._window(record)
 
-    def _turn(self, record: Record) -> None:
+    def _turn(self, record: LogRecord) -> None:
         event = record.event
         if event["input_kind"] != "final" or not event["intent"]:
             return
@@ -87,7 +87,7 @@ class Windows(Check):
                 counted.judged += 1
                 counted.judged_calls.add(call_id)
 
-    def _window(self, record: Record) -> None:
+    def _window(self, record: LogRecord) -> None:
         """The first record of the highest revision counts."""
         event = record.event
         window = _Window(

@@ -23,7 +23,7 @@ from schemas.catalogue import topic
 from schemas.partition import partition_of
 from streams.archive.files import Archive, Recording, day_of
 from streams.archive.host import GROUP
-from streams.archive.index import Index
+from streams.archive.index import RecordingIndex
 from tests.integration.archive.support import (
     CHUNK,
     ArchiverProcess,
@@ -277,7 +277,7 @@ def test_recordings_expire_with_their_rows_by_their_own_days(
         )
         for days in (0, 5, 40, 400)
     }
-    with closing(Index(stack)) as index:
+    with closing(RecordingIndex(stack)) as index:
         index.put(made.values())
     mine = {r.legs[0].path: days for days, r in made.items()}
     before = len(rows(client))

@@ -7,7 +7,7 @@ import numpy as np
 from ringlog.audio import flac
 from ringlog.audio.recording import CallSound, Track, mix
 from schemas.events import MediaChunk
-from streams.archive.sound import Heard
+from streams.archive.sound import CallHeard
 from tests.unit.archive.build import CHUNK, chunk, voice
 
 
@@ -97,10 +97,10 @@ def test_a_call_is_whole_when_every_leg_began_and_ended() -> None:
 def test_a_late_beginning_is_a_cut_only_where_reading_began() -> None:
     sound = CallSound()
     sound.add(chunk(3 * CHUNK, voice(CHUNK), leg="robot"))
-    assert Heard(sound, first_ms=1, at_edge=True).cut
-    assert not Heard(sound, first_ms=1, at_edge=False).cut, "it sent nothing at first"
+    assert CallHeard(sound, first_ms=1, at_edge=True).cut
+    assert not CallHeard(sound, first_ms=1, at_edge=False).cut, "it sent nothing at first"
     sound.add(chunk(0, voice(CHUNK), leg="robot"))
-    assert not Heard(sound, first_ms=1, at_edge=True).cut
+    assert not CallHeard(sound, first_ms=1, at_edge=True).cut
 
 
 def test_a_chunk_of_another_rate_is_placed_by_time() -> None:

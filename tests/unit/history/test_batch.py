@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ringlog.kafka.sync import Place
 from streams.history import batch as b
-from streams.history.batch import Batch, Buffer, Place, intended_end, intent, token
+from streams.history.batch import RowBatch, RowBuffer, intended_end, intent, token
 from streams.history.container import Row
 
 A: Place = ("calls.events", 0)
@@ -17,19 +18,19 @@ def rows(place: Place, offsets: Sequence[int], size: int = 10) -> list[Row]:
     return [Row(place[1], offset, 0, bytes(size)) for offset in offsets]
 
 
-def filled(*parts: tuple[Place, Sequence[int]]) -> Buffer:
-    buffer = Buffer()
+def filled(*parts: tuple[Place, Sequence[int]]) -> RowBuffer:
+    buffer = RowBuffer()
     for place, offsets in parts:
         buffer.add(place, offsets[0], offsets[-1] + 1, rows(place, offsets), 1.0)
     return buffer
 
 
-def offsets(batch: Batch) -> dict[Place, list[int]]:
+def offsets(batch: RowBatch) -> dict[Place, list[int]]:
     return {place: [row.offset for row in part] for place, part in batch.rows.items()}
 
 
 def test_time_to_write_comes_with_age_or_rows() -> None:
-    buffer = Buffer()
+    buffer = RowBuffer()
     assert buffer.wait_s(5.0) is None
     buffer.add(A, 0, 1, rows(A, [0]), 5.0)
     assert buffer.wait_s(5.1) == 5.0 + b.FLUSH_S - 5.1
@@ -41,7 +42,7 @@ def test_time_to_write_comes_with_age_or_rows() -> None:
 
 
 def test_full_by_rows_or_bytes() -> None:
-    buffer = Buffer()
+    buffer = RowBuffer()
     buffer.add(A, 0, 2, rows(A, [0, 1], size=b.MAX_BYTES // 2), 0.0)
     assert buffer.full and buffer.wait_s(0.0) == 0.0
     buffer.take()

@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from ringlog.settings import Settings
-from streams.history.clickhouse import Away, ClickHouse, Refused
+from streams.history.clickhouse import Away, ClickHouse, InsertRefused
 
 
 class Server(HTTPServer):
@@ -72,11 +72,11 @@ def test_rows_are_text(server: Server, clickhouse: ClickHouse) -> None:
 @pytest.mark.parametrize(
     ("answer", "kind"),
     [
-        ((400, "117", b"Code: 117. DB::Exception: Incorrect data"), Refused),
-        ((500, None, b"Code: 376. DB::Exception: Cannot parse uuid"), Refused),
-        ((500, "1001", b"Code: 1001. DB::Exception: avro::Exception: EOF reached"), Refused),
+        ((400, "117", b"Code: 117. DB::Exception: Incorrect data"), InsertRefused),
+        ((500, None, b"Code: 376. DB::Exception: Cannot parse uuid"), InsertRefused),
+        ((500, "1001", b"Code: 1001. DB::Exception: avro::Exception: EOF reached"), InsertRefused),
         ((500, "1001", b"Code: 1001. DB::Exception: std::bad_alloc"), Away),
-        ((200, "117", b"Code: 117. DB::Exception: late"), Refused),
+        ((200, "117", b"Code: 117. DB::Exception: late"), InsertRefused),
         ((404, "60", b"Code: 60. DB::Exception: no such table"), Away),
         ((500, "241", b"Code: 241. DB::Exception: memory limit"), Away),
         ((500, "252", b"Code: 252. DB::Exception: too many parts"), Away),

@@ -7,16 +7,17 @@ import pytest
 
 from ringlog.health import Health
 from ringlog.kafka.sync import Delivery, DeliveryFailed
+from ringlog.stopping import Stopped
 from schemas.catalogue import TOPICS, Topic
 from schemas.partition import partition_of
 from schemas.registry import MemoryRegistry, RegistryError
 from schemas.wire import Codec
 from streams.history import writer as w
-from streams.history.batch import Batch
-from streams.history.clickhouse import Away, Refused
+from streams.history.batch import RowBatch
+from streams.history.clickhouse import Away, InsertRefused
 from streams.history.container import Row
 from streams.history.sorting import Bad
-from streams.history.writer import BatchWriter, DeadLetters, Patience, Stopped
+from streams.history.writer import BatchWriter, DeadLetterWriter, Retrying
 from tests.unit.history.samples import record
 
 TOPIC = TOPICS["calls.events"]
@@ -35,7 +36,7 @@ class FakeClickHouse:
             self.away -= 1
             raise Away("not there")
         if self.hates in container:
-            raise Refused("Code: 117. hates it")
+            raise InsertRefused("Code: 117. hates it")
         self.inserts.append((table, token, container))
 
 
@@ -50,7 +51,7 @@ class Bench:
         self.codec = Codec(self.registry)
         self.health = Health("history")
         self.stopping = threading.Event()
-        self.patience = Patience(self.health, self.stopping)
+        self.patience = Retrying(self.health, self.stopping)
         self.buried: list[tuple[str, int, str]] = []
         self.writer = BatchWriter(
             clickhouse,  # type: ignore[arg-type] # a stand-in
@@ -62,7 +63,7 @@ class Bench:
     def bury(self, topic: Topic, poison: list[Bad]) -> None:
         self.buried += [(topic.name, bad.row.offset, bad.reason) for bad in poison]
 
-    def batch(self, *texts: str) -> Batch:
+    def batch(self, *texts: str) -> RowBatch:
         partition = partition_of("c", 8)
         rows = [
             Row(partition, n, 0, self.codec.encode(
@@ -70,7 +71,7 @@ class Bench:
             for n, text in enumerate(texts)
         ]  # fmt: skip
         place = TOPIC.name, partition
-        return Batch({place: rows}, {place: 0}, {place: len(rows)})
+        return RowBatch({place: rows}, {place: 0}, {place: len(rows)})
 
 
 def test_a_batch_written_again_has_the_same_blocks() -> None:
@@ -175,7 +176,7 @@ def test_dead_letters_are_acknowledged_or_sent_again_with_a_new_producer() -> No
         made.append(FakeProducer())
         return made[-1]
 
-    letters = DeadLetters(connect, bench.codec, bench.patience)  # type: ignore[arg-type]
+    letters = DeadLetterWriter(connect, bench.codec, bench.patience)  # type: ignore[arg-type]
     letters.bury(TOPIC, [Bad(Row(4, 77, -1, b"bytes"), "a reason")])
     assert FakeProducer.made == 3
     ((name, value),) = made[-1].sent

@@ -14,7 +14,7 @@ from cli.stack import parse_only, table
 from ringlog.settings import Settings
 from stack import environment, ports
 from stack.backoff import delay_s, failures_after
-from stack.output import Output, as_record, for_console
+from stack.output import ServiceOutput, as_record, for_console
 from stack.runner import ServiceStatus
 
 _NOW = datetime(2030, 1, 2, tzinfo=UTC)
@@ -55,7 +55,7 @@ def test_any_bytes_become_whole_json_lines(
     tmp_path_factory: pytest.TempPathFactory, chunks: list[bytes]
 ) -> None:
     folder = tmp_path_factory.mktemp("logs")
-    output = Output("x", folder, console=False)
+    output = ServiceOutput("x", folder, console=False)
     for chunk in chunks:
         output.feed(chunk)
     output.close()
@@ -66,14 +66,14 @@ def test_any_bytes_become_whole_json_lines(
 
 
 def test_percent_signs_are_stored_as_they_are(tmp_path: Path) -> None:
-    output = Output("x", tmp_path, console=False)
+    output = ServiceOutput("x", tmp_path, console=False)
     output.feed(b"100 %s done\n")
     output.close()
     assert json.loads((tmp_path / "x.jsonl").read_text())["event"] == "100 %s done"
 
 
 def test_an_endless_line_is_cut(tmp_path: Path) -> None:
-    output = Output("x", tmp_path, console=False)
+    output = ServiceOutput("x", tmp_path, console=False)
     for _ in range(24):
         output.feed(b"a" * (1 << 16))
     output.close()

@@ -15,7 +15,7 @@ from schemas.registry import MemoryRegistry
 from schemas.wire import HEADER, MAX_RECORD_BYTES, Codec, Poison
 from tests.unit.schemas.odd_schemas import odd_schemas
 from tests.unit.verify.world import T0, World
-from verify.reading import Decoder, Refused, together
+from verify.reading import LogDecoder, NotAnEvent, together
 
 REGISTRY = MemoryRegistry()
 CODEC = Codec(REGISTRY)
@@ -35,7 +35,7 @@ def test_it_decodes_as_the_codec_does() -> None:
     world = World()
     world.whole_call()
     world.windows()
-    decoder = Decoder(REGISTRY)
+    decoder = LogDecoder(REGISTRY)
     for entry in world.entries:
         assert entry.event is not None
         value = CODEC.encode(entry.topic, entry.event)
@@ -47,7 +47,7 @@ def test_it_decodes_as_the_codec_does() -> None:
 @given(value=st.one_of(st.binary(max_size=60), st.binary(max_size=20).map(
     lambda tail: CODEC.encode("calls.events", event())[:-8] + tail)))  # fmt: skip
 def test_it_refuses_what_the_codec_refuses(value: bytes) -> None:
-    decoder = Decoder(REGISTRY)
+    decoder = LogDecoder(REGISTRY)
     try:
         expected: object = CODEC.decode_record("calls.events", value)
     except Poison as poison:
@@ -56,7 +56,7 @@ def test_it_refuses_what_the_codec_refuses(value: bytes) -> None:
         found: object = decoder.decode("calls.events", RIGHT, value)
     except Poison as poison:
         found = str(poison)
-    except Refused as refused:
+    except NotAnEvent as refused:
         found = refused.event
     if not isinstance(found, str) or isinstance(expected, str):
         assert found == expected
@@ -76,14 +76,14 @@ def test_what_no_row_can_hold_is_poison(
 ) -> None:
     value = CODEC.encode("calls.events", event(**fields))
     with pytest.raises(Poison) as poison:
-        Decoder(REGISTRY).decode("calls.events", partition, value)
+        LogDecoder(REGISTRY).decode("calls.events", partition, value)
     assert str(poison.value) == reason
 
 
 @pytest.mark.parametrize("fields", [{"kind": "exploded"}, {"direction": "sideways"}])
 def test_a_record_that_is_no_event_is_refused_and_kept(fields: dict[str, object]) -> None:
-    with pytest.raises(Refused) as refused:
-        Decoder(REGISTRY).decode(
+    with pytest.raises(NotAnEvent) as refused:
+        LogDecoder(REGISTRY).decode(
             "calls.events", RIGHT, CODEC.encode("calls.events", event(**fields))
         )
     assert refused.value.event["call_id"] == CALL
@@ -103,12 +103,12 @@ def test_records_of_an_older_schema_go_the_long_way() -> None:
     out = io.BytesIO()
     out.write(HEADER.pack(0, schema_id))
     fastavro.schemaless_writer(out, fastavro.parse_schema(strip_logical(older)), event())
-    found = Decoder(registry).decode("calls.events", RIGHT, out.getvalue())
+    found = LogDecoder(registry).decode("calls.events", RIGHT, out.getvalue())
     assert found == event(optout_offset=None)
 
 
 def test_another_topics_record_and_a_long_one_are_poison() -> None:
-    decoder = Decoder(REGISTRY)
+    decoder = LogDecoder(REGISTRY)
     value = CODEC.encode("calls.events", event())
     with pytest.raises(Poison, match="not of tasks.events"):
         decoder.decode("tasks.events", RIGHT, value)
@@ -127,7 +127,7 @@ def test_small_topics_are_read_together_and_large_ones_alone() -> None:
 @pytest.mark.parametrize("kind", odd_schemas("CallEvent"))
 def test_k1_a_record_of_an_odd_schema_is_refused(kind: str) -> None:
     text, reason = odd_schemas("CallEvent")[kind]
-    decoder = Decoder(registry := MemoryRegistry())
+    decoder = LogDecoder(registry := MemoryRegistry())
     value = HEADER.pack(0, registry.id_of("odd", text)) + b"\x02a"
     for _ in range(2):
         with pytest.raises(Poison, match=reason):

@@ -12,16 +12,16 @@ from tests.unit.verify.world import PHONE, World, judge
 from verify import report
 from verify.check import Result
 from verify.cut import Cut
-from verify.run import NAMES, Report, make_checks
+from verify.run import NAMES, VerifyReport, make_checks
 
 
-def report_of(*results: Result, idle: bool = False, behind: int = 0) -> Report:
+def report_of(*results: Result, idle: bool = False, behind: int = 0) -> VerifyReport:
     late = {"history": behind} if behind else {}
     cut = Cut({}, {}, {}, {}, 0, 1_000, frozenset({"routes"}), late)
-    return Report(cut, idle, 10.0, 5, 0.5, 1, results)
+    return VerifyReport(cut, idle, 10.0, 5, 0.5, 1, results)
 
 
-def text_of(found: Report) -> str:
+def text_of(found: VerifyReport) -> str:
     out = io.StringIO()
     report.show(found, Console(file=out, width=150))
     return out.getvalue()

@@ -11,7 +11,7 @@ from tests.unit.verify.world import Tables, World, judge
 from verify.check import Context
 from verify.checks.status import Status
 from verify.checksum import digest_of, number, sql_digest_of
-from verify.record import Record
+from verify.record import LogRecord
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +100,7 @@ def _status(world: World) -> tuple[Status, Context]:
         if entry.topic in check.topics and entry.event is not None:
             place = entry.topic, entry.partition
             offset = offsets[place] = offsets.get(place, -1) + 1
-            check.feed(Record(*place, offset, 0, entry.key, entry.event.model_dump()))
+            check.feed(LogRecord(*place, offset, 0, entry.key, entry.event.model_dump()))
     kept = {place: offset + 1 for place, offset in offsets.items()}
     return check, Context(0, 0, kept=kept, begins=dict.fromkeys(kept, 0))
 

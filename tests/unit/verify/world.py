@@ -32,7 +32,7 @@ from streams.profiles.router import KINDS, copies
 from streams.profiles.state import Customer
 from verify.check import Check, Context, Result
 from verify.checksum import digest_of, number
-from verify.reading import Decoder
+from verify.reading import LogDecoder
 from verify.run import Feeder, make_checks
 
 T0 = 1_750_000_000_000
@@ -328,7 +328,7 @@ def judge(
     registry = MemoryRegistry()
     codec = Codec(registry)
     checks = make_checks(names, key)
-    feeder = Feeder(checks, Decoder(registry))
+    feeder = Feeder(checks, LogDecoder(registry))
     offsets: dict[tuple[str, int], int] = {}
     judged: dict[tuple[str, int], int] = {}
     for entry in world.entries:

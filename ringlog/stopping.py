@@ -1,0 +1,5 @@
+"""How a service that waits learns that it is to stop."""
+
+
+class Stopped(Exception):
+    """The service was told to stop while it waited or read; the text says for what."""
