@@ -27,7 +27,11 @@ def decode(value: bytes) -> dict:
 
 
 consumer = kafka.KafkaConsumer(
-    "asr.transcripts", bootstrap_servers=broker, auto_offset_reset="earliest", group_id=None
+    "asr.transcripts",
+    bootstrap_servers=broker,
+    auto_offset_reset="earliest",
+    group_id=None,
+    isolation_level="read_committed",
 )
 for n, message in enumerate((decode(m.value) for m in consumer), 1):
     print(message["occurred_at"], message["kind"], message["call_id"], message["text"], flush=True)

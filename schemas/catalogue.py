@@ -11,6 +11,14 @@ CALL_PARTITIONS = 8
 """Partitions of every topic keyed by call, task or customer. Part of the contract: records of one
 call stay together across topics, so it is never changed in place."""
 
+MAX_RECORD_BYTES = 1_048_576
+"""Longest record value that we write and that we read. Producers and the broker allow for a key and
+Kafka's framing on top (`KAFKA_MESSAGE_BYTES`)."""
+
+KAFKA_MESSAGE_BYTES = 2 * MAX_RECORD_BYTES
+"""What our producers and our broker take as one message. More than a record of ours ever has, so
+that only `Codec.encode` decides, where the record's source is still known."""
+
 DAY_MS = 86_400_000
 
 
@@ -50,6 +58,7 @@ class Topic:
             # One clock for all records: the broker's. A producer's may be wrong, and what lies in
             # the future by it would be refused.
             "message.timestamp.type": "LogAppendTime",
+            "max.message.bytes": str(KAFKA_MESSAGE_BYTES),
         }
         return out | self.config
 

@@ -15,20 +15,12 @@ import fastavro
 from pydantic import ValidationError
 
 from schemas.avro_schema import NAMESPACE, record_schema
-from schemas.catalogue import Topic, topic
+from schemas.catalogue import MAX_RECORD_BYTES, Topic, topic
 from schemas.envelope import Event
 from schemas.writer_schema import Unusable, WriterSchema, writer_schema
 
 MAGIC = 0
 HEADER = struct.Struct(">bI")
-MAX_RECORD_BYTES = 1_048_576
-"""Longest record value that we write and that we read. Producers and the broker allow for a key and
-Kafka's framing on top (`KAFKA_MESSAGE_BYTES`)."""
-
-KAFKA_MESSAGE_BYTES = 2 * MAX_RECORD_BYTES
-"""What our producers and our broker take as one message. More than a record of ours ever has, so
-that only `Codec.encode` decides, where the record's source is still known."""
-
 MAX_SCHEMA_ID = 2**31 - 1
 """Registries number schemas from 1, with a signed 32-bit integer."""
 

@@ -8,8 +8,7 @@ from pathlib import Path
 
 from ringlog import jvm
 from ringlog.settings import Settings
-from schemas.catalogue import CALL_PARTITIONS
-from schemas.wire import KAFKA_MESSAGE_BYTES
+from schemas.catalogue import CALL_PARTITIONS, KAFKA_MESSAGE_BYTES
 
 _HEAP_MB = 512
 _CHECK_EVERY_MS = 60_000

@@ -32,10 +32,10 @@ from ringlog.kafka.producer import EventProducer, Outgoing
 from ringlog.kafka.reader import check_partition
 from ringlog.kafka.replay import TableAway
 from ringlog.lifecycle import Lifecycle
-from schemas.catalogue import CALL_PARTITIONS, topic
+from schemas.catalogue import CALL_PARTITIONS, KAFKA_MESSAGE_BYTES, topic
 from schemas.envelope import Event
 from schemas.registry import RegistryError
-from schemas.wire import KAFKA_MESSAGE_BYTES, Poison, TooLarge
+from schemas.wire import Poison, TooLarge
 from streams.faust_parts import FencedEvent, KeyedTable, SteadyApp, SteadyConsumer, dense
 from streams.holes import Holes
 from streams.progress import Progress, Stuck

@@ -12,9 +12,9 @@ from ringlog.kafka import sync
 from ringlog.kafka.sync import Place
 from ringlog.settings import Settings
 from schemas.avro_schema import NAMESPACE, record_schema
-from schemas.catalogue import TOPICS
+from schemas.catalogue import MAX_RECORD_BYTES, TOPICS
 from schemas.partition import partition_of
-from schemas.wire import HEADER, MAX_RECORD_BYTES, Codec, Poison, SchemaSource
+from schemas.wire import HEADER, Codec, Poison, SchemaSource
 from streams.history.avro_check import MAX_MILLIS
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}").fullmatch

@@ -18,10 +18,10 @@ from ringlog.kafka.codec import codec_of
 from ringlog.kafka.dead_letters import dead_letter
 from ringlog.metrics import DEAD_LETTERS
 from ringlog.settings import Settings
-from schemas.catalogue import topic
+from schemas.catalogue import KAFKA_MESSAGE_BYTES, topic
 from schemas.envelope import Event
 from schemas.partition import partition_of
-from schemas.wire import KAFKA_MESSAGE_BYTES, Codec
+from schemas.wire import Codec
 
 _APPEND_TIME = 1
 _ASK_TIME_NS = 100_000_000

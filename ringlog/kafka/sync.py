@@ -26,10 +26,10 @@ from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
 from ringlog.kafka import broker_time
 from ringlog.kafka.librdkafka_log import library_logger
 from ringlog.settings import Settings
-from schemas.catalogue import topic
+from schemas.catalogue import KAFKA_MESSAGE_BYTES, topic
 from schemas.envelope import Event
 from schemas.partition import partition_of
-from schemas.wire import KAFKA_MESSAGE_BYTES, Codec
+from schemas.wire import Codec
 
 ANSWER_S = 30.0
 """Longest wait for one answer of the broker."""

@@ -7,7 +7,7 @@ from string import Template
 
 from ringlog.kafka.sync import ISOLATION
 from ringlog.settings import Settings, root
-from schemas.wire import KAFKA_MESSAGE_BYTES
+from schemas.catalogue import KAFKA_MESSAGE_BYTES
 from streams.analytics import records
 
 GROUP = "ringlog-analytics"

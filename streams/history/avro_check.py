@@ -55,7 +55,7 @@ class Checker:
             _step(field["type"], captured=field["name"] == spans_of) for field in schema["fields"]
         ]
 
-    def check(self, values: Sequence[bytes]) -> "Checked":
+    def check(self, values: Sequence[bytes]) -> "CheckedRecords":
         """Which values are, behind their header, exactly one record; all are of one schema."""
         walk = _Walk(values)
         everything = np.arange(len(values), dtype=np.int64)
@@ -63,10 +63,10 @@ class Checker:
             step(walk, everything)
         walk.ok &= walk.pos == walk.end
         walk.check_text()
-        return Checked(walk.ok, walk.span_at, walk.span_bytes, walk.data)
+        return CheckedRecords(walk.ok, walk.span_at, walk.span_bytes, walk.data)
 
 
-class Checked:
+class CheckedRecords:
     """The outcome: `ok` by record, and where the captured text lies."""
 
     def __init__(self, ok: Bools, at: Ints, length: Ints, data: npt.NDArray[np.uint8]) -> None:

@@ -11,9 +11,9 @@ from typing import Any
 
 from ringlog.kafka.reader import check_call
 from schemas.avro_schema import NAMESPACE, record_schema
-from schemas.catalogue import Topic
+from schemas.catalogue import MAX_RECORD_BYTES, Topic
 from schemas.partition import partition_of
-from schemas.wire import HEADER, MAGIC, MAX_RECORD_BYTES, Codec, Poison, TooLarge
+from schemas.wire import HEADER, MAGIC, Codec, Poison, TooLarge
 from schemas.writer_schema import WriterSchema
 from streams.history.avro_check import MAX_MILLIS, Checker, Unsupported
 from streams.history.columns import OFFSET, PARTITION

@@ -9,9 +9,10 @@ import pytest
 from ringlog.kafka import sync
 from ringlog.kafka.producer import EventProducer, Outgoing
 from ringlog.settings import Settings
+from schemas.catalogue import KAFKA_MESSAGE_BYTES, MAX_RECORD_BYTES, TOPICS
 from schemas.events import CustomerChange, ProfileInbox
 from schemas.registry import MemoryRegistry
-from schemas.wire import KAFKA_MESSAGE_BYTES, MAX_RECORD_BYTES, Codec, Poison, TooLarge
+from schemas.wire import Codec, Poison, TooLarge
 from stack import kafka
 from streams.faust_host import FaustHost, Record
 from streams.profiles.router import copies
@@ -28,6 +29,8 @@ def change(note: str) -> CustomerChange:
 
 def test_k4_there_is_one_limit_and_everything_else_allows_for_it() -> None:
     assert int(kafka.properties(Settings())["message.max.bytes"]) == KAFKA_MESSAGE_BYTES
+    for topic in TOPICS.values():
+        assert int(topic.broker_config()["max.message.bytes"]) == KAFKA_MESSAGE_BYTES
     assert KAFKA_MESSAGE_BYTES >= MAX_RECORD_BYTES + 65_536, "a key and the framing"
     value = CODEC.encode("customers.changes", change("x" * (MAX_RECORD_BYTES - 1_000)))
     assert CODEC.decode("customers.changes", value) == change("x" * (MAX_RECORD_BYTES - 1_000))

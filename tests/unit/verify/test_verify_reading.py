@@ -7,12 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.avro_schema import record_schema
-from schemas.catalogue import TOPICS
+from schemas.catalogue import MAX_RECORD_BYTES, TOPICS
 from schemas.events import CallEvent
 from schemas.ids import root_id
 from schemas.partition import partition_of
 from schemas.registry import MemoryRegistry
-from schemas.wire import HEADER, MAX_RECORD_BYTES, Codec, Poison
+from schemas.wire import HEADER, Codec, Poison
 from tests.unit.schemas.odd_schemas import odd_schemas
 from tests.unit.verify.world import T0, World
 from verify.reading import LogDecoder, NotAnEvent, together
