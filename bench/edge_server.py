@@ -23,7 +23,7 @@ from ingest.sound.chunker import Logged
 from ingest.sound.clock import monotonic_us
 from ingest.sound.log import MediaLog, Stamp
 from ingest.sound.pacer import Pacer
-from ingest.sound.playout import Event
+from ingest.sound.playout import PlayoutEvent
 from ingest.sound.session import Clock, Session
 from ingest.sound.types import PCMU, Digit, Leg, stream_ids
 from ringlog.kafka.producer import EventProducer
@@ -88,7 +88,7 @@ class Owner:
         self.chunks += len(logged)
         self._media_log.add(self._stamp, logged)
 
-    def on_playout(self, session: Session, events: Iterable[Event]) -> None:
+    def on_playout(self, session: Session, events: Iterable[PlayoutEvent]) -> None:
         """Nothing is played."""
 
     def on_digit(self, session: Session, digit: Digit) -> None:

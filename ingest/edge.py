@@ -51,6 +51,7 @@ from ingest.sound.session import Session
 from ingest.sound.types import PCMU, TELEPHONE_EVENT, Format
 from ingest.trunks.driver import MediaAddress, Refused, Trunk
 from ingest.trunks.sim import SimTrunk
+from ingest.ws.line import WsLine
 from ingest.ws.server import MediaServer
 from ringlog import log
 from ringlog.clock import now_ms
@@ -129,7 +130,7 @@ class Edge:
         self._seen: dict[str, set[str]] = {}  # call -> kinds recorded, to count each once
         self._ended: deque[tuple[int, str]] = deque()  # when calls ended, to forget them
         self._folding = True  # the log up to our start is being read
-        self._ws = MediaServer(self.sessions.get, self.token_of)
+        self._ws = MediaServer(self._ws_line, self.token_of)
         self._background: set[asyncio.Task[Any]] = set()
         self._folded: dict[str, list[CallEvent]] = {}
         self._directives: dict[str, list[Directive]] = {}
@@ -380,6 +381,10 @@ class Edge:
         """The secret of a call's media WebSocket."""
         return media_token(self._token_secret, call_id)
 
+    def _ws_line(self, call_id: str) -> WsLine | None:
+        actor = self.actors.get(call_id)
+        return None if actor is None or actor.session is None else actor.ws
+
     def knows(self, call_id: str) -> bool:
         """Whether a call with this id lives, or ended lately."""
         return call_id in self._seen or call_id in self.actors
@@ -463,8 +468,9 @@ class Edge:
             self._seen.pop(self._ended.popleft()[1], None)
         for actor in list(self.actors.values()):
             session = actor.session
-            if actor.rtp is not None and session is not None:
+            if actor.rtp is not None:
                 actor.rtp.count()
+            if session is not None:
                 quiet_us = at_us - (session.alive_us or session.clock.opened_us)
                 foreign = actor.call.identity.direction == "foreign"
                 lost = foreign and session.transport is None and quiet_us > WS_GRACE_US

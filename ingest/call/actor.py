@@ -47,20 +47,24 @@ from ingest.sound.chunker import Logged
 from ingest.sound.clock import monotonic_us
 from ingest.sound.log import MediaLog, Stamp
 from ingest.sound.pacer import Pacer
-from ingest.sound.playout import Ended, Event, Keys, Mark, Marked, QueueFull, Say, Started
+from ingest.sound.playout import Ended, Keys, Mark, Marked, PlayoutEvent, QueueFull, Say, Started
 from ingest.sound.prompts import PromptMissing, PromptStore
 from ingest.sound.session import Clock, Expected, Session
 from ingest.sound.types import TELEPHONE_EVENT, Digit, Format, Leg, leg_ssrc, stream_ids
 from ingest.trunks.driver import MediaAddress, Refused, Trunk
+from ingest.ws.line import WsLine
 from ringlog import log
 from ringlog.clock import now_ms
 from ringlog.settings import Settings
-from schemas.envelope import Event as Record
+from schemas.envelope import Event
 from schemas.events import CallEvent, Directive
 
 logger = log.logger("ringlog.ingest.call")
 
 Q850_NO_CIRCUIT = 34
+
+NO_PORT = 0
+"""The port of a call whose sound comes by WebSocket."""
 
 
 class Surroundings(Protocol):
@@ -86,7 +90,7 @@ class Surroundings(Protocol):
         """Runs work whose failure is one call's matter."""
         ...
 
-    async def queue(self, topic: str, event: Record) -> "asyncio.Future[object]":
+    async def queue(self, topic: str, event: Event) -> "asyncio.Future[object]":
         """Hands a record to the producer; the future is its acknowledgement."""
         ...
 
@@ -107,6 +111,7 @@ class CallActor:
         self.sound = sound
         self.session: Session | None = None
         self.rtp: RtpTransport | None = None
+        self.ws: WsLine | None = None
         self.entry: Entry | None = None
         self.over = asyncio.Event()
         self._edge = edge
@@ -227,19 +232,24 @@ class CallActor:
         session = Session(self.call_id, self.sound, clock, ids, self)
         session.set_turn_silence(self._stamp.turn_silence_ms)
         known: list[Known] = []
+        ws_leg: Leg | None = None
         for heard in entry.legs[-1:] if entry is not None else ():
             last = _known(heard, at_ms)
             session.expect(Expected(last.leg, last.expected_ts, last.expected_seq, at_us))
             if heard.leg.ssrc == leg_ssrc(self.call_id, heard.leg.name):
-                session.ws_leg = heard.leg  # a WebSocket's: it goes on by call time
+                ws_leg = heard.leg  # it goes on by call time
             else:
                 known.append(last)
         receiver = Receiver(clock.call_ms, remote, event_type=event_type, known=known)
         rtp = RtpTransport(session, receiver, self.sound, self._on_source)
         wanted = None if entry is None else entry.port
-        port = await self._edge.ports.bind(rtp, self._edge.config.bind_host, wanted)
-        self.session, self.rtp = session, rtp
-        session.attach(rtp)
+        port = NO_PORT
+        if wanted != NO_PORT:
+            port = await self._edge.ports.bind(rtp, self._edge.config.bind_host, wanted)
+            session.attach(rtp)
+            self.rtp = rtp
+        self.session = session
+        self.ws = WsLine(session, ws_leg, self._on_websocket)
         self.entry = entry or Entry(self.call_id, port, self.sound, at_ms, remote)
         self._edge.journal.write(self.entry)
         self._edge.sessions[self.call_id] = session
@@ -276,16 +286,28 @@ class CallActor:
         self._edge.journal.write(self.entry)
         self.after(RING_TIMEOUT_MS, RingTimedOut())
 
+    def _on_websocket(self) -> None:
+        """The call's sound comes by WebSocket: its port is another call's from now on."""
+        self._close_rtp()
+        if self.entry is not None and self.entry.port != NO_PORT:
+            self.entry.port, self.entry.remote = NO_PORT, None
+            self._edge.journal.write(self.entry)
+
+    def _close_rtp(self) -> None:
+        if self.rtp is None:
+            return
+        self.rtp.close()
+        self.rtp = None
+        if self.entry is not None:
+            self._edge.ports.release(self.entry.port)
+
     async def _close_media(self) -> None:
         session, self.session = self.session, None
         if session is None:
             return
         self._edge.sessions.pop(self.call_id, None)
         events = session.close(monotonic_us())
-        if self.rtp is not None:
-            self.rtp.close()  # also when a WebSocket had taken over
-        if self.entry is not None:
-            self._edge.ports.release(self.entry.port)
+        self._close_rtp()
         self._edge.journal.remove(self.call_id)
         # What was played before the end is told before it: not through the queue.
         pending = [self._inputs.get_nowait() for _ in range(self._inputs.qsize())]
@@ -297,11 +319,12 @@ class CallActor:
                 self.put(given)
 
     def leave(self) -> None:
-        """Lets go of the call as a kill would: its records and its journal are a successor's."""
+        """Lets go of the call: what was heard is logged, its records and its journal are a
+        successor's."""
         session, self.session = self.session, None
         if session is not None:
             self._edge.sessions.pop(self.call_id, None)
-            session.closed = True
+            session.leave(monotonic_us())
         if self.rtp is not None:
             self.rtp.close()
 
@@ -311,7 +334,7 @@ class CallActor:
         """Chunks go to the log."""
         self._edge.media_log.add(self._stamp, logged)
 
-    def on_playout(self, session: Session, events: Iterable[Event]) -> None:
+    def on_playout(self, session: Session, events: Iterable[PlayoutEvent]) -> None:
         """What began or ended goes to the call."""
         for event in events:
             if isinstance(event, Marked):
@@ -346,7 +369,7 @@ class CallActor:
             self._edge.journal.write(self.entry)
 
 
-def _inputs_of(events: Iterable[Event]) -> list[Input]:
+def _inputs_of(events: Iterable[PlayoutEvent]) -> list[Input]:
     out: list[Input] = []
     for event in events:
         if isinstance(event, Started):

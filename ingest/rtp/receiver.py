@@ -34,7 +34,7 @@ from ingest.sound.types import (
     Leg,
 )
 
-Heard = Frame | Digit
+Inbound = Frame | Digit
 """What a far end did, in order."""
 
 REORDER_US: Final = 60_000
@@ -67,7 +67,7 @@ MAX_WAIT_S: Final = 10
 
 _FOREVER_US: Final = 2**62
 _HEADER = struct.Struct("!BBHII")
-_NOTHING: Final[tuple[Heard, ...]] = ()
+_NOTHING: Final[tuple[Inbound, ...]] = ()
 
 
 @dataclass(slots=True)
@@ -175,7 +175,7 @@ class Receiver:
         source = self._source
         return source is not None and (bool(source.held) or source.pause is not None)
 
-    def receive(self, data: bytes, address: Address, now_us: int) -> Sequence[Heard]:
+    def receive(self, data: bytes, address: Address, now_us: int) -> Sequence[Inbound]:
         """Takes one datagram; returns what is in order now. Never raises on bad input."""
         if len(data) > 12 and data[0] == 0x80 and len(data) <= 2048:
             _, kind, seq, timestamp, ssrc = _HEADER.unpack_from(data)
@@ -195,7 +195,7 @@ class Receiver:
             return _NOTHING
         item = RtpData(kind, seq, timestamp, ssrc, payload, now_us)
         gate, source = self.gate, self._source
-        released: list[Heard] = []
+        released: list[Inbound] = []
         if source is not None and source.ssrc == ssrc and address == gate.address:
             gate.alive(now_us)
             self._take(source, item, released)
@@ -205,21 +205,21 @@ class Receiver:
             self._key_from_elsewhere(item, address, released)
         return released
 
-    def poll(self, now_us: int) -> Sequence[Heard]:
+    def poll(self, now_us: int) -> Sequence[Inbound]:
         """Gives up on packets that were waited for long enough."""
         source = self._source
         if source is None:
             return _NOTHING
-        released: list[Heard] = []
+        released: list[Inbound] = []
         if source.held:
             self._release(source, now_us, released)
         if source.pause is not None:
             self._settle(source, now_us, released)
         return released
 
-    def flush(self) -> Sequence[Heard]:
+    def flush(self) -> Sequence[Inbound]:
         """Hands out all that waits: the call is over."""
-        released: list[Heard] = []
+        released: list[Inbound] = []
         if self._source is not None:
             self._end(self._source, released)
         return released
@@ -230,7 +230,7 @@ class Receiver:
 
     # Sources -------------------------------------------------------------------------------------
 
-    def _from_elsewhere(self, item: RtpData, address: Address, out: list[Heard]) -> None:
+    def _from_elsewhere(self, item: RtpData, address: Address, out: list[Inbound]) -> None:
         """Sound of another source than the one in use, or the first of all."""
         source = self._source
         going_on = source is not None and source.ssrc == item.ssrc and self._follows(source, item)
@@ -282,7 +282,7 @@ class Receiver:
         made = self._sources[first.ssrc] = _Source(first.ssrc, first.seq)
         return made
 
-    def _key_from_elsewhere(self, item: RtpData, address: Address, out: list[Heard]) -> None:
+    def _key_from_elsewhere(self, item: RtpData, address: Address, out: list[Inbound]) -> None:
         """Keys on an SSRC of their own, as some gateways send them, from the far end's address."""
         gate = self.gate
         if address != gate.remote and gate.remote is not None:
@@ -296,14 +296,14 @@ class Receiver:
             if gate.remote is None:
                 gate.remote = address
 
-    def _end(self, source: _Source, out: list[Heard]) -> None:
+    def _end(self, source: _Source, out: list[Inbound]) -> None:
         self._release(source, None, out)
         if source.pause is not None:
             self._settle(source, _FOREVER_US, out)
 
     # Order ---------------------------------------------------------------------------------------
 
-    def _take(self, source: _Source, item: RtpData, out: list[Heard]) -> None:
+    def _take(self, source: _Source, item: RtpData, out: list[Inbound]) -> None:
         self.stats.received += 1
         self.alive_us = item.arrival_us
         sound = self._formats.get(item.kind)
@@ -324,7 +324,7 @@ class Receiver:
                 self.stats.jitter += (change - self.stats.jitter) / 16
         source.transit = transit
 
-    def _disordered(self, source: _Source, item: RtpData, out: list[Heard]) -> None:
+    def _disordered(self, source: _Source, item: RtpData, out: list[Inbound]) -> None:
         seq = item.seq
         delta = sequence_delta(seq, source.next_seq & 0xFFFF)
         ext = source.next_seq + delta
@@ -351,7 +351,7 @@ class Receiver:
         source.held[ext] = item
         self._release(source, item.arrival_us, out)
 
-    def _release(self, source: _Source, now_us: int | None, out: list[Heard]) -> None:
+    def _release(self, source: _Source, now_us: int | None, out: list[Inbound]) -> None:
         """Delivers what is in order or overdue; with None, everything."""
         held = source.held
         while held:
@@ -375,7 +375,7 @@ class Receiver:
 
     # Sound and its clock -------------------------------------------------------------------------
 
-    def _deliver(self, source: _Source, seq: int, item: RtpData, out: list[Heard]) -> None:
+    def _deliver(self, source: _Source, seq: int, item: RtpData, out: list[Inbound]) -> None:
         kind, _, timestamp, _, payload, arrival_us = item
         sound = self._formats.get(kind)
         if sound is None:
@@ -464,7 +464,7 @@ class Receiver:
         frames = max(1, round(elapsed / usual))
         source.offset += last_raw + frames * usual - raw
 
-    def _settle(self, source: _Source, now_us: int, out: list[Heard]) -> None:
+    def _settle(self, source: _Source, now_us: int, out: list[Inbound]) -> None:
         """Hands out the frames of a gap once it is known what it was."""
         pause = source.pause
         if pause is None or (shift := pause.verdict(now_us)) is None:
@@ -480,7 +480,7 @@ class Receiver:
 
     # Keys ----------------------------------------------------------------------------------------
 
-    def _other(self, source: _Source, item: RtpData, out: list[Heard]) -> bool:
+    def _other(self, source: _Source, item: RtpData, out: list[Inbound]) -> bool:
         """A packet that is no sound; False when it is nothing that we know."""
         kind, _, timestamp, _, payload, arrival_us = item
         if kind not in self._event_types:

@@ -11,7 +11,7 @@ from ingest.rtp.packet import EVENT_DIGITS, TelephoneEvent, header, serialise_ev
 from ingest.rtp.receiver import Receiver, ReceiveStats
 from ingest.rtp.sources import Address
 from ingest.sound.clock import monotonic_us
-from ingest.sound.playout import KEY_TICKS, Key
+from ingest.sound.playout import KEY_TICKS, KeyTick
 from ingest.sound.session import Session
 from ingest.sound.silence import RTP_PATIENCE, Patience
 from ingest.sound.types import Digit, Format, Frame, payload_type_of
@@ -100,6 +100,11 @@ class RtpTransport(asyncio.DatagramProtocol):
 
     # Transport -----------------------------------------------------------------------------------
 
+    @property
+    def ready(self) -> bool:
+        """Whether it is known where to send to."""
+        return self.receiver.gate.remote is not None and self._socket is not None
+
     def send_frame(self, frame: bytes, seq: int, ts: int, talkspurt: bool) -> bool:
         """One packet to the remote; False while it is unknown."""
         remote = self.receiver.remote
@@ -109,7 +114,7 @@ class RtpTransport(asyncio.DatagramProtocol):
         self._socket.sendto(packet, remote)
         return True
 
-    def send_key(self, key: Key, seq: int, ts: int) -> int:
+    def send_key(self, key: KeyTick, seq: int, ts: int) -> int:
         """RFC 4733 packet of one tick: the event so far, with the same timestamp throughout."""
         remote = self.receiver.remote
         if remote is None or self._socket is None:

@@ -1,6 +1,7 @@
 """What the far end hears: prompts, keys and marks in order, one 20 ms frame a tick.
 
 Nothing is queued beyond the frame that a tick hands out, so a flush is heard with the next frame.
+What nobody can hear yet is not played: it waits.
 A prompt that may be interrupted by speech pauses at a voice onset and resumes by itself after
 `PAUSE_US`, unless it is stopped before. Pure: the ticks and their times come from outside.
 """
@@ -85,10 +86,10 @@ class Marked(NamedTuple):
     name: str
 
 
-Event = Started | Ended | Marked
+PlayoutEvent = Started | Ended | Marked
 
 
-class Key(NamedTuple):
+class KeyTick(NamedTuple):
     """One tick of a key press; `n` counts its ticks, `end` repeats the end."""
 
     digit: str
@@ -101,9 +102,9 @@ class Tick(NamedTuple):
 
     frame: bytes | None
     level: float
-    key: Key | None
+    key: KeyTick | None
     talkspurt: bool
-    events: tuple[Event, ...]
+    events: tuple[PlayoutEvent, ...]
 
 
 IDLE: Final = Tick(None, 0.0, None, False, ())
@@ -159,9 +160,9 @@ class Playout:
         self._pauses += 1
         return True
 
-    def flush(self) -> tuple[Event, ...]:
+    def flush(self) -> tuple[PlayoutEvent, ...]:
         """Stops at once and forgets what waits; marks count as reached."""
-        events: list[Event] = []
+        events: list[PlayoutEvent] = []
         for n, entry in enumerate(self._queue):
             if isinstance(entry, Say):
                 played = self._position if n == 0 else 0
@@ -174,8 +175,8 @@ class Playout:
         self._talking = False
         return tuple(events)
 
-    def tick(self, now_us: int) -> Tick:
-        """The next 20 ms."""
+    def tick(self, now_us: int, ready: bool = True) -> Tick:
+        """The next 20 ms. While nobody can be reached (`ready`), sound and keys wait."""
         if not self._queue:
             self._talking = False
             return IDLE
@@ -184,17 +185,21 @@ class Playout:
                 self._talking = False
                 return IDLE
             self._paused_until_us = None
-        events: list[Event] = []
+        events: list[PlayoutEvent] = []
         while self._queue:
             head = self._queue[0]
             if isinstance(head, Mark):
                 events.append(Marked(head.name))
             elif isinstance(head, Keys):
                 if self._position < len(head.digits) * _KEY_TOTAL:
+                    if not ready:
+                        break
                     self._talking = False
                     return Tick(None, 0.0, self._key(head), False, tuple(events))
             else:
                 n = self._position
+                if n < len(head.prompt.frames) and not ready:
+                    break
                 if n == 0:
                     events.append(Started(head))
                 if n < len(head.prompt.frames):
@@ -209,12 +214,12 @@ class Playout:
         self._talking = False
         return Tick(None, 0.0, None, False, tuple(events))
 
-    def _key(self, keys: Keys) -> Key | None:
+    def _key(self, keys: Keys) -> KeyTick | None:
         index, n = divmod(self._position, _KEY_TOTAL)
         self._position += 1
         if n >= KEY_TICKS + KEY_END_TICKS:
             return None
-        return Key(keys.digits[index], n, n >= KEY_TICKS)
+        return KeyTick(keys.digits[index], n, n >= KEY_TICKS)
 
     def _next(self) -> None:
         self._position, self._pauses, self._paused_until_us = 0, 0, None

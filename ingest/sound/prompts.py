@@ -22,7 +22,7 @@ MAX_PROMPT_S: Final = 300
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
-Key = tuple[str, Format]
+_PromptKey = tuple[str, Format]
 
 
 class PromptMissing(Exception):
@@ -34,7 +34,7 @@ class PromptStore:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._cache: OrderedDict[Key, Prompt] = OrderedDict()
+        self._cache: OrderedDict[_PromptKey, Prompt] = OrderedDict()
         self._bytes = 0
 
     async def get(self, sha256: str, sound: Format) -> Prompt:

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple, Protocol
 
 from ingest.sound.chunker import Chunker, LegEnd, Logged
 from ingest.sound.onset import Onset
-from ingest.sound.playout import IDLE, Ended, Event, Key, Keys, Mark, Playout, Say
+from ingest.sound.playout import IDLE, Ended, Keys, KeyTick, Mark, Playout, PlayoutEvent, Say
 from ingest.sound.rate import KeyRate
 from ingest.sound.silence import RTP_PATIENCE, Patience, SilenceMarks
 from ingest.sound.types import (
@@ -84,11 +84,16 @@ class Transport(Protocol):
         """True while sound is here that is not given out yet: then the far end is not silent."""
         ...
 
+    @property
+    def ready(self) -> bool:
+        """Whether the far end can be reached now; what is to be said waits until it can."""
+        ...
+
     def send_frame(self, frame: bytes, seq: int, ts: int, talkspurt: bool) -> bool:
         """Sends 20 ms of sound; False when there is nowhere to send it yet."""
         ...
 
-    def send_key(self, key: Key, seq: int, ts: int) -> int:
+    def send_key(self, key: KeyTick, seq: int, ts: int) -> int:
         """Sends one tick of a key press that began at `ts`; returns how many packets that took."""
         ...
 
@@ -120,7 +125,7 @@ class Owner(Protocol):
         """Chunks to log."""
         ...
 
-    def on_playout(self, session: "Session", events: Iterable[Event]) -> None:
+    def on_playout(self, session: "Session", events: Iterable[PlayoutEvent]) -> None:
         """Prompts began or ended, marks were reached."""
         ...
 
@@ -151,9 +156,6 @@ class Session:
         self.frames_in = 0
         self.frames_out = 0
         self.closed = False
-        self.last_key = -1  # names the last key that came without a clock of its own
-        self.ws_leg: Leg | None = None
-        self.ws_next = (0, 0)  # sequence and timestamp after the last WebSocket frame
         self._owner = owner
         self._transport: Transport | None = None
         self._ids = ids
@@ -265,7 +267,9 @@ class Session:
         n = tick - self.clock.tick0
         transport = self._transport
         playout = self.playout
-        due = IDLE if playout.idle else playout.tick(now_us)
+        # What nobody can hear is not said: it waits for the far end, from its first syllable on.
+        ready = transport is not None and transport.ready
+        due = IDLE if playout.idle else playout.tick(now_us, ready)
         ts = self._ids.first_ts + n * self.sound.frame_samples
         if due.events:
             self._tell(due.events)
@@ -277,7 +281,7 @@ class Session:
                 self._levels.popleft()
             if due.key is not None:
                 self._press(due.key, ts, transport)
-            elif n < OPENING_TICKS or n % KEEPALIVE_TICKS == 0:
+            elif ready and (n < OPENING_TICKS or n % KEEPALIVE_TICKS == 0):
                 seq = self._next_seq(n)
                 if transport.send_frame(self._silence, seq, ts, n == 0):
                     self._seq = seq + 1
@@ -310,7 +314,7 @@ class Session:
             self._marked_ts = ts
             self._owner.on_logged(self, [Silent(last.leg, ts, last.seq)])
 
-    def _tell(self, events: tuple[Event, ...]) -> None:
+    def _tell(self, events: tuple[PlayoutEvent, ...]) -> None:
         for event in events:
             if isinstance(event, Ended) and self._transport is not None:
                 self._transport.mark(event.say.directive_id)
@@ -329,7 +333,7 @@ class Session:
         if logged:
             self._owner.on_logged(self, logged)
 
-    def _press(self, key: Key, ts: int, transport: Transport) -> None:
+    def _press(self, key: KeyTick, ts: int, transport: Transport) -> None:
         if key.n == 0:
             self._key_ts = ts
         seq = self._next_seq((ts - self._ids.first_ts) // self.sound.frame_samples)
@@ -347,7 +351,18 @@ class Session:
 
     # End -----------------------------------------------------------------------------------------
 
-    def close(self, now_us: int) -> tuple[Event, ...]:
+    def leave(self, now_us: int) -> None:
+        """Lets go without an end: what is pending is logged, the rest is a successor's."""
+        if self.closed:
+            return
+        if self._transport is not None:
+            self.heard(self._transport.flush(), now_us)
+        self.closed = True
+        logged = self._heard.flush() + self._said.flush()
+        if logged:
+            self._owner.on_logged(self, logged)
+
+    def close(self, now_us: int) -> tuple[PlayoutEvent, ...]:
         """Ends both directions: logs what is pending and the legs' ends, closes the connection.
 
         Returns what was playing or waiting, which the owner is not told otherwise.

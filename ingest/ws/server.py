@@ -2,27 +2,32 @@
 
 import asyncio
 import hmac
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from http import HTTPStatus
 from typing import Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from websockets.asyncio.server import Server, ServerConnection, broadcast, serve
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidHeader
+from websockets.headers import parse_subprotocol
 from websockets.http11 import Request, Response
+from websockets.typing import Subprotocol
 
 from ingest.sound.clock import monotonic_us
-from ingest.sound.playout import Key
+from ingest.sound.playout import KeyTick
 from ingest.sound.session import Session
 from ingest.sound.silence import Patience
-from ingest.sound.types import Digit, Frame, Leg, format_of, leg_ssrc
-from ingest.ws.protocol import (
+from ingest.sound.types import SAMPLE_BYTES, Digit, Frame, format_of
+from ingest.ws.dialects import (
+    DIALECTS,
     MAX_TEXT_BYTES,
-    WS_PATIENCE,
-    WsReceiver,
+    OWN,
+    ControlMessage,
     WsRefused,
-    control_text,
+    choose,
 )
+from ingest.ws.line import WsLine
+from ingest.ws.protocol import WS_PATIENCE, WsReceiver, swapped
 from ringlog import log
 from ringlog.metrics import RTP_PACKETS_DROPPED
 
@@ -32,7 +37,7 @@ MAX_MESSAGE_BYTES: Final = 4096
 """Longest message: 100 ms of L16 at 16 kHz is 3,200 bytes."""
 
 MAX_BUFFERED_BYTES: Final = 16_384
-"""Sound that a slow peer may leave unread (1 s of L16 at 8 kHz); what comes then is dropped."""
+"""Sound that a slow peer may leave unread (1 s of L16 at 8 kHz); the prompt waits meanwhile."""
 
 assert MAX_TEXT_BYTES < MAX_MESSAGE_BYTES
 
@@ -40,10 +45,13 @@ assert MAX_TEXT_BYTES < MAX_MESSAGE_BYTES
 class WsTransport:
     """One connection as a session's transport."""
 
-    def __init__(self, connection: ServerConnection, receiver: WsReceiver) -> None:
+    def __init__(
+        self, connection: ServerConnection, receiver: WsReceiver, session: Session
+    ) -> None:
         self.receiver = receiver
         self._connection = connection
         self._open = True
+        self._swapped = receiver.dialect.little_endian and SAMPLE_BYTES[session.sound.codec] == 2
 
     @property
     def patience(self) -> Patience:
@@ -58,54 +66,59 @@ class WsTransport:
     @property
     def holding(self) -> bool:
         """True while sound is here whose time is not known yet."""
-        return False
+        return self.receiver.waiting
 
-    def _send(self, message: str | bytes) -> bool:
-        # Without waiting: a tick must not be held up by a slow peer.
-        connection = self._connection
+    @property
+    def ready(self) -> bool:
+        """Whether the peer takes sound now: it is there, and reads what it is sent."""
         if not self._open:
             return False
-        if connection.transport.get_write_buffer_size() > MAX_BUFFERED_BYTES:
-            RTP_PACKETS_DROPPED.labels("slow_peer").inc()
-            return False
-        broadcast((connection,), message)
-        return True
+        return self._connection.transport.get_write_buffer_size() <= MAX_BUFFERED_BYTES
 
     def send_frame(self, frame: bytes, seq: int, ts: int, talkspurt: bool) -> bool:
-        """One binary message."""
-        return self._send(frame)
+        """One binary message, without waiting: a tick must not be held up by a slow peer."""
+        if not self.ready:
+            RTP_PACKETS_DROPPED.labels("slow_peer").inc()
+            return False
+        broadcast((self._connection,), swapped(frame) if self._swapped else frame)
+        return True
 
-    def send_key(self, key: Key, seq: int, ts: int) -> int:
+    def send_key(self, key: KeyTick, seq: int, ts: int) -> int:
         """One text message a key press."""
         if key.n == 0:
-            self._send(control_text("dtmf", digits=key.digit))
+            self._tell(ControlMessage("dtmf", digits=key.digit))
         return 0
 
     def clear(self) -> None:
-        """The peer forgets what it has buffered."""
-        self._send(control_text("clear"))
+        """The peer forgets what it has buffered; just a slow one must hear of it."""
+        self._tell(ControlMessage("clear"))
 
     def mark(self, name: str) -> None:
         """The peer has everything up to here."""
-        self._send(control_text("mark", name=name))
+        self._tell(ControlMessage("mark", name=name))
 
-    def poll(self, now_us: int) -> Iterable[Frame | Digit]:
-        """TCP keeps order: nothing waits."""
-        return ()
+    def _tell(self, message: ControlMessage) -> None:
+        text = self.receiver.dialect.word(message)
+        if self._open and text is not None:
+            broadcast((self._connection,), text)
+
+    def poll(self, now_us: int) -> Sequence[Frame | Digit]:
+        """Frames that were held until it was known what came before them."""
+        return self.receiver.poll(now_us) if self.receiver.waiting else ()
 
     def flush(self) -> Iterable[Frame | Digit]:
-        """Nothing waits."""
-        return ()
+        """All frames that are held."""
+        return self.receiver.flush()
 
     def close(self) -> None:
         """Says that the call is over and closes."""
         if self._open:
-            self._send(control_text("hangup"))
+            self._tell(ControlMessage("hangup"))
             self._open = False
             asyncio.get_running_loop().create_task(self._connection.close())
 
 
-Find = Callable[[str], Session | None]
+Find = Callable[[str], WsLine | None]
 
 
 class MediaServer:
@@ -123,6 +136,7 @@ class MediaServer:
             host,
             port,
             process_request=self._check,
+            select_subprotocol=_select,
             max_size=MAX_MESSAGE_BYTES,
             max_queue=64,
             compression=None,
@@ -150,9 +164,14 @@ class MediaServer:
         # The token first, so that nobody learns which calls exist.
         if not any(hmac.compare_digest(token.encode(), right) for token in tokens):
             return connection.respond(HTTPStatus.UNAUTHORIZED, "wrong token\n")
-        session = self._find(call_id)
-        if session is None:
+        line = self._find(call_id)
+        if line is None:
             return connection.respond(HTTPStatus.NOT_FOUND, "no such call\n")
+        session = line.session
+        try:
+            choose(_offered(request))
+        except WsRefused as refused:
+            return connection.respond(HTTPStatus.BAD_REQUEST, f"{refused}\n")
         try:
             fits = codec is None or format_of(codec) == session.sound
         except ValueError as error:
@@ -165,60 +184,66 @@ class MediaServer:
 
     async def _handle(self, connection: ServerConnection) -> None:
         asked = _asked(connection.request.path if connection.request is not None else "")
-        session = None if asked is None else self._find(asked[0])
-        if session is None:
+        line = None if asked is None else self._find(asked[0])
+        if line is None:
             await connection.close(1011, "the call is over")
             return
-        transport = WsTransport(connection, _receiver_of(session))
+        dialect = DIALECTS.get(connection.subprotocol or "", OWN)
+        receiver = line.open(monotonic_us(), dialect)
+        session, transport = line.session, WsTransport(connection, receiver, line.session)
         session.attach(transport)
         try:
             async for message in connection:
-                self._take(session, transport, message)
+                self._take(line, transport, message)
         except WsRefused as refused:
-            logger.info("x refused", call_id=session.call_id, reason=str(refused))
+            logger.info(
+                "the media connection is closed: its peer breaks the protocol",
+                call_id=session.call_id, reason=str(refused),
+            )  # fmt: skip
             await connection.close(refused.code, str(refused)[:100])
         except ConnectionClosed:
             pass
         finally:
-            session.ws_next = (transport.receiver.next_seq, transport.receiver.next_ts)
+            if session.transport is transport:
+                session.heard(receiver.flush(), monotonic_us())
+            line.closed(receiver)
             session.detach(transport)
 
-    def _take(self, session: Session, transport: WsTransport, message: str | bytes) -> None:
+    def _take(self, line: WsLine, transport: WsTransport, message: str | bytes) -> None:
         at = monotonic_us()
-        receiver = transport.receiver
+        receiver, session = transport.receiver, line.session
         if isinstance(message, bytes):
             if session.transport is transport:
-                session.heard((receiver.audio(message, at),), at)
+                session.heard(receiver.audio(message, at), at)
             return
         control = receiver.text(message, at)
-        match control.type:
-            case "dtmf":
-                keys = receiver.digits(control, session.clock.call_ms(at), session.last_key)
-                session.last_key = keys[-1].ts
-                session.heard(keys, at)
+        match None if control is None else control.type:
+            case "dtmf" if control is not None:
+                session.heard(line.keys(receiver, control, at), at)
             case "clear":
                 session.flush()
             case "hangup":
                 session.hang_up("peer")
-            case "mark":
-                pass  # the echo of ours: the peer played up to there
+            case _:
+                pass  # a mark is the echo of ours: the peer played up to there
 
 
-def _receiver_of(session: Session) -> WsReceiver:
-    """A new connection's receive side: a later one of the same call goes on where it should be."""
-    at = monotonic_us()
-    start_ms = session.clock.call_ms(at)
-    if session.ws_leg is None:
-        leg = Leg(
-            "customer", leg_ssrc(session.call_id, "customer"), 0, start_ms, session.sound.rate_hz
-        )
-        session.ws_leg = leg
-        return WsReceiver(session.sound, leg, at)
-    leg = session.ws_leg
-    seq, ts = session.ws_next
-    frames = (start_ms - leg.start_ms) // 20
-    expected = leg.start_ts + frames * session.sound.frame_samples
-    return WsReceiver(session.sound, leg, at, next_seq=max(seq, frames), next_ts=max(ts, expected))
+def _offered(request: Request) -> list[str]:
+    """Sub-protocols of a handshake, the preferred one first; raises WsRefused."""
+    try:
+        return [
+            name
+            for value in request.headers.get_all("Sec-WebSocket-Protocol")
+            for name in parse_subprotocol(value)
+        ]
+    except InvalidHeader as error:
+        raise WsRefused(str(error)) from None
+
+
+def _select(connection: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:
+    """The sub-protocol that is spoken; `_check` has refused what we do not speak."""
+    chosen = choose(list(offered))
+    return None if chosen is None else Subprotocol(chosen)
 
 
 def _asked(path: str) -> tuple[str, str | None, list[str]] | None:

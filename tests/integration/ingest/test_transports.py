@@ -9,7 +9,9 @@ from typing import cast
 import pytest
 import uvloop
 from websockets.asyncio.client import connect
+from websockets.asyncio.server import broadcast
 from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.typing import Subprotocol
 
 from ingest.rtp.packet import (
     RtpPacket,
@@ -24,10 +26,11 @@ from ingest.rtp.socket import NoPort, PortPool, RtpTransport
 from ingest.sound.chunker import Logged
 from ingest.sound.clock import monotonic_us
 from ingest.sound.pacer import Pacer
-from ingest.sound.playout import Ended, Event, Keys, Prompt, Say
+from ingest.sound.playout import Ended, Keys, PlayoutEvent, Prompt, Say
 from ingest.sound.session import Clock, Session
 from ingest.sound.types import PCMU, Chunk, Digit, Leg, Silent, stream_ids
-from ingest.ws.server import MediaServer
+from ingest.ws.line import WsLine
+from ingest.ws.server import MediaServer, WsTransport
 
 TIMEOUT_S = 30
 
@@ -65,14 +68,14 @@ class Owner:
 
     def __init__(self) -> None:
         self.logged: list[Logged] = []
-        self.events: list[Event] = []
+        self.events: list[PlayoutEvent] = []
         self.digits = ""
         self.ends: list[str] = []
 
     def on_logged(self, session: Session, logged: list[Logged]) -> None:
         self.logged += logged
 
-    def on_playout(self, session: Session, events: Iterable[Event]) -> None:
+    def on_playout(self, session: Session, events: Iterable[PlayoutEvent]) -> None:
         self.events += events
 
     def on_digit(self, session: Session, digit: Digit) -> None:
@@ -295,7 +298,11 @@ class WsEnd:
     def __init__(self, ticking: Ticking) -> None:
         self.owner = Owner()
         self.session = ticking.open("call|1", self.owner)
-        self.server = MediaServer(ticking.sessions.get, lambda call_id: f"secret-{call_id}")
+        self.line = WsLine(self.session)
+        self.server = MediaServer(
+            lambda call_id: self.line if call_id == "call|1" else None,
+            lambda call_id: f"secret-{call_id}",
+        )
         self.port = 0
 
     async def start(self) -> None:
@@ -389,6 +396,41 @@ async def test_a_wrong_handshake_is_refused(ws: WsEnd, call: str, query: str, st
             pass
     assert refused.value.response.status_code == status
     assert ws.session.transport is None
+
+
+@pytest.mark.parametrize("offered", [["media"], ["audio.drachtio.org"], ["a", "media"]])
+async def test_W2_one_offered_sub_protocol_is_echoed(ws: WsEnd, offered: list[str]) -> None:
+    async with connect(ws.url(), subprotocols=[Subprotocol(x) for x in offered]) as peer:
+        assert peer.subprotocol == offered[-1]
+        await peer.send("MEDIA_START channel:x" if "media" in offered else '{"callSid":"x"}')
+        await peer.send(bytes(160))
+        await until(lambda: ws.session.frames_in == 1)
+
+
+async def test_W2_unknown_sub_protocols_are_refused_with_the_reason(ws: WsEnd) -> None:
+    with pytest.raises(InvalidStatus) as refused:
+        async with connect(ws.url(), subprotocols=[Subprotocol("a"), Subprotocol("b")]):
+            pass
+    assert refused.value.response.status_code == 400
+    assert b"audio.drachtio.org" in (refused.value.response.body or b"")
+
+
+async def test_review_17_a_clear_is_not_dropped_by_a_full_buffer(ws: WsEnd) -> None:
+    """A peer that reads nothing: the prompt waits, and `clear` is the next thing that it reads."""
+    async with connect(ws.url(), max_queue=1) as peer:
+        await until(lambda: ws.session.transport is not None)
+        transport = ws.session.transport
+        assert isinstance(transport, WsTransport)
+        connection = transport._connection
+        while transport.ready:
+            broadcast((connection,), bytes(4000))
+        assert not transport.send_frame(bytes(160), 0, 0, False)
+        ws.session.play(prompt("hello", 20))
+        ws.session.flush()
+        assert not ws.owner.ended()[-1].complete and ws.owner.ended()[-1].heard_ms == 0
+        async with asyncio.timeout(TIMEOUT_S):
+            while await peer.recv() != '{"type":"clear"}':
+                pass
 
 
 async def test_a_client_may_add_the_query_again(ws: WsEnd) -> None:

@@ -6,7 +6,17 @@ import numpy as np
 
 from ingest.sound.chunker import LegEnd, Logged
 from ingest.sound.pacer import TICK_US
-from ingest.sound.playout import Ended, Event, Key, Keys, Mark, Marked, Prompt, Say, Started
+from ingest.sound.playout import (
+    Ended,
+    Keys,
+    KeyTick,
+    Mark,
+    Marked,
+    PlayoutEvent,
+    Prompt,
+    Say,
+    Started,
+)
 from ingest.sound.session import KEEPALIVE_TICKS, OPENING_TICKS, Clock, Session
 from ingest.sound.silence import RTP_PATIENCE
 from ingest.sound.types import PCMU, Chunk, Digit, Frame, Leg, StreamIds
@@ -30,10 +40,14 @@ class Wire:
     alive_us: int | None = None
     holding = False
 
+    @property
+    def ready(self) -> bool:
+        return self.connected
+
     def __init__(self) -> None:
         self.connected = True
         self.frames: list[tuple[int, int, bytes]] = []
-        self.keys: list[tuple[int, int, Key]] = []
+        self.keys: list[tuple[int, int, KeyTick]] = []
         self.clears = 0
         self.marks: list[str] = []
         self.closed = False
@@ -44,7 +58,7 @@ class Wire:
             self.frames.append((seq, ts, frame))
         return self.connected
 
-    def send_key(self, key: Key, seq: int, ts: int) -> int:
+    def send_key(self, key: KeyTick, seq: int, ts: int) -> int:
         self.keys.append((seq, ts, key))
         return 1
 
@@ -70,7 +84,7 @@ class Call:
 
     def __init__(self) -> None:
         self.logged: list[Logged] = []
-        self.events: list[Event] = []
+        self.events: list[PlayoutEvent] = []
         self.digits = ""
         self.ends: list[str] = []
         self.legs: list[Leg] = []
@@ -82,7 +96,7 @@ class Call:
     def on_logged(self, session: Session, logged: list[Logged]) -> None:
         self.logged += logged
 
-    def on_playout(self, session: Session, events: Iterable[Event]) -> None:
+    def on_playout(self, session: Session, events: Iterable[PlayoutEvent]) -> None:
         self.events += events
 
     def on_digit(self, session: Session, digit: Digit) -> None:
@@ -165,12 +179,55 @@ def test_speech_does_not_pause_other_prompts() -> None:
     assert any(isinstance(e, Ended) and e.complete for e in call.events)
 
 
-def test_what_nobody_could_hear_was_not_said() -> None:
+def test_T4_a_prompt_waits_until_somebody_can_hear_it() -> None:
     call = Call()
     call.wire.connected = False
-    call.session.play(say("a", 100))
-    call.run(10)
-    assert call.chunks("robot") == [] and call.wire.frames == []
+    call.session.play(say("a", 300))
+    call.session.play(Mark("m"))
+    call.run(300)
+    assert call.events == [] and call.wire.frames == [] and call.chunks("robot") == []
+    call.wire.connected = True
+    call.run(40)
+    sent = [f for _, _, f in call.wire.frames if f != SILENCE]
+    assert sent == [bytes([n]) * 160 for n in range(15)], "from its first syllable on"
+    assert [type(e) for e in call.events] == [Started, Ended, Marked]
+    assert call.chunks("robot")[0].leg.call_ms(call.chunks("robot")[0].ts) == 6000
+
+
+def test_review_10_what_was_not_sent_was_not_heard() -> None:
+    """A far end that takes nothing for a while (a full WebSocket buffer): the prompt waits."""
+    call = Call()
+    call.session.play(say("a", 2000))
+    call.run(20)
+    call.wire.connected = False
+    call.run(50)
+    call.session.flush()
+    (ended,) = [e for e in call.events if isinstance(e, Ended)]
+    assert ended.heard_ms == 400 == 20 * len([f for f in call.wire.frames if f[2] != SILENCE])
+    call.session.play(say("b", 100))
+    events = call.session.close(call.n * TICK_US)
+    assert [e.heard_ms for e in events if isinstance(e, Ended)] == [0]
+
+
+def test_T4_marks_need_nobody() -> None:
+    call = Call()
+    call.wire.connected = False
+    call.session.play(Mark("m"))
+    call.run(1)
+    assert call.events == [Marked("m")]
+
+
+def test_review_24_a_hand_over_logs_what_is_pending() -> None:
+    call = Call()
+    call.session.play(say("a", 2000))
+    call.run(3, hear=voice())
+    call.wire.late = [Frame(LEG, 3, 1600 + 480, voice(), "pcmu", 0)]
+    call.session.leave(call.n * TICK_US)
+    assert sum(len(c.payload) for c in call.chunks("customer")) == 640
+    assert sum(len(c.payload) for c in call.chunks("robot")) == 480
+    assert not any(isinstance(x, LegEnd) for x in call.logged) and not call.wire.closed
+    call.session.leave(call.n * TICK_US)
+    assert call.session.close(0) == ()
 
 
 def test_silence_keeps_the_line_open() -> None:

@@ -9,12 +9,12 @@ from ingest.sound.playout import (
     PAUSE_US,
     BargeIn,
     Ended,
-    Event,
-    Key,
     Keys,
+    KeyTick,
     Mark,
     Marked,
     Playout,
+    PlayoutEvent,
     Prompt,
     QueueFull,
     Say,
@@ -34,8 +34,8 @@ class Clock:
         self.playout = Playout()
         self.now_us = 0
         self.sent: list[bytes | None] = []
-        self.keys: list[Key | None] = []
-        self.events: list[Event] = []
+        self.keys: list[KeyTick | None] = []
+        self.events: list[PlayoutEvent] = []
         self.spurts: list[bool] = []
 
     def run(self, ticks: int) -> None:
@@ -160,8 +160,8 @@ def test_keys_have_tone_end_and_pause() -> None:
     clock.playout.add(Keys("5#"))
     clock.playout.add(say("a", 1))
     clock.run(29)
-    first = [Key("5", n, n >= 8) for n in range(11)] + [None] * 3
-    second = [Key("#", n, n >= 8) for n in range(11)] + [None] * 3
+    first = [KeyTick("5", n, n >= 8) for n in range(11)] + [None] * 3
+    second = [KeyTick("#", n, n >= 8) for n in range(11)] + [None] * 3
     assert clock.keys == [*first, *second, None]
     assert clock.sent[-1] == b"a0"
 

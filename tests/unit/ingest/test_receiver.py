@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.rtp.packet import RtpPacket, TelephoneEvent, serialise, serialise_event
-from ingest.rtp.receiver import MAX_HELD, MAX_SSRCS, Heard, Known, Receiver
+from ingest.rtp.receiver import MAX_HELD, MAX_SSRCS, Inbound, Known, Receiver
 from ingest.sound.types import Digit, Frame, Leg
 
 PEER = ("127.0.0.1", 4000)
@@ -26,7 +26,7 @@ def packet(
     return serialise(RtpPacket(kind, (seq0 + n) % 2**16, (ts0 + n * step) % 2**32, ssrc, payload))
 
 
-def number(frame: Heard) -> int:
+def number(frame: Inbound) -> int:
     assert isinstance(frame, Frame)
     return int.from_bytes(frame.payload[:2], "big")
 
@@ -36,7 +36,7 @@ class Line:
 
     def __init__(self, rx: Receiver) -> None:
         self.rx = rx
-        self.out: list[Heard] = []
+        self.out: list[Inbound] = []
         self.now_us = 0
 
     def send(self, data: bytes, at_us: int | None = None, address: tuple[str, int] = PEER) -> None:
