@@ -28,6 +28,9 @@ MARGIN = 0.1
 _VAGUE = 0.6
 """Score of an intent that is asked back."""
 
+_YES_ASIDE = 0.1
+"""How much less than other keywords a yes counts for."""
+
 _SOUND_ALIKE = 0.75
 """Least likeness of a whole utterance to an example of another sound."""
 
@@ -36,6 +39,7 @@ _KEYWORD_ALIKE = 0.85
 
 _BACKCHANNELS = frozenset("嗯哦啊唔呃额噢喔哎诶欸呀")
 _NEGATIONS = frozenset("不没别未无甭")
+_HARMLESS = re.compile(r"没问题|没事|没错|不错|不好意思|没关系")
 _A_NOT_A = re.compile(r"(.)[不没](?=\1)")
 
 
@@ -143,6 +147,8 @@ class Understander:
                 if not negated:
                     if binding and not _bound(keyword.text, whole, clauses):
                         continue
+                    # 好的，再见 is a goodbye: of a yes and of something else, the else counts.
+                    value -= _YES_ASIDE if binding else 0.0
                     scores.append((name, _Score(value, len(keyword.text))))
                 elif intent.negated is not None:
                     scores.append((intent.negated, _Score(value, len(keyword.text) + 1)))
@@ -169,8 +175,13 @@ def backchannel_only(text: str) -> bool:
 
 
 def _bound(keyword: str, whole: Act, clauses: list[Act]) -> bool:
-    """Whether the keyword stands in a clause that says so of the speaker's own."""
-    return whole.binds or any(clause.binds and keyword in clause.text for clause in clauses)
+    """Whether the keyword stands in a clause that says so of the speaker's own, and nothing else in
+    the utterance is negated: 好的，我不要 is no yes."""
+    if _negations(_HARMLESS.sub("", whole.text.replace(keyword, ""))):
+        return False
+    if whole.binds and not whole.hedged:
+        return True
+    return any(c.binds and not c.hedged and keyword in c.text for c in clauses)
 
 
 def _phrase(text: str) -> _Phrase:

@@ -115,7 +115,7 @@ async def test_a_second_worker_follows_and_takes_over(site: Site) -> None:
             assert len(speakers) == 1
         final = await call.final("不需要")
         turn, end = await call.answer_to(final)
-        assert turn.outcome == "opted_out"
+        assert turn.outcome == "rejected"
         assert [d.kind for d in end] == ["say", "hangup"]
         assert turn.producer == "robots-b"
     turns = [t.event_id for t in site.turns(call.call_id)]

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from ringlog.settings import root
 from schemas.events import Directive
 from streams.robots.dialogue import decide
-from streams.robots.evidence import agrees, confirms_identity, evidence_of, is_announcement
+from streams.robots.evidence import confirms_identity, evidence_of, is_announcement
 from streams.robots.inputs import Input, Scene
 from streams.robots.library import Library
 from streams.robots.loading import load
@@ -382,51 +382,6 @@ def test_a_next_chain_to_an_opt_out_is_refused() -> None:
 
 
 # -- the rules
-
-
-@pytest.mark.parametrize(
-    ("meaning", "text", "evidence"),
-    [
-        ("opt_out", "不要再给我打电话", "clear"), ("opt_out", "请勿再来电", "clear"),
-        ("opt_out", "能不能别再打了", "clear"), ("opt_out", "不想再接到你们的电话", "clear"),
-        ("opt_out", "把我从名单里删掉", "clear"), ("opt_out", "上班时间不要给我打电话", "vague"),
-        ("opt_out", "如果没有优惠就别再打了", "vague"), ("opt_out", "他说不要再打了", "vague"),
-        ("opt_out", "我没说不要再打", None), ("opt_out", "我把你们的号码删了", None),
-        ("opt_out", "我的号码没有删", None), ("opt_out", "不要打折", None),
-        ("opt_out", "别打断我", None), ("opt_out", "少打几折", None),
-        ("promise_to_pay", "我下周三还清", "clear"), ("promise_to_pay", "可能明天还款", "vague"),
-        ("promise_to_pay", "他明天还款", None), ("promise_to_pay", "明天还没发工资", None),
-        ("promise_to_pay", "还没到时间", None), ("promise_to_pay", "今天还是不行", None),
-        ("promise_to_pay", "我明天还在上班", None), ("promise_to_pay", "我拒绝还款", None),
-        ("promise_to_pay", "我不可能明天还款", None), ("promise_to_pay", "你让我明天还款", None),
-        ("already_paid", "上个月就还清了", "clear"), ("already_paid", "应该已经还了", "vague"),
-        ("already_paid", "我已经还了一部分吗", None), ("already_paid", "明天就还完了", None),
-        ("already_paid", "我老公已经还了", None), ("already_paid", "已经还不上了", None),
-        ("already_paid", "我已经快还完了", None),
-    ],
-)  # fmt: skip
-def test_evidence(meaning: str, text: str, evidence: str | None) -> None:
-    assert evidence_of(meaning, text) == evidence
-
-
-@pytest.mark.parametrize(
-    ("text", "yes"),
-    [("对", True), ("是我本人", True), ("喂你好我就是", True), ("是的请讲", True),
-     ("嗯对是我", True), ("嗯", False), ("好的", False), ("对不起我不是", False),
-     ("是不是", False), ("对吧", False), ("他是", False), ("是的他是我哥", False), ("", False),
-     ("的", False), ("你好", False), ("啊", False), ("没错", True)],
-)  # fmt: skip
-def test_confirming_who_one_is(text: str, yes: bool) -> None:
-    assert confirms_identity(text) is yes
-
-
-@pytest.mark.parametrize(
-    ("text", "yes"),
-    [("对", True), ("嗯对", True), ("好的", True), ("是这样", True), ("嗯", False), ("对吗", False),
-     ("不对", False), ("对了我问一下", False), ("", False)],
-)  # fmt: skip
-def test_agreeing(text: str, yes: bool) -> None:
-    assert agrees(text) is yes
 
 
 @settings(max_examples=300, deadline=None)

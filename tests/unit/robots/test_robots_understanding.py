@@ -90,6 +90,20 @@ def test_plain_agreement_is_understood(text: str, intent: str) -> None:
     assert UNDERSTANDER.understand(text).intent == intent
 
 
+@pytest.mark.parametrize(
+    ("text", "intent"),
+    [
+        ("好的再见", "bye"), ("知道了挂了", "bye"), ("好的我考虑一下", "consider"),
+        ("好的不用了谢谢", "reject"), ("知道了不需要", "reject"),
+        ("可以吧不过太贵了", "price_too_high"),
+        ("好的我不要", "unclear"), ("可以但是不登记", "unclear"), ("没问题不过我不买", "unclear"),
+        ("可以考虑", "unclear"), ("好的没问题", "affirm"), ("嗯可以", "affirm"),
+    ],
+)  # fmt: skip
+def test_a_yes_beside_something_else_is_the_else(text: str, intent: str) -> None:
+    assert UNDERSTANDER.understand(text).intent == intent
+
+
 @pytest.mark.parametrize("text", ["方便吗", "可以吗", "如果可以的话", "他说可以", "不是说可以"])
 def test_a_question_a_condition_and_a_quote_agree_to_nothing(text: str) -> None:
     assert UNDERSTANDER.understand(text).meaning != "affirm"
