@@ -54,7 +54,7 @@ class Outcome:
     """What has come of the jobs; several threads add to it."""
 
     failed: list[str] = field(default_factory=list)
-    running: dict[str, "subprocess.Popen[str]"] = field(default_factory=dict)
+    running: "set[subprocess.Popen[str]]" = field(default_factory=set)
     stopped: bool = False
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -95,7 +95,7 @@ def run(waiting: list[Job], lanes: int) -> list[str]:
     except KeyboardInterrupt:
         with outcome.lock:
             outcome.stopped = True
-            for process in outcome.running.values():
+            for process in outcome.running:
                 process.send_signal(signal.SIGINT)
         for thread in threads:
             thread.join()
@@ -117,11 +117,11 @@ def _lane(number: int, queue: list[Job], outcome: Outcome) -> None:
                 env={**os.environ, "COVERAGE_FILE": str(ROOT / f".coverage.{job.name}"),
                      "RINGLOG_TEST_LANE": str(number)},
             )  # fmt: skip
-            outcome.running[job.name] = process
+            outcome.running.add(process)
         said, _ = process.communicate()
         took_s = time.monotonic() - begun_s
         with outcome.lock:
-            del outcome.running[job.name]
+            outcome.running.discard(process)
             good = process.returncode == 0
             print(f"== {job.name}: {'good' if good else 'FAILED'} after {took_s:.0f} s", flush=True)
             print(said.rstrip(), flush=True)
