@@ -10,6 +10,7 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
 from ringlog.clock import now_ms
+from ringlog.kafka.dead_letters import TOO_LARGE
 from ringlog.kafka.producer import EventProducer
 from ringlog.kafka.reader import TopicReader
 from ringlog.lifecycle import Lifecycle
@@ -17,12 +18,13 @@ from ringlog.log import logger
 from ringlog.metrics import DIRECTIVE_LATENCY, TAKEOVER
 from schemas.catalogue import CALL_PARTITIONS
 from schemas.events import Directive, Lease
+from schemas.wire import TooLarge
 from streams.robots import library, shard
 from streams.robots.leadership import Action, Barrier, Beat, Leadership, Timing
 from streams.robots.library import Library
 from streams.robots.readers import CallReader, Ends, LeaseReader
 from streams.robots.records import barrier_record, lease_record
-from streams.robots.shard import LONGEST_CALL_MS, Shard, Undecidable, Work
+from streams.robots.shard import LONGEST_CALL_MS, Pending, Shard, Undecidable, Work
 
 SHARD = "robots/0"
 TICK_S = 0.02
@@ -242,6 +244,14 @@ class Worker:
             log.warning("an answer was not taken", call_id=work.call_id, error=str(error))
             self.shard.failed(work)
             return
+        except TooLarge as error:
+            log.error("an answer is too large", call_id=work.call_id, error=str(error))
+            self.shard.failed(work)
+            if work.source is not None:
+                # It would be too large again.
+                self.shard.refuse(work.call_id, work.source.given.event_id)
+                await self._bury(work.source, f"{TOO_LARGE}: {error}")
+            return
         if work.source is not None and work.source.given.kind == "final" and work.directives:
             DIRECTIVE_LATENCY.observe(max(0, now_ms() - work.source.logged_ms) / 1000)
 
@@ -251,11 +261,14 @@ class Worker:
         why = f"not decided: {type(error).__name__}: {error}"
         log.error("an input could not be decided", call_id=undecidable.call_id, why=why)
         if source is not None:
-            where = source.topic, source.partition, source.offset
-            try:
-                await self._producer.dead(*where, why, None, source.logged_ms)
-            except KafkaError as lost:
-                log.error("a dead letter was not taken", where=where, error=str(lost))
+            await self._bury(source, why)
+
+    async def _bury(self, source: Pending, why: str) -> None:
+        where = source.topic, source.partition, source.offset
+        try:
+            await self._producer.dead(*where, why, None, source.logged_ms)
+        except KafkaError as lost:
+            log.error("a dead letter was not taken", where=where, error=str(lost))
 
     def _act(self, actions: list[Action]) -> None:
         for action in actions:
