@@ -6,6 +6,8 @@ Pure: the log's records go in, in order, with Kafka's offsets and timestamps; no
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from asr_worker.bank import Thresholds
 from asr_worker.downsample import Halver, Piece
 from asr_worker.registry import Registry
@@ -230,6 +232,8 @@ def _samples(chunk: MediaChunk, at: int) -> Int16:
     if at < 0:
         raise BadChunk(f"begins {-at} samples before its leg")
     try:
-        return decode(chunk.codec, chunk.payload)
+        samples = decode(chunk.codec, chunk.payload)
     except ValueError as error:
         raise BadChunk(str(error)) from None
+    # The robot's own voice that came back: nobody spoke.
+    return np.zeros_like(samples) if chunk.processing == "echo" else samples

@@ -1,9 +1,9 @@
 """Cuts a leg's frames into the chunks that are logged.
 
 A chunk is contiguous sound: it begins at the true timestamp of its first sample and ends at the
-next multiple of 100 ms of RTP time, at a hole, or where the codec or the leg changes. So regular
-sound gives chunks that begin at multiples of 100 ms, a hole shows as the distance between the end
-of one chunk and the `ts` of the next, and nothing that was not received is invented. `lost` counts
+next multiple of 100 ms of RTP time, at a hole, or where the codec, the leg or the echo changes. So
+regular sound gives chunks that begin at multiples of 100 ms, a hole shows as the distance between
+the end of one chunk and the `ts` of the next, and nothing is invented. `lost` counts
 the packets missing just before the chunk; a hole with `lost` 0 is silence that was not sent.
 """
 
@@ -30,6 +30,7 @@ class Chunker:
         self.leg: Leg | None = None
         self._codec: CodecName = "pcmu"
         self._sample_bytes = 1
+        self._echo = False
         self._parts: list[bytes] = []
         self._start_ts = 0  # of what is pending
         self._end_ts = 0  # one past the last sample taken
@@ -56,14 +57,15 @@ class Chunker:
     def push(self, frame: Frame) -> list[Logged]:
         """Takes the next frame in order; returns the chunks that it completed."""
         out: list[Logged] = []
-        leg, seq, ts, payload, codec, lost = frame
-        if leg is not self.leg or codec != self._codec:
+        leg, seq, ts, payload, codec, lost, echo = frame
+        if leg is not self.leg or codec != self._codec or echo != self._echo:
             if leg is not self.leg:
                 out += self.end()
                 self._end_ts = leg.start_ts
             else:
                 out += self.flush()
             self.leg, self._codec, self._sample_bytes = leg, codec, SAMPLE_BYTES[codec]
+            self._echo = echo
         self._lost += lost
         if ts != self._end_ts:
             if ts < self._end_ts:  # overlaps what was taken: keep only what is new
@@ -110,4 +112,8 @@ class Chunker:
         lost, self._lost = self._lost - lost_before, lost_before
         payload = b"".join(self._parts)
         self._parts.clear()
-        return [Chunk(self.leg, self._first_seq, self._start_ts, payload, self._codec, lost)]
+        return [
+            Chunk(
+                self.leg, self._first_seq, self._start_ts, payload, self._codec, lost, self._echo
+            )
+        ]  # fmt: skip

@@ -78,7 +78,7 @@ def media_event(stamp: Stamp, logged: Logged, at_ms: int) -> MediaChunk:
         codec=codec,
         rate_hz=leg.rate_hz,
         lost_packets=lost,
-        processing="none",
+        processing="echo" if isinstance(logged, Chunk) and logged.echo else "none",
         payload=payload,
     )
 

@@ -69,7 +69,11 @@ class Onset:
 
         True when speech has just begun.
         """
-        level, floor = level_db(codec, payload), self.floor_db
+        return self.push_level(level_db(codec, payload), playing_db)
+
+    def push_level(self, level: float, playing_db: float = 0.0) -> bool:
+        """`push` for a frame whose level is known."""
+        floor = self.floor_db
         self._frames += 1
         if level < floor:
             self.floor_db = floor + (level - floor) * self.FALL

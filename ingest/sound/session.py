@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
 from ingest.sound.chunker import Chunker, LegEnd, Logged
-from ingest.sound.onset import Onset
+from ingest.sound.echo import EchoGate
+from ingest.sound.onset import Onset, level_db
 from ingest.sound.playout import IDLE, Ended, Keys, KeyTick, Mark, Playout, PlayoutEvent, Say
 from ingest.sound.rate import KeyRate
 from ingest.sound.silence import RTP_PATIENCE, Patience, SilenceMarks
 from ingest.sound.types import (
-    CodecName,
     Digit,
     Format,
     Frame,
@@ -169,6 +169,9 @@ class Session:
         self._patience = RTP_PATIENCE
         self._said_us = 0
         self._onset = Onset()
+        self._echo = EchoGate()
+        self._leg: Leg | None = None  # that the far end sends on
+        self._n = 0  # tick of the call
         self._levels: deque[float] = deque(maxlen=ECHO_TICKS)
         self._key_ts = 0
         self._keys = KeyRate()
@@ -228,17 +231,32 @@ class Session:
                 continue
             self.frames_in += 1
             self.last_heard_us = now_us
-            if item.leg is not self._heard.leg:
+            if item.leg is not self._leg:
+                self._leg = item.leg
                 self._owner.on_new_leg(self, item.leg, item.seq)
-            if not self.playout.idle:  # nothing to pause otherwise
-                self._listen(item.codec, item.payload, now_us)
-            logged = self._heard.push(item)
-            if logged:
-                self._owner.on_logged(self, logged)
+            if self._echo.near(self._n):
+                level = level_db(item.codec, item.payload)
+                self._judged(self._echo.push(item, level), now_us)
+                continue
+            if self._echo.holding:
+                self._judged(self._echo.flush(), now_us)
+            self._log_heard(item)
 
-    def _listen(self, codec: CodecName, payload: bytes, now_us: int) -> None:
+    def _judged(self, frames: Iterable[tuple[Frame, float]], now_us: int) -> None:
+        """Takes frames of which it is known whether they are our own voice."""
+        for frame, level in frames:
+            if not frame.echo and not self.playout.idle:  # nothing to pause otherwise
+                self._listen(level, now_us)
+            self._log_heard(frame)
+
+    def _log_heard(self, frame: Frame) -> None:
+        logged = self._heard.push(frame)
+        if logged:
+            self._owner.on_logged(self, logged)
+
+    def _listen(self, level: float, now_us: int) -> None:
         playing = max(self._levels, default=0.0)
-        if self._onset.push(codec, payload, playing) and self.playout.onset(now_us):
+        if self._onset.push_level(level, playing) and self.playout.onset(now_us):
             self._log_said()
             if self._transport is not None:
                 self._transport.clear()
@@ -264,7 +282,7 @@ class Session:
 
     def tick(self, tick: int, now_us: int) -> None:
         """Sends the next 20 ms and looks after what is due."""
-        n = tick - self.clock.tick0
+        n = self._n = tick - self.clock.tick0
         transport = self._transport
         playout = self.playout
         # What nobody can hear is not said: it waits for the far end, from its first syllable on.
@@ -275,7 +293,7 @@ class Session:
             self._tell(due.events)
         if due.frame is not None:
             self._levels.append(due.level)
-            self._say(due.frame, ts, due.talkspurt, now_us)
+            self._say(due.frame, due.level, ts, due.talkspurt, now_us)
         elif transport is not None:
             if self._levels:
                 self._levels.popleft()
@@ -294,6 +312,8 @@ class Session:
             if self._expected is not None and now_us - self._expected.at_us > RETURN_US:
                 self._mark_silent(self._expected, now_us)
         elif now_us - heard_us > STALE_US:
+            if self._echo.holding:
+                self._judged(self._echo.flush(), now_us)
             if self._heard.pending:
                 self._owner.on_logged(self, self._heard.flush())
             if (leg := self._heard.leg) is not None:
@@ -320,7 +340,7 @@ class Session:
                 self._transport.mark(event.say.directive_id)
         self._owner.on_playout(self, events)
 
-    def _say(self, frame: bytes, ts: int, talkspurt: bool, now_us: int) -> None:
+    def _say(self, frame: bytes, level: float, ts: int, talkspurt: bool, now_us: int) -> None:
         n = (ts - self._ids.first_ts) // self.sound.frame_samples
         seq = self._next_seq(n)
         transport = self._transport
@@ -328,6 +348,7 @@ class Session:
             return  # nobody hears it, so it was not said
         self._seq = seq + 1
         self.frames_out += 1
+        self._echo.played(n, level)
         self._said_us = now_us
         logged = self._said.push(Frame(self._robot, seq, ts, frame, self.sound.codec, 0))
         if logged:
@@ -357,6 +378,7 @@ class Session:
             return
         if self._transport is not None:
             self.heard(self._transport.flush(), now_us)
+        self._judged(self._echo.flush(), now_us)
         self.closed = True
         logged = self._heard.flush() + self._said.flush()
         if logged:
@@ -371,6 +393,7 @@ class Session:
             return ()
         if self._transport is not None:
             self.heard(self._transport.flush(), now_us)
+        self._judged(self._echo.flush(), now_us)
         self.closed = True
         events = self.playout.flush()
         if self._heard.leg is None and (last := self._expected) is not None:

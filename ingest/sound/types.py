@@ -86,7 +86,8 @@ class Leg:
 
 
 class Frame(NamedTuple):
-    """Sound of one packet, in order. `lost` packets are missing just before it."""
+    """Sound of one packet, in order. `lost` packets are missing just before it; `echo`: it is our
+    own voice that comes back."""
 
     leg: Leg
     seq: int
@@ -94,6 +95,7 @@ class Frame(NamedTuple):
     payload: bytes
     codec: CodecName
     lost: int
+    echo: bool = False
 
 
 class Digit(NamedTuple):
@@ -105,7 +107,8 @@ class Digit(NamedTuple):
 
 
 class Chunk(NamedTuple):
-    """Contiguous sound of a leg, at most 100 ms. `lost` packets are missing just before it."""
+    """Contiguous sound of a leg, at most 100 ms. `lost` packets are missing just before it; `echo`:
+    it is our own voice that comes back."""
 
     leg: Leg
     first_seq: int
@@ -113,6 +116,7 @@ class Chunk(NamedTuple):
     payload: bytes
     codec: CodecName
     lost: int
+    echo: bool = False
 
 
 class Silent(NamedTuple):

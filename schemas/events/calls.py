@@ -72,5 +72,8 @@ class MediaChunk(Event):
     codec: Literal["pcmu", "pcma", "l16"] = Field(description="Coding of the payload")
     rate_hz: int = Field(description="Samples a second")
     lost_packets: int = Field(0, description="Packets missing right before it")
-    processing: str = Field("none", description="What was done to the sound before it was logged")
+    processing: str = Field(
+        "none",
+        description="none; echo: our own voice that came back, a recogniser takes it for silence",
+    )
     payload: Annotated[bytes, Field(max_length=65_536)] = Field(description="The coded sound")

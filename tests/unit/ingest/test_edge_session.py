@@ -159,7 +159,7 @@ def test_a_flush_is_heard_with_the_next_tick() -> None:
 def test_speech_pauses_a_prompt_and_silence_lets_it_resume() -> None:
     call = Call()
     call.session.play(say("a", 2000, "speech"))
-    call.run(30, hear=SILENCE)
+    call.run(40, hear=SILENCE)
     call.run(5, hear=voice())
     assert call.session.playout.paused and call.wire.clears == 1
     heard_until = len(call.chunks("robot"))
