@@ -34,7 +34,7 @@ class CallReader(TopicReader):
     read_to: dict[TopicPartition, int]
 
     async def start(self) -> None:
-        """As its base."""
+        """Connects, and notes where each partition stands."""
         await super().start()
         # Not 0: of a partition without records since then, nothing will ever be read.
         self.read_to = {tp: await self._consumer.position(tp) for tp in self._tps}
