@@ -43,6 +43,10 @@ class Profile(Event):
     calls: int = Field(0, description="Ended calls")
     answered_calls: int = Field(0, description="Calls that were answered")
     phone_hash: str | None = Field(None, description="Keyed hash of the number")
+    attributes: dict[str, str] = Field(
+        default_factory=dict,
+        description="Short attributes of the CRM, such as amount_due and zone; what robots say",
+    )
 
 
 OptOutScope = Literal["global", "tenant", "campaign"]

@@ -5,6 +5,7 @@ the order in which the events have to be written. The record's own time is the t
 follows from it.
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -36,6 +37,11 @@ NOT_TALKED = frozenset({"no_answer", "busy", "failed", "abandoned"})
 
 MAX_TAGS, MAX_PROMISES, MAX_TEXT = 32, 10, 120
 """Limits of what one profile holds; it travels with every request and call."""
+
+MAX_ATTRIBUTES, ATTRIBUTE = 16, re.compile(r"[a-z][a-z0-9_]{0,39}")
+"""So many attributes are kept, by names that a playbook can write."""
+LONGEST_ATTRIBUTE = 60
+"""Characters; a longer one is a note and no value, and stays in `customers.changes`."""
 
 Output = tuple[str, Event]
 Source = TaskRequested | CustomerChange | Turn | CallEvent
@@ -143,6 +149,7 @@ def profile_event(customer: Customer, record: Record) -> Profile:
         calls=customer.calls,
         answered_calls=customer.answered_calls,
         phone_hash=customer.phone_hash,
+        attributes=dict(customer.attributes),
     )
 
 
@@ -157,7 +164,8 @@ def _requested(customer: Customer, request: TaskRequested, phone_hash: str | Non
 def _changed(customer: Customer, change: CustomerChange, phone_hash: str | None) -> Customer:
     """What a change does not name stays as it was; of a deleted customer our own facts stay."""
     if change.kind == "deleted":
-        return replace(customer, level="normal", source_tags=(), name=None, purchases=0)
+        return replace(customer, level="normal", source_tags=(), name=None, purchases=0,
+                       attributes=())  # fmt: skip
     wish = change.attributes.get("opted_out", "").lower()
     tags = tuple(dict.fromkeys(_short(tag) for tag in change.tags))[:MAX_TAGS]
     return replace(
@@ -168,7 +176,24 @@ def _changed(customer: Customer, change: CustomerChange, phone_hash: str | None)
         purchases=customer.purchases if change.purchases is None else change.purchases,
         phone_hash=phone_hash or customer.phone_hash,
         opted_out=customer.opted_out or wish in ("true", "1", "yes"),
+        attributes=_attributes(customer, change),
     )
+
+
+def _attributes(customer: Customer, change: CustomerChange) -> tuple[tuple[str, str], ...]:
+    """Attributes after a change. One that became empty, or too long to be a value, is dropped:
+    its old value would be wrong."""
+    known = dict(customer.attributes)
+    for name in change.cleared:
+        known.pop(name, None)
+    for name, value in sorted(change.attributes.items()):
+        if name == "opted_out" or not ATTRIBUTE.fullmatch(name):
+            continue
+        known.pop(name, None)
+        text = value.strip()
+        if text and len(text) <= LONGEST_ATTRIBUTE and len(known) < MAX_ATTRIBUTES:
+            known[name] = text
+    return tuple(sorted(known.items()))
 
 
 def _turn(customer: Customer, turn: Turn) -> Customer:

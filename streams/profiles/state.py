@@ -54,6 +54,8 @@ class Customer:
     seen: tuple[str, ...] = ()
     ended: tuple[str, ...] = ()
     pools: tuple[str, ...] = ()
+    attributes: tuple[tuple[str, str], ...] = ()
+    """The CRM's, by name; the short ones only."""
 
     def remember(self, event_id: str) -> "Customer":
         """With an inbox record's id noted."""
@@ -68,7 +70,7 @@ class Customer:
         return (
             self.level, self.tags, self.name, self.purchase_intent, self.last_intent,
             self.last_emotion, self.opted_out, self.purchases, self.promises, self.calls,
-            self.answered_calls, self.phone_hash,
+            self.answered_calls, self.phone_hash, self.attributes,
         )  # fmt: skip
 
     @property
@@ -92,6 +94,8 @@ def from_text(text: str) -> Customer:
     for name in ("source_tags", "promises", "seen", "ended", "pools"):
         if name in data:
             data[name] = tuple(data[name])
+    if "attributes" in data:
+        data["attributes"] = tuple((name, value) for name, value in data["attributes"])
     if data.get("active") is not None:
         data["active"] = ActiveCall(**data["active"])
     return Customer(**data)

@@ -22,7 +22,15 @@ from schemas.events import (
 from schemas.wire import Poison
 from streams.dispatch.inputs import OptedOut, ProfileChanged, Request
 from streams.dispatch.inputs import parse as parse_dispatch
-from streams.profiles.fold import MAX_PROMISES, MAX_TAGS, Output, decide, evolve, parse
+from streams.profiles.fold import (
+    MAX_ATTRIBUTES,
+    MAX_PROMISES,
+    MAX_TAGS,
+    Output,
+    decide,
+    evolve,
+    parse,
+)
 from streams.profiles.router import copies
 from streams.profiles.state import SEEN, Customer, from_text, to_text
 
@@ -244,6 +252,29 @@ def test_text_stays_bounded() -> None:
     assert len(customer.source_tags) == MAX_TAGS
     assert len(customer.promises) == MAX_PROMISES
     assert len(to_text(customer)) < 10_000
+
+
+def test_short_attributes_are_kept_for_what_robots_say() -> None:
+    customer, out = live(change(attributes={
+        "amount_due": " 1234.50 ", "zone": "Asia/Urumqi", "opted_out": "no", "Not A Name": "x",
+        "note": "n" * 180_000,
+    }))  # fmt: skip
+    profile = out[0][1]
+    assert isinstance(profile, Profile)
+    assert profile.attributes == {"amount_due": "1234.50", "zone": "Asia/Urumqi"}
+    assert from_text(to_text(customer)) == customer
+    # A change that names none leaves them; one that empties or outgrows one drops it.
+    same, out = live(change(), customer=customer)
+    assert (same.version, out) == (1, [])
+    later, _ = live(change(attributes={"amount_due": "9" * 61}), customer=customer)
+    assert dict(later.attributes) == {"zone": "Asia/Urumqi"}
+    emptied, _ = live(change(attributes={"zone": ""}, cleared=["amount_due"]), customer=customer)
+    assert emptied.attributes == ()
+    many, _ = live(change(attributes={f"a{n}": "1" for n in range(100)}))
+    assert len(many.attributes) == MAX_ATTRIBUTES
+    gone, _ = live(CustomerChange.model_validate(
+        _envelope(kind="deleted", source="crm")), customer=customer)  # fmt: skip
+    assert gone.attributes == ()
 
 
 @pytest.mark.parametrize(
