@@ -52,7 +52,7 @@ def main(instance: str, metrics_port: int | None, spare: bool) -> None:
         health.set_waiting("models")
         registry = load(config.home)
         recognisers = Recognisers(registry)
-        recognisers.get(config.asr_profile)
+        recognisers.get(registry.resolve(config.asr_profile))
         core = Core(registry, Silero(), recognisers.get)
         codec = codec_of(config)
         if not learn(codec, health.set_waiting, stopping.is_set):

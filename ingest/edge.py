@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from aiokafka.errors import KafkaTimeoutError
 
+from ingest.asr_profiles import asr_profiles_of
 from ingest.call.actor import CallActor
 from ingest.call.machine import (
     answered_by_us,
@@ -21,6 +22,7 @@ from ingest.call.machine import (
     identity_of,
     unfinished,
 )
+from ingest.call.numbers import NumbersInCalls
 from ingest.call.types import (
     MAX_CALL_MS,
     Q850_TEMPORARY_FAILURE,
@@ -31,7 +33,7 @@ from ingest.call.types import (
     HangUp,
     HungUp,
     Identity,
-    OptOutsRead,
+    NumberChecked,
     Phase,
     Recorded,
     RingTimedOut,
@@ -55,6 +57,7 @@ from ingest.ws.line import WsLine
 from ingest.ws.server import MediaServer
 from ringlog import log
 from ringlog.clock import now_ms
+from ringlog.dispositions import EDGE_STOPPING
 from ringlog.kafka.producer import EventProducer
 from ringlog.kafka.reader import BEGINNING, Received, TopicReader
 from ringlog.lifecycle import Lifecycle
@@ -65,6 +68,7 @@ from schemas.acceptance import Acceptance
 from schemas.envelope import Event
 from schemas.events import CallEvent, Directive, DispatchInbox, Lease, TaskEvent
 from schemas.ids import heartbeat_id
+from schemas.phone import Numbers
 from schemas.wire import Codec
 
 logger = log.logger("ringlog.ingest.edge")
@@ -112,9 +116,12 @@ class Edge:
         self.instance = f"{edge_id}-{uuid.uuid4().hex[:8]}"
         self.producer = EventProducer(self.config, "edge", codec)
         site = site_key(self.config)
+        self.numbers = Numbers(self.config.region, site)
+        self.numbers_in_calls = NumbersInCalls()
+        self.draining = False
         self.stream_secret = derived_key(site, "rtp")
         self._token_secret = derived_key(site, "media-token")
-        self.optouts = OptOuts(self.config, self.producer, site)
+        self.optouts = OptOuts(self.config, self.producer)
         self.prompts = PromptStore(self.config.prompts_dir)
         self.journal = Journal(self.config.home / edge_id / "calls")
         self.handover = HandoverSender(handover_path(self.config, edge_id))
@@ -123,6 +130,7 @@ class Edge:
         self.media_log = MediaLog(self.producer)
         self.trunk: Trunk = trunk or SimTrunk(self.config.sim_url)
         self.defaults = Defaults()
+        self.asr_profiles = asr_profiles_of(self.config)
         self.pacer = Pacer(monotonic_us())
         self.sessions: dict[str, Session] = {}
         self.actors: dict[str, CallActor] = {}
@@ -191,6 +199,7 @@ class Edge:
 
     async def stop(self, hand_over: bool = False) -> None:
         """Ends all calls with their records, or leaves them to a successor; then flushes."""
+        self.draining = True  # first of all: from now on nobody is dialled
         self.life.health.set_waiting("stopping")
         self.handover.close()
         await self._ws.stop()
@@ -199,7 +208,9 @@ class Edge:
             if hand_over:
                 actor.leave()
             else:
-                actor.put(HungUp("failed", Q850_TEMPORARY_FAILURE))
+                dialled = actor.call.phase >= Phase.PLACED
+                why = "failed" if dialled else EDGE_STOPPING
+                actor.put(HungUp(why, Q850_TEMPORARY_FAILURE))
         if hand_over:
             logger.info("calls handed over", calls=len(actors))
             for task in self._background:
@@ -238,6 +249,14 @@ class Edge:
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("failed", work=task.get_name(), error=f"{type(error).__name__}: {error}")
 
+    async def check_number(self, identity: Identity, phone: str) -> NumberChecked:
+        """Whether a number may be dialled now; then it is this call's until its end."""
+        opted_out, offset = await self.optouts.look_up(
+            self.numbers.hashes(phone), identity.tenant_id, identity.campaign_id
+        )
+        free = self.numbers_in_calls.claim(self.numbers.hash(phone), identity.call_id, now_ms())
+        return NumberChecked(opted_out, offset, in_call=not free, stopping=self.draining)
+
     async def queue(self, topic: str, event: Event) -> "asyncio.Future[object]":
         """Hands a record to the producer, however long the broker takes none."""
         while True:
@@ -264,6 +283,11 @@ class Edge:
             self._on_call_event(event.call_id, event)
 
     def _on_call_event(self, call_id: str, event: CallEvent) -> None:
+        if event.kind == "ended":
+            self.numbers_in_calls.ended(call_id)
+        elif event.kind in ("dialing", "answered") and event.phone:
+            hashed = self.numbers.hash(event.phone)
+            self.numbers_in_calls.began(hashed, call_id, event.occurred_at)
         if event.edge_id != self.edge_id and call_id not in self._seen:
             return
         kinds = self._seen.setdefault(call_id, set())
@@ -302,7 +326,9 @@ class Edge:
             return
         if task.call_id in self._seen or task.call_id in self.actors:
             return  # an attempt that began is never dialled again
-        identity = identity_of(task)
+        if self.draining:
+            return  # a successor dials it, or dispatch assigns it anew when its permit is over
+        identity = identity_of(task, self.asr_profiles.default)
         if identity is None:
             logger.error("assignment lacks what dialling needs", call_id=task.call_id)
             return
@@ -329,6 +355,7 @@ class Edge:
                     await self.trunk.hang_up(actor.call_id)
         finally:
             self.actors.pop(actor.call_id, None)
+            self.numbers_in_calls.ended(actor.call_id)
             self._acceptance.forget(actor.call_id)
 
     async def _resume(self) -> None:
@@ -338,7 +365,7 @@ class Edge:
             self.journal.remove(call_id)
         actors: list[CallActor] = []
         for call_id, events in self._folded.items():
-            identity = identity_from(events[0])
+            identity = identity_from(events[0], self.asr_profiles.default)
             if identity is None or identity.edge_id != self.edge_id:
                 continue
             call = Call(identity, events[0].trunk or self.trunk.name)
@@ -347,7 +374,7 @@ class Edge:
             if call.phase == Phase.DIALING:
                 # Whether the carrier was asked, nobody knows: not again. Its events, if they come,
                 # find the call here; if not, it ends as unanswered.
-                call = evolve(call, OptOutsRead(False, None))
+                call = evolve(call, NumberChecked(False, None))
             entry = entries.get(call_id)
             actor = self._add(call, entry.sound if entry is not None else PCMU)
             for directive in unfinished(call, self._directives.get(call_id, [])):
@@ -407,6 +434,9 @@ class Edge:
             del self.actors[actor.call_id]
             self._seen.pop(actor.call_id, None)
             raise
+        if identity.phone:
+            hashed = self.numbers.hash(identity.phone)
+            self.numbers_in_calls.began(hashed, identity.call_id, now_ms())
         self.spawn(self._work(actor), actor.call_id)
         try:
             first = answered_by_us(actor.call, now_ms())

@@ -4,8 +4,8 @@ Fails closed: a list that cannot be read to its end answers "unknown", and nobod
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Final
+from collections.abc import Iterable
+from typing import Final, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
@@ -16,7 +16,6 @@ from ringlog.kafka.producer import EventProducer
 from ringlog.kafka.sync import ISOLATION
 from ringlog.settings import Settings
 from schemas.events import OptOut
-from schemas.ids import phone_hash
 from schemas.wire import Poison
 
 logger = log.logger("ringlog.ingest.optouts")
@@ -26,37 +25,56 @@ PARTITION: Final = TopicPartition(TOPIC, 0)
 READ_TIMEOUT_S: Final = 3.0
 
 
+class _Wish(NamedTuple):
+    """Whom a record protects from whom: empty tenant and campaign are all of them."""
+
+    phone_hash: str
+    tenant_id: str
+    campaign_id: str
+
+
 class OptOutList:
-    """Pure fold of the topic: who must not be called, by keyed hash."""
+    """Pure fold of the topic: who must not be called by whom.
+
+    An opt-out holds for everybody (scope `global`), for one tenant, or for one of its campaigns;
+    an `opted_in` takes back the opt-out of its own hash and scope, and no other.
+    """
 
     def __init__(self) -> None:
-        self._out: set[str] = set()
+        self._out: set[_Wish] = set()
 
     def evolve(self, event: OptOut) -> None:
         """Takes the next record in order."""
+        scope = getattr(event, "scope", "global")
+        wish = _Wish(
+            event.phone_hash,
+            "" if scope == "global" else event.tenant_id,
+            event.campaign_id or "" if scope == "campaign" else "",
+        )
         if event.kind == "opted_out":
-            self._out.add(event.phone_hash)
+            self._out.add(wish)
         else:
-            self._out.discard(event.phone_hash)
+            self._out.discard(wish)
 
-    def __contains__(self, hashed: str) -> bool:
-        return hashed in self._out
+    def bars(self, hashes: Iterable[str], tenant_id: str, campaign_id: str | None) -> bool:
+        """Whether a campaign of a tenant must not call the line that has these hashes.
+
+        One listed hash is enough: older records hold those of other spellings.
+        """
+        scopes = {("", ""), (tenant_id, ""), (tenant_id, campaign_id or "")}
+        return any(_Wish(one, *scope) in self._out for one in hashes for scope in scopes)
 
     def __len__(self) -> int:
         return len(self._out)
-
-
-EndOffset = Callable[[], Awaitable[int]]
 
 
 class OptOuts:
     """Follows the topic. One consumer reads, another asks for the end: on one consumer that
     question would wait behind a long poll."""
 
-    def __init__(self, config: Settings, producer: EventProducer, site_key: bytes) -> None:
+    def __init__(self, config: Settings, producer: EventProducer) -> None:
         self._config = config
         self._producer = producer
-        self._site_key = site_key
         self._list = OptOutList()
         self._position = 0
         self._moved = asyncio.Condition()
@@ -100,7 +118,7 @@ class OptOuts:
                         continue  # a tombstone
                     event = await decode(self._producer.codec, TOPIC, record.value)
                 except Poison as poison:
-                    # Unreadable, so it may be somebody's wish not to be called: tell it, loudly.
+                    # It may be somebody's wish not to be called, so it is an error, not a warning.
                     logger.error("unreadable opt-out", offset=record.offset, reason=str(poison))
                     await self._producer.dead(
                         TOPIC, 0, record.offset, str(poison), record.value, record.timestamp
@@ -121,7 +139,9 @@ class OptOuts:
             await self._moved.wait_for(lambda: self._position >= end)
         return self._position
 
-    async def look_up(self, phone: str) -> tuple[bool | None, int | None]:
+    async def look_up(
+        self, hashes: Iterable[str], tenant_id: str, campaign_id: str | None
+    ) -> tuple[bool | None, int | None]:
         """(opted out, offset read to); (None, None) when the list could not be read to its end."""
         try:
             async with asyncio.timeout(READ_TIMEOUT_S):
@@ -129,4 +149,4 @@ class OptOuts:
         except (TimeoutError, KafkaError) as error:
             logger.error("do-not-call list unreadable", error=f"{type(error).__name__}: {error}")
             return None, None
-        return phone_hash(phone, self._site_key) in self._list, offset
+        return self._list.bars(hashes, tenant_id, campaign_id), offset

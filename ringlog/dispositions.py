@@ -1,7 +1,16 @@
 """What a call came to: the dispositions, and what a carrier's cause says (ITU-T Q.850 table 1,
 RFC 3261 section 21)."""
 
-RETRIED = frozenset({"no_answer", "busy"})
+NUMBER_IN_CALL = "number_in_call"
+"""The edge did not dial: the number is in another of our calls."""
+
+EDGE_STOPPING = "edge_stopping"
+"""The edge did not dial: it is about to stop."""
+
+NOT_DIALLED = frozenset({NUMBER_IN_CALL, EDGE_STOPPING})
+"""Dispositions of calls that the edge put off before any telephone rang: no dial was used up."""
+
+RETRIED = frozenset({"no_answer", "busy"}) | NOT_DIALLED
 """Dispositions after which the customer is called again."""
 
 LINE_IN_USE = "line_in_use"

@@ -63,7 +63,9 @@ class Settings(BaseSettings):
     metrics_port: Port = Field(19100, description="Metrics port of the first service")
 
     turn_silence_ms: int = Field(500, description="Silence that ends a customer's turn, ms")
-    asr_profile: str = Field("demo", description="Recogniser for calls that name none")
+    asr_profile: str = Field(
+        "", description="Recogniser for calls that name none; empty: the registry's `default`"
+    )
     robot_death_ms: Annotated[int, Field(ge=300)] | None = Field(
         None,
         description="Silence after which a robot worker counts as dead, ms; unset: 500 with the "

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from ringlog.settings import Settings
 from ringlog.site_key import FILE, site_key
 from schemas.catalogue import TOPICS
+from schemas.phone import Numbers
 from schemas.registry import Registry
 from schemas.wire import Poison
 from streams.history.clickhouse import ClickHouse
@@ -121,12 +122,15 @@ class Feeder:
             check.feed(record)
 
 
-def make_checks(names: Iterable[str], key: bytes | None) -> list[Check]:
+def make_checks(names: Iterable[str], key: bytes | None, region: str = "CN") -> list[Check]:
     """The checks of these names, all when there are none, in the report's order."""
     wanted = frozenset(names) or frozenset(NAMES)
-    return [
-        kind(key) if kind in (OptOuts, Profiles) else kind() for kind in ALL if kind.name in wanted
-    ]
+    numbers = None if key is None else Numbers(region, key)
+    made: dict[type[Check], Callable[[], Check]] = {
+        OptOuts: lambda: OptOuts(numbers),
+        Profiles: lambda: Profiles(key),
+    }
+    return [made.get(kind, kind)() for kind in ALL if kind.name in wanted]
 
 
 def verify(
@@ -139,7 +143,7 @@ def verify(
 ) -> VerifyReport:
     """Raises KafkaException, RegistryError, and Away or InsertRefused of `history.clickhouse`."""
     begun_s = time.monotonic()
-    checks = make_checks(only, key_of(config))
+    checks = make_checks(only, key_of(config), config.region)
     stages = {stage for check in checks for stage in _STAGES.get(check.name, ())}
     if idle and any(check.name == "turns" for check in checks):
         stages.add("asr")

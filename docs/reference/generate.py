@@ -38,8 +38,8 @@ PORTS = {
 NOTES = {
     "call_partitions": "the contract has 8, and topics are made with that whatever is set here",
     "fsync": "nothing reads it yet",
-    "asr_profile": "its model is loaded before the ASR worker is ready; a call that names none, or "
-    "one that is not there, gets the registry's `default`",
+    "asr_profile": "its model is loaded before the ASR worker is ready; as shipped, the default is "
+    "`demo`, which knows only the words of the demo calls, and the edge warns of it at its start",
     "bind_host": "`0.0.0.0` to be reached from elsewhere; first set `RINGLOG_API_KEY` and "
     "`RINGLOG_CLICKHOUSE_PASSWORD`, and keep strangers out: Kafka, the registry and the metrics "
     "ask for nothing",

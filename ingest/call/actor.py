@@ -14,6 +14,7 @@ from ingest.call.types import (
     RING_TIMEOUT_MS,
     Call,
     CarrierRefused,
+    CheckNumber,
     CloseMedia,
     Command,
     Dial,
@@ -23,14 +24,14 @@ from ingest.call.types import (
     Flush,
     HangUp,
     HungUp,
+    Identity,
     Input,
     KeyPressed,
-    OptOutsRead,
+    NumberChecked,
     Phase,
     Play,
     PlayoutEnded,
     PlayoutStarted,
-    ReadOptOuts,
     RingTimedOut,
     SendKeys,
     SetTurnSilence,
@@ -39,7 +40,6 @@ from ingest.call.types import (
     Write,
 )
 from ingest.failover.journal import Entry, HeardLeg, Journal
-from ingest.optouts import OptOuts
 from ingest.rtp.receiver import Known, Receiver
 from ingest.rtp.socket import NoPort, PortPool, RtpTransport
 from ingest.rtp.sources import Address
@@ -72,7 +72,6 @@ class Surroundings(Protocol):
 
     config: Settings
     stream_secret: bytes
-    optouts: OptOuts
     prompts: PromptStore
     journal: Journal
     ports: PortPool
@@ -88,6 +87,10 @@ class Surroundings(Protocol):
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         """Runs work whose failure is one call's matter."""
+        ...
+
+    async def check_number(self, identity: Identity, phone: str) -> NumberChecked:
+        """Whether a number may be dialled now; then it is this call's until its end."""
         ...
 
     async def queue(self, topic: str, event: Event) -> "asyncio.Future[object]":
@@ -150,9 +153,8 @@ class CallActor:
         match command:
             case Write(event, acknowledged):
                 await self._write(event, acknowledged)
-            case ReadOptOuts(phone):
-                opted_out, offset = await self._edge.optouts.look_up(phone)
-                await self._step(OptOutsRead(opted_out, offset))
+            case CheckNumber(phone):
+                await self._step(await self._edge.check_number(self.call.identity, phone))
             case Dial(phone):
                 await self._dial(phone)
             case Play(directive):

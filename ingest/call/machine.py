@@ -19,9 +19,11 @@ from ingest.call.types import (
     Q850_RECOVERY_ON_TIMER,
     Q850_REJECTED,
     Q850_TEMPORARY_FAILURE,
+    Q850_USER_BUSY,
     Assigned,
     Call,
     CarrierRefused,
+    CheckNumber,
     CloseMedia,
     Command,
     Dial,
@@ -35,12 +37,11 @@ from ingest.call.types import (
     Identity,
     Input,
     KeyPressed,
-    OptOutsRead,
+    NumberChecked,
     Phase,
     Play,
     PlayoutEnded,
     PlayoutStarted,
-    ReadOptOuts,
     Recorded,
     RingTimedOut,
     SendKeys,
@@ -49,12 +50,16 @@ from ingest.call.types import (
     Transferred,
     Write,
 )
+from ringlog.dispositions import EDGE_STOPPING, NUMBER_IN_CALL
 from schemas.events import CallEvent, Directive, TaskEvent
 from schemas.ids import call_once_id, root_id
 
 
-def identity_of(task: TaskEvent) -> Identity | None:
-    """The call that an `assigned` record asks for; None when it lacks what dialling needs."""
+def identity_of(task: TaskEvent, asr_profile: str) -> Identity | None:
+    """The call that an `assigned` record asks for; None when it lacks what dialling needs.
+
+    `asr_profile` is the site's default, for a task whose robot names none.
+    """
     if task.call_id is None or task.edge_id is None or not task.phone:
         return None
     if task.permit_expires_at is None:
@@ -73,7 +78,7 @@ def identity_of(task: TaskEvent) -> Identity | None:
         phone=task.phone,
         playbook=task.playbook,
         playbook_version=task.playbook_version,
-        asr_profile=task.asr_profile or "demo",
+        asr_profile=task.asr_profile or asr_profile,
         profile=task.profile,
         profile_version=task.profile_version,
         permit_expires_at=task.permit_expires_at,
@@ -81,8 +86,11 @@ def identity_of(task: TaskEvent) -> Identity | None:
     )
 
 
-def identity_from(event: CallEvent) -> Identity | None:
-    """The call that the first record of `calls.events` describes; None when it is not an edge's."""
+def identity_from(event: CallEvent, asr_profile: str) -> Identity | None:
+    """The call that the first record of `calls.events` describes; None when it is not an edge's.
+
+    `asr_profile` is the site's default, for a record that has none.
+    """
     if event.call_id is None or event.edge_id is None or event.direction is None:
         return None
     return Identity(
@@ -99,7 +107,7 @@ def identity_from(event: CallEvent) -> Identity | None:
         phone=event.phone,
         playbook=event.playbook,
         playbook_version=event.playbook_version,
-        asr_profile=event.asr_profile or "demo",
+        asr_profile=event.asr_profile or asr_profile,
         profile=event.profile,
         profile_version=event.profile_version,
         cause_id=event.causation_id,
@@ -166,9 +174,9 @@ def evolve(call: Call, given: Input) -> Call:
     match given:
         case Assigned():
             pass
-        case OptOutsRead(opted_out=False) if call.phase == Phase.PERMITTED:
+        case NumberChecked(allowed=True) if call.phase == Phase.PERMITTED:
             return replace(call, phase=Phase.DIALING)
-        case OptOutsRead(opted_out=False) if call.phase == Phase.DIALING:
+        case NumberChecked(allowed=True) if call.phase == Phase.DIALING:
             return replace(call, phase=Phase.PLACED)
         case Recorded(event):
             return _evolve_recorded(call, event)
@@ -180,7 +188,7 @@ def evolve(call: Call, given: Input) -> Call:
             return replace(call, done=call.done | {directive.directive_id}, closing=not ok)
         case RingTimedOut() if call.phase >= Phase.ANSWERED:
             pass
-        case OptOutsRead() | CarrierRefused() | HungUp() | RingTimedOut():
+        case NumberChecked() | CarrierRefused() | HungUp() | RingTimedOut():
             return replace(call, closing=True)
     return call
 
@@ -216,10 +224,10 @@ def decide(call: Call, given: Input, now_ms: int) -> list[Command]:
     match given:
         case Assigned():
             return _assigned(call, now_ms)
-        case OptOutsRead():
+        case NumberChecked():
             return _permitted(call, given, now_ms)
         case DialingWritten() if call.phase == Phase.DIALING:
-            return [ReadOptOuts(call.identity.phone or "")]
+            return [CheckNumber(call.identity.phone or "")]
         case CarrierRefused(cause, sip, reason):
             return _end(call, now_ms, reason, cause, sip)
         case Directed(directive):
@@ -246,7 +254,7 @@ def _assigned(call: Call, now_ms: int) -> list[Command]:
         return []
     if _permit_over(call, now_ms):
         return _end(call, now_ms, "failed", Q850_RECOVERY_ON_TIMER)
-    return [ReadOptOuts(call.identity.phone or "")]
+    return [CheckNumber(call.identity.phone or "")]
 
 
 def _permit_over(call: Call, now_ms: int) -> bool:
@@ -254,14 +262,18 @@ def _permit_over(call: Call, now_ms: int) -> bool:
     return expires is None or now_ms >= expires
 
 
-def _permitted(call: Call, read: OptOutsRead, now_ms: int) -> list[Command]:
-    """Asked twice: before `dialing` is written, and once it is, at the instant of dialling."""
+def _permitted(call: Call, number: NumberChecked, now_ms: int) -> list[Command]:
+    """Checked twice: before `dialing` is written, and after that, at the instant of dialling."""
     if call.phase > Phase.DIALING:
         return []
-    if read.opted_out is None:
+    if number.opted_out is None:
         return _end(call, now_ms, "failed", Q850_TEMPORARY_FAILURE)
-    if read.opted_out:
+    if number.opted_out:
         return _end(call, now_ms, "opted_out", Q850_REJECTED)
+    if number.in_call:
+        return _end(call, now_ms, NUMBER_IN_CALL, Q850_USER_BUSY)
+    if number.stopping:
+        return _end(call, now_ms, EDGE_STOPPING, Q850_TEMPORARY_FAILURE)
     if _permit_over(call, now_ms):
         return _end(call, now_ms, "failed", Q850_RECOVERY_ON_TIMER)
     if call.phase == Phase.DIALING:
@@ -273,7 +285,7 @@ def _permitted(call: Call, read: OptOutsRead, now_ms: int) -> list[Command]:
         root_id(who.call_id, "dialing", who.attempt),
         now_ms,
         first=True,
-        optout_offset=read.offset,
+        optout_offset=number.offset,
     )
     return [Write(dialing, acknowledged=True)]
 

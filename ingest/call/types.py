@@ -23,6 +23,7 @@ OUTCOMES: Final = frozenset(
 """Reasons of a `hangup` directive that say how the call came out: then that is its disposition."""
 
 Q850_NORMAL: Final = 16
+Q850_USER_BUSY: Final = 17
 Q850_NO_ANSWER: Final = 19
 Q850_REJECTED: Final = 21
 Q850_TEMPORARY_FAILURE: Final = 41
@@ -57,7 +58,7 @@ class Identity:
     phone: str | None = None
     playbook: str | None = None
     playbook_version: str | None = None
-    asr_profile: str = "demo"
+    asr_profile: str = ""  # the edge resolves it; empty only in tests
     profile: str | None = None
     profile_version: int | None = None
     permit_expires_at: int | None = None
@@ -85,11 +86,22 @@ class Assigned:
 
 
 @dataclass(frozen=True, slots=True)
-class OptOutsRead:
-    """The do-not-call list was read to its end `offset`; `opted_out` None: it could not be."""
+class NumberChecked:
+    """Whether the number may be dialled now.
+
+    The do-not-call list was read to its end `offset`; `opted_out` None: it could not be. `in_call`:
+    the number is in another running call. `stopping`: this edge dials nobody any more.
+    """
 
     opted_out: bool | None
     offset: int | None
+    in_call: bool = False
+    stopping: bool = False
+
+    @property
+    def allowed(self) -> bool:
+        """Nothing speaks against dialling."""
+        return self.opted_out is False and not self.in_call and not self.stopping
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,8 +189,8 @@ class RingTimedOut:
 
 
 Input = (
-    Assigned | OptOutsRead | DialingWritten | CarrierRefused | Recorded | Directed | PlayoutStarted
-    | PlayoutEnded | Drained | Transferred | KeyPressed | HungUp | RingTimedOut
+    Assigned | NumberChecked | DialingWritten | CarrierRefused | Recorded | Directed
+    | PlayoutStarted | PlayoutEnded | Drained | Transferred | KeyPressed | HungUp | RingTimedOut
 )  # fmt: skip
 
 
@@ -194,8 +206,9 @@ class Write:
 
 
 @dataclass(frozen=True, slots=True)
-class ReadOptOuts:
-    """Read the do-not-call list to its end and look the number up: gives `OptOutsRead`."""
+class CheckNumber:
+    """Read the do-not-call list to its end, look the number up there and among the running calls:
+    gives `NumberChecked`."""
 
     phone: str
 
@@ -258,6 +271,6 @@ class CloseMedia:
 
 
 Command = (
-    Write | ReadOptOuts | Dial | Play | SendKeys | SetTurnSilence | Flush | Drain | Transfer
+    Write | CheckNumber | Dial | Play | SendKeys | SetTurnSilence | Flush | Drain | Transfer
     | HangUp | CloseMedia
 )  # fmt: skip

@@ -22,7 +22,7 @@ class RobotStatus(Event):
     slots: int = Field(1, description="Calls at once")
     skills: dict[str, int] = Field(default_factory=dict, description="Levels it has")
     playbooks: list[str] = Field(default_factory=list, description="Scripts it knows")
-    asr_profile: str = Field("demo", description="Recogniser of its calls")
+    asr_profile: str = Field("", description="Recogniser of its calls; empty: the site's default")
 
 
 class Lease(Event):

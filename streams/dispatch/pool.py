@@ -8,7 +8,7 @@ same ids. The cost of a step does not depend on how many tasks wait.
 
 from collections.abc import Iterable
 
-from ringlog.dispositions import FAILED, RETRIED
+from ringlog.dispositions import FAILED, NOT_DIALLED, RETRIED
 from schemas.catalogue import CALL_PARTITIONS
 from schemas.ids import call_id as id_of_call
 from streams.dispatch import inputs as i
@@ -232,7 +232,8 @@ class Pool:
     def _ended(self, task: Task, record: i.CallChanged) -> list[Output]:
         cause = record.event_id
         disposition = disposition_of(record.call, task.answered)
-        task.dials += 1
+        if disposition not in NOT_DIALLED:
+            task.dials += 1
         self._release(task)
         if disposition == "opted_out" and not task.answered:
             return [self._over(task, "failed", disposition, cause)]  # the edge refused to dial

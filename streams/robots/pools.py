@@ -24,7 +24,7 @@ class Robot(Model):
     slots: Annotated[int, Field(ge=1, le=1000)] = 1
     skills: dict[Name, Annotated[int, Field(ge=0, le=10)]] = Field(default_factory=dict)
     playbooks: Annotated[list[Name], Field(min_length=1)]
-    asr_profile: Text = "demo"
+    asr_profile: Annotated[str, Field(max_length=60)] = ""
 
     def fields(self) -> dict[str, Any]:
         """What `robots.status` carries beyond the envelope."""

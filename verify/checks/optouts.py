@@ -1,13 +1,34 @@
 """No dial to a number whose owner must not be called, by what the edge had read when it dialled."""
 
-from schemas.ids import phone_hash
+from typing import NamedTuple
+
+from schemas.phone import Numbers
 from verify.check import Check, Context, Result
 from verify.checks.permits import dialled_by_us
 from verify.record import LogRecord
 
 
+class _Line(NamedTuple):
+    """A hash, and who must not call it: an empty tenant or campaign stands for all."""
+
+    phone_hash: str
+    tenant_id: str
+    campaign_id: str
+
+
+class _Wish(NamedTuple):
+    """A record of the list."""
+
+    offset: int
+    out: bool
+    where: str
+
+
 class OptOuts(Check):
     """Folds `compliance.optouts`, and `dialing` of our edges.
+
+    A line is on the list while any of its hashes is, of the E.164 form or of an older spelling, for
+    everybody, for the call's tenant or for its campaign.
 
     Compaction takes only records that a later one of their number replaces; so it may hide an
     opt-out that was taken back, never make one up.
@@ -18,34 +39,40 @@ class OptOuts(Check):
     unit = "dials"
     topics = frozenset({"calls.events", "compliance.optouts"})
 
-    def __init__(self, site_key: bytes | None) -> None:
-        """Without a site key the numbers cannot be looked up."""
+    def __init__(self, numbers: Numbers | None) -> None:
+        """Without `numbers`, which needs the site key, nobody can be looked up."""
         super().__init__()
-        self._key = site_key
-        self._wishes: dict[str, list[tuple[int, bool, str]]] = {}
+        self._numbers = numbers
+        self._wishes: dict[_Line, list[_Wish]] = {}
         self._dials: list[LogRecord] = []
 
     def feed(self, record: LogRecord) -> None:
         event = record.event
         if record.topic == "compliance.optouts":
-            wish = (record.offset, event["kind"] == "opted_out", record.where)
-            self._wishes.setdefault(event["phone_hash"], []).append(wish)
+            scope = event.get("scope") or "global"
+            line = _Line(
+                event["phone_hash"],
+                "" if scope == "global" else event["tenant_id"],
+                event.get("campaign_id") or "" if scope == "campaign" else "",
+            )
+            wish = _Wish(record.offset, event["kind"] == "opted_out", record.where)
+            self._wishes.setdefault(line, []).append(wish)
         elif dialled_by_us(event) and record.first:
             self._dials.append(record)
 
     def finish(self, context: Context) -> Result:
         result = self.result
-        if self._key is None:
+        if self._numbers is None:
             result.notes.append("not judged: the site key is not here; set RINGLOG_SITE_KEY")
             return result
         for dial in self._dials:
             if dial.judged:
                 result.looked_at += 1
-                self._judge(dial, self._key)
+                self._judge(dial, self._numbers)
         result.notes.append(f"{len(self._wishes)} numbers on the list")
         return result
 
-    def _judge(self, dial: LogRecord, key: bytes) -> None:
+    def _judge(self, dial: LogRecord, numbers: Numbers) -> None:
         event = dial.event
         ids = {"call_id": event["call_id"], "task_id": event["task_id"]}
         read_to = event["optout_offset"]
@@ -54,16 +81,18 @@ class OptOuts(Check):
                 "list_not_read", "a dial does not tell that the list was read", dial.where, **ids
             )
             return
-        before = [
-            wish
-            for wish in self._wishes.get(phone_hash(event["phone"] or "", key), ())
-            if wish[0] < read_to
-        ]
-        if before and before[-1][1]:
-            self.result.violate(
-                "opted_out",
-                "a number was dialled that was on the do-not-call list as the edge had read it",
-                before[-1][2],
-                dial.where,
-                **ids,
-            )
+        tenant, campaign = event["tenant_id"], event.get("campaign_id") or ""
+        for hashed in numbers.hashes(event["phone"] or ""):
+            for scope in dict.fromkeys((("", ""), (tenant, ""), (tenant, campaign))):
+                wishes = self._wishes.get(_Line(hashed, *scope), ())
+                before = [wish for wish in wishes if wish.offset < read_to]
+                if before and before[-1].out:
+                    self.result.violate(
+                        "opted_out",
+                        "a number was dialled that was on the do-not-call list as the edge had "
+                        "read it",
+                        before[-1].where,
+                        dial.where,
+                        **ids,
+                    )
+                    return

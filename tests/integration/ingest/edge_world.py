@@ -22,8 +22,9 @@ from ringlog.kafka.reader import BEGINNING, TopicReader
 from ringlog.settings import Settings
 from schemas.envelope import Event
 from schemas.events import CallEvent, Directive, MediaChunk, OptOut, TaskEvent
-from schemas.ids import call_id, call_once_id, call_status_id, phone_hash, root_id
+from schemas.ids import call_id, call_once_id, call_status_id, root_id
 from schemas.partition import partition_of
+from schemas.phone import Numbers
 
 TIMEOUT_S = 90.0
 SILENCE = b"\xff" * 160
@@ -245,9 +246,10 @@ class Log:
                 found.setdefault(event.event_id, event)
         return list(found.values())
 
-    async def assign(self, phone: str = "+8613800000001", permit_ms: int = 60_000) -> str:
-        """An assignment by dispatch; returns the call's id."""
-        task = root_id("test-task", os.getpid(), next(_n), now_ms())
+    async def assign(self, phone: str | None = None, permit_ms: int = 60_000) -> str:
+        """An assignment by dispatch, of a number of its own; returns the call's id."""
+        n = next(_n)
+        task = root_id("test-task", os.getpid(), n, now_ms())
         call = call_id(task, 1)
         await self.producer.send(
             "tasks.events",
@@ -255,7 +257,8 @@ class Log:
                 event_id=root_id(task, "assigned"), kind="assigned", occurred_at=now_ms(),
                 producer="test", call_id=call, task_id=task, customer_id="c1",
                 campaign_id="spring", pool="sales", robot_id="r1", edge_id="edge", attempt=1,
-                phone=phone, playbook="loan", playbook_version="1", asr_profile="demo",
+                phone=phone or f"+8613800{n:06d}", playbook="loan", playbook_version="1",
+                asr_profile="demo",
                 profile='{"level":"gold"}', profile_version=3,
                 permit_expires_at=now_ms() + permit_ms,
             ),
@@ -297,7 +300,7 @@ class Log:
         await self.producer.send("dialogue.directives", event, partition_of(call, 8))
 
     async def opt_out(self, phone: str, site_key: bytes) -> None:
-        hashed = phone_hash(phone, site_key)
+        hashed = Numbers("CN", site_key).hash(phone)
         event = OptOut(
             event_id=root_id("optout", hashed), kind="opted_out", occurred_at=now_ms(),
             producer="test", phone_hash=hashed, reason="test",

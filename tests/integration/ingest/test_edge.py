@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import signal
 from collections.abc import AsyncIterator
 from functools import partial
@@ -14,8 +15,9 @@ from websockets.asyncio.client import connect
 
 from ringlog.settings import Settings
 from ringlog.site_key import site_key
-from schemas.events import DispatchInbox, Lease
-from tests.integration.ingest.edge_world import World
+from schemas.events import CallEvent, DispatchInbox, Lease
+from schemas.ids import call_id, root_id
+from tests.integration.ingest.edge_world import World, now_ms
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 
@@ -107,6 +109,34 @@ async def test_a_number_that_opted_out_is_not_dialled(world: World) -> None:
     ended = world.log.call(call)[0]
     assert ended.disposition == "opted_out" and ended.task_id is not None
     assert all(asked["call_id"] != call for asked in world.carrier.asked)
+
+
+async def test_a_number_in_a_call_gets_no_second_one(world: World) -> None:
+    """No number is on two calls at once, however it is written and whoever wants it."""
+    log = world.log
+    elsewhere = call_id(root_id("elsewhere", os.getpid()), 1)
+    await log.producer.send("calls.events", CallEvent(
+        event_id=root_id(elsewhere, "dialing"), kind="dialing", occurred_at=now_ms(),
+        producer="edge", call_id=elsewhere, source="edge", edge_id="edge-far",
+        direction="outbound", phone="+8613877777778",
+    ))  # fmt: skip
+    await log.until(lambda: log.kinds(elsewhere), "another edge's call")
+    first = await log.assign("+8613877777777")
+    await log.until(lambda: first in world.carrier.phones, "the carrier was asked")
+    second = await log.assign("138 7777 7777")
+    await log.until(lambda: log.kinds(second) == ["ended"], "the refusal")
+    assert log.call(second)[0].disposition == "number_in_call"
+    await log.status(first, "ended", cause_q850=16)
+    await log.until(lambda: "ended" in log.kinds(first), "the first call's end")
+    third = await log.assign("+8613877777777")
+    await log.until(lambda: third in world.carrier.phones, "the number is free again")
+    fourth = await log.assign("+8613877777778")
+    await log.until(lambda: "ended" in log.kinds(fourth), "the refusal")
+    assert log.call(fourth)[-1].disposition == "number_in_call"
+    assert {first, third} == {asked["call_id"] for asked in world.carrier.asked}
+    await log.status(third, "ended", cause_q850=16)
+    journal = world.config.home / "edge" / "calls"
+    await log.until(lambda: not list(journal.glob("*.json")), "the last call's end")
 
 
 async def test_an_expired_permit_and_a_busy_line(world: World) -> None:

@@ -17,6 +17,7 @@ from ingest.call.types import (
     Assigned,
     Call,
     CarrierRefused,
+    CheckNumber,
     CloseMedia,
     Command,
     Dial,
@@ -29,12 +30,11 @@ from ingest.call.types import (
     Identity,
     Input,
     KeyPressed,
-    OptOutsRead,
+    NumberChecked,
     Phase,
     Play,
     PlayoutEnded,
     PlayoutStarted,
-    ReadOptOuts,
     Recorded,
     RingTimedOut,
     SendKeys,
@@ -43,6 +43,7 @@ from ingest.call.types import (
     Transferred,
     Write,
 )
+from ringlog.dispositions import RETRIED
 from schemas.events import CallEvent, Directive, TaskEvent
 from schemas.ids import call_once_id, root_id
 
@@ -78,7 +79,7 @@ def assigned(**fields: Any) -> TaskEvent:
 
 
 def new_call(**fields: Any) -> Call:
-    identity = identity_of(assigned(**fields))
+    identity = identity_of(assigned(**fields), "site")
     assert identity is not None
     return Call(identity, "sim")
 
@@ -90,6 +91,7 @@ class Host:
         self.call = call
         self.now_ms = 1000
         self.opted_out = opted_out
+        self.in_call = self.stopping = False
         self.commands: list[Command] = []
         self.refuse: CarrierRefused | None = None
         self.before_dial_ms = 0
@@ -100,8 +102,8 @@ class Host:
             self.call = evolve(self.call, given)
             for command in commands:
                 self.commands.append(command)
-                if isinstance(command, ReadOptOuts):
-                    self.feed(OptOutsRead(self.opted_out, 42))
+                if isinstance(command, CheckNumber):
+                    self.feed(NumberChecked(self.opted_out, 42, self.in_call, self.stopping))
                 elif isinstance(command, Write) and command.acknowledged:
                     self.now_ms += self.before_dial_ms
                     self.feed(DialingWritten())
@@ -171,7 +173,7 @@ def answered_call() -> Host:
 
 def test_an_assignment_leads_to_a_call_in_the_agreed_order() -> None:
     host = Host(new_call()).feed(Assigned())
-    assert host.names == ["ReadOptOuts", "Write dialing", "ReadOptOuts", "Dial"]
+    assert host.names == ["CheckNumber", "Write dialing", "CheckNumber", "Dial"]
     dialing = host.written[0]
     assert dialing.event_id == root_id(host.call.identity.call_id, "dialing", 2)
     assert dialing.optout_offset == 42 and dialing.causation_id == root_id("assigned")
@@ -190,7 +192,7 @@ def test_an_assignment_leads_to_a_call_in_the_agreed_order() -> None:
 
 def test_nothing_is_dialled_without_the_acknowledgement() -> None:
     call = new_call()
-    commands = decide(evolve(call, Assigned()), OptOutsRead(False, 1), 1000)
+    commands = decide(evolve(call, Assigned()), NumberChecked(False, 1), 1000)
     assert [type(c) for c in commands] == [Write]
     assert isinstance(commands[0], Write) and commands[0].acknowledged
 
@@ -217,6 +219,43 @@ def test_a_permit_that_expires_while_dialing_is_written_stops_the_dial() -> None
     assert host.written[-1].cause_q850 == 102
 
 
+@pytest.mark.parametrize(
+    ("in_call", "stopping", "disposition", "cause"),
+    [(True, False, "number_in_call", 17), (False, True, "edge_stopping", 41)],
+)
+def test_what_is_put_off_is_never_dialled(
+    in_call: bool, stopping: bool, disposition: str, cause: int
+) -> None:
+    """Review 11: a draining edge dials nobody; and nobody gets two calls at once."""
+    host = Host(new_call())
+    host.in_call, host.stopping = in_call, stopping
+    host.feed(Assigned())
+    assert host.names == ["CheckNumber", "CloseMedia", "Write ended"]
+    ended = host.written[0]
+    assert (ended.disposition, ended.cause_q850) == (disposition, cause)
+    assert ended.disposition in RETRIED
+
+
+def test_what_changes_between_dialing_and_the_dial_counts() -> None:
+    host = Host(new_call())
+    host.call = evolve(host.call, NumberChecked(False, 42))
+    host.stopping = True
+    host.feed(DialingWritten())
+    assert host.names == ["CheckNumber", "CloseMedia", "Write ended"]
+    assert host.written[0].disposition == "edge_stopping"
+
+
+@pytest.mark.parametrize(("named", "expected"), [("bank", "bank"), ("", "site"), (None, "site")])
+def test_a_call_without_a_profile_gets_the_sites(named: str | None, expected: str) -> None:
+    """Review 5: never silently the demo's model."""
+    call = new_call(asr_profile=named)
+    assert call.identity.asr_profile == expected
+    dialing = Host(call).feed(Assigned()).written[0]
+    assert dialing.asr_profile == expected
+    again = identity_from(dialing.model_copy(update={"asr_profile": named}), "site")
+    assert again is not None and again.asr_profile == expected
+
+
 @pytest.mark.parametrize(("answer", "disposition"), [(True, "opted_out"), (None, "failed")])
 def test_the_do_not_call_list_fails_closed(answer: bool | None, disposition: str) -> None:
     host = Host(new_call(), opted_out=answer).feed(Assigned())
@@ -225,15 +264,15 @@ def test_the_do_not_call_list_fails_closed(answer: bool | None, disposition: str
 
 
 def test_an_opt_out_between_the_record_and_the_dial_stops_it() -> None:
-    call = evolve(new_call(), OptOutsRead(False, 1))
-    commands = decide(call, OptOutsRead(True, 2), 1000)
+    call = evolve(new_call(), NumberChecked(False, 1))
+    commands = decide(call, NumberChecked(True, 2), 1000)
     assert [type(c) for c in commands] == [CloseMedia, Write]
 
 
 def test_repeats_do_nothing() -> None:
     host = Host(new_call()).feed(Assigned())
     before = list(host.commands)
-    host.feed(Assigned(), DialingWritten(), OptOutsRead(False, 50)).read_back()
+    host.feed(Assigned(), DialingWritten(), NumberChecked(False, 50)).read_back()
     assert host.commands == before
 
 
@@ -374,18 +413,18 @@ def test_a_foreign_call_begins_answered_and_has_no_carrier() -> None:
 
 @pytest.mark.parametrize("missing", ["phone", "edge_id", "permit_expires_at", "call_id"])
 def test_an_assignment_without_what_dialling_needs_is_none(missing: str) -> None:
-    assert identity_of(assigned(**{missing: None})) is None
+    assert identity_of(assigned(**{missing: None}), "site") is None
 
 
 def test_the_first_record_carries_the_whole_identity() -> None:
     host = Host(new_call()).feed(Assigned())
-    again = identity_from(host.written[0])
+    again = identity_from(host.written[0], "site")
     assert again is not None
     same = {f: getattr(host.call.identity, f) for f in Identity.__slots__}
     same["permit_expires_at"] = None  # spent
     assert {f: getattr(again, f) for f in Identity.__slots__} == same
     stray = status(host.call, "ringing")
-    assert identity_from(stray.event) is None
+    assert identity_from(stray.event, "site") is None
 
 
 def test_a_replayed_call_is_where_it_was() -> None:

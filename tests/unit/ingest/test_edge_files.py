@@ -9,12 +9,11 @@ import pytest
 from ingest.defaults import Defaults
 from ingest.failover.journal import Entry, HeardLeg, Journal
 from ingest.keys import derived_key, media_token
-from ingest.optouts import OptOutList
 from ingest.sound.prompts import PromptMissing, PromptStore
 from ingest.sound.types import PCMU, Format, Leg, format_of, leg_ssrc, payload_type_of, stream_ids
 from ringlog.audio import wav
 from ringlog.audio.g711 import decode
-from schemas.events import OptOut, Playbook, RobotStatus
+from schemas.events import Playbook, RobotStatus
 
 SHA = "ab" * 32
 
@@ -92,24 +91,6 @@ def test_codec_names() -> None:
     assert payload_type_of(format_of("PCMA")) == 8 and format_of("l16") == Format("l16", 8000)
     with pytest.raises(ValueError, match="known"):
         format_of("opus")
-
-
-def test_the_do_not_call_list_is_a_fold() -> None:
-    listed = OptOutList()
-    for n, (kind, who) in enumerate([("opted_out", "a"), ("opted_out", "b"), ("opted_in", "a")]):
-        listed.evolve(
-            OptOut.model_validate(
-                {
-                    "event_id": "0" * 35 + str(n),
-                    "kind": kind,
-                    "occurred_at": 1,
-                    "producer": "profiles",
-                    "phone_hash": who,
-                    "reason": "x",
-                }
-            )
-        )
-    assert "a" not in listed and "b" in listed and len(listed) == 1
 
 
 def test_a_foreign_calls_defaults() -> None:

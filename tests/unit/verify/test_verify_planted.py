@@ -290,6 +290,13 @@ def a_number_on_the_list_is_dialled(world: World) -> None:
     world.whole_call(7)
 
 
+@plants("optouts.opted_out")
+def a_line_is_dialled_by_another_spelling(world: World) -> None:
+    """Number row: +86 138…, 0086138…, full-width digits and 138… are one line."""
+    world.opt_out("+86 138-0000 0007")
+    world.whole_call(7)
+
+
 @plants("optouts.list_not_read")
 def a_dial_does_not_tell_what_it_has_read(world: World) -> None:
     wish = world.wish()

@@ -1,0 +1,66 @@
+"""The edge's host without a broker: draining."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ingest.edge import Edge
+from ringlog.kafka.reader import Received
+from ringlog.lifecycle import Lifecycle
+from ringlog.settings import Settings
+from schemas.events import TaskEvent
+from schemas.ids import root_id
+from schemas.registry import MemoryRegistry
+from schemas.wire import Codec
+
+
+@pytest.fixture
+async def edge(tmp_path: Path) -> AsyncIterator[Edge]:
+    made = Edge(Lifecycle("edge", Settings(home=tmp_path)), Codec(MemoryRegistry()))
+    yield made
+    await made.optouts.stop()
+
+
+def assigned(n: int) -> Received:
+    event = TaskEvent(
+        event_id=root_id("assigned", n), kind="assigned", occurred_at=1, producer="dispatch",
+        call_id=root_id("call", n), task_id=root_id("task", n), edge_id="edge", attempt=1,
+        phone="+8613800000000", permit_expires_at=2**40,
+    )  # fmt: skip
+    return Received("tasks.events", 0, n, 1, event)
+
+
+async def test_a_draining_edge_takes_no_assignment(
+    edge: Edge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Review 11: an assignment during the drain is left for the successor."""
+    begun: list[str] = []
+
+    def spawn(work: Any, name: str) -> None:
+        work.close()
+        begun.append(name)
+
+    monkeypatch.setattr(edge, "spawn", spawn)
+    edge._on_task(assigned(1))
+    edge.draining = True
+    edge._on_task(assigned(2))
+    assert begun == [root_id("call", 1)] and list(edge.actors) == begun
+
+
+async def test_a_number_is_checked_at_the_dial_too(
+    edge: Edge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def nobody(*_: object) -> tuple[bool, int]:
+        return False, 7
+
+    monkeypatch.setattr(edge.optouts, "look_up", nobody)
+    monkeypatch.setattr(edge, "spawn", lambda work, name: work.close())
+    edge._on_task(assigned(1))
+    edge._on_task(assigned(2))
+    one, two = (actor.call.identity for actor in edge.actors.values())
+    assert (await edge.check_number(one, one.phone or "")).allowed
+    assert (await edge.check_number(two, "138 0000 0000")).in_call
+    edge.draining = True
+    assert not (await edge.check_number(one, one.phone or "")).allowed
