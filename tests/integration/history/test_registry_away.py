@@ -185,12 +185,12 @@ def test_services_wait_for_the_registry_and_then_need_it_no_more(
     wait_for("the other edge is ready", lambda: services.ready(other))
 
     # A schema that nobody has met: it may be poison or not, so its record waits, and only that.
-    partition, offset = log.raw(TOPICS["profiles.inbox"], HEADER.pack(0, 2**31) + b"x")
-    log.raw(TOPICS["calls.events"], HEADER.pack(0, 2**31) + b"x")
+    partition, offset = log.raw(TOPICS["profiles.inbox"], HEADER.pack(0, 2**31 - 1) + b"x")
+    log.raw(TOPICS["calls.events"], HEADER.pack(0, 2**31 - 1) + b"x")
     wait_for("history's reason", lambda: services.waits_for_registry("history"))
     services.assert_alive()
-    for name in ("profiles", "robots-a", "api", other):
-        assert services.ready(name), name
+    for name in ("profiles", "robots-a", "api", other):  # K2: whoever has met one says so
+        wait_for(f"{name}'s reason", lambda n=name: services.waits_for_registry(n))  # type: ignore[misc]
     assert not ours.caught_up()
     door.open()
     wait_for("the end of the log", ours.caught_up)

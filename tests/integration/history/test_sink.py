@@ -72,7 +72,7 @@ def poison_of(log: Log, topic: Topic) -> dict[str, bytes]:
     poison = {
         "shorter than": b"\x00\x00",
         "first byte is 71": b"GET / HTTP/1.1",
-        "not in the registry": HEADER.pack(0, 2**31) + good[HEADER.size :],
+        "not in the registry": HEADER.pack(0, 2**31 - 1) + good[HEADER.size :],
         "not of": log.value(TOPICS["media.audio"]),
         "Avro": good[: HEADER.size + 12],
         "bytes after": good + b"\x00\x00",
