@@ -49,7 +49,7 @@ from ingest.sound.log import MediaLog, Stamp
 from ingest.sound.pacer import Pacer
 from ingest.sound.playout import Ended, Keys, Mark, Marked, PlayoutEvent, QueueFull, Say, Started
 from ingest.sound.prompts import PromptMissing, PromptStore
-from ingest.sound.session import Clock, Expected, Session
+from ingest.sound.session import Clock, LastHeard, Session
 from ingest.sound.types import TELEPHONE_EVENT, Digit, Format, Leg, leg_ssrc, stream_ids
 from ingest.trunks.driver import MediaAddress, Refused, Trunk
 from ingest.ws.line import WsLine
@@ -237,7 +237,7 @@ class CallActor:
         ws_leg: Leg | None = None
         for heard in entry.legs[-1:] if entry is not None else ():
             last = _known(heard, at_ms)
-            session.expect(Expected(last.leg, last.expected_ts, last.expected_seq, at_us))
+            session.expect(LastHeard(last.leg, last.expected_ts, last.expected_seq, at_us))
             if heard.leg.ssrc == leg_ssrc(self.call_id, heard.leg.name):
                 ws_leg = heard.leg  # it goes on by call time
             else:

@@ -193,13 +193,15 @@ class Receiver:
             ssrc, payload = packet.ssrc, packet.payload
         if 64 <= kind <= 95:  # RTCP types 192-223 with the marker bit cut off
             return _NOTHING
-        item = RtpData(kind, seq, timestamp, ssrc, payload, now_us)
         gate, source = self.gate, self._source
         released: list[Inbound] = []
         if source is not None and source.ssrc == ssrc and address == gate.address:
-            gate.alive(now_us)
-            self._take(source, item, released)
-        elif kind in self._formats or kind == COMFORT_NOISE:
+            gate.alive_us = self.alive_us = now_us
+            gate.packets += 1
+            self._take(source, kind, seq, timestamp, payload, now_us, released)
+            return released
+        item = RtpData(kind, seq, timestamp, ssrc, payload, now_us)
+        if kind in self._formats or kind == COMFORT_NOISE:
             self._from_elsewhere(item, address, released)
         else:
             self._key_from_elsewhere(item, address, released)
@@ -245,8 +247,9 @@ class Receiver:
             if source is not None:
                 self._end(source, out)
             self._source = source = self._source_of(kept[0])
+        self.alive_us = item.arrival_us
         for one in kept:
-            self._take(source, one, out)
+            self._take(source, one.kind, one.seq, one.timestamp, one.payload, one.arrival_us, out)
 
     def _follows(self, source: _Source, item: RtpData) -> bool:
         """Whether a packet from another address goes on where the source in use stopped."""
@@ -291,7 +294,8 @@ class Receiver:
         known = self._sources.get(item.ssrc)
         if known is None:
             known = self._new_source(item)
-        if self._other(known, item, out):
+        at_us = item.arrival_us
+        if self._other(known, item.kind, item.timestamp, item.payload, at_us, out):
             self.alive_us = item.arrival_us
             if gate.remote is None:
                 gate.remote = address
@@ -303,17 +307,26 @@ class Receiver:
 
     # Order ---------------------------------------------------------------------------------------
 
-    def _take(self, source: _Source, item: RtpData, out: list[Inbound]) -> None:
+    def _take(
+        self,
+        source: _Source,
+        kind: int,
+        seq: int,
+        timestamp: int,
+        payload: bytes,
+        arrival_us: int,
+        out: list[Inbound],
+    ) -> None:
         self.stats.received += 1
-        self.alive_us = item.arrival_us
-        sound = self._formats.get(item.kind)
+        sound = self._formats.get(kind)
         if sound is not None:
-            self._measure_jitter(source, sound.rate_hz, item.timestamp, item.arrival_us)
-        if item.seq == source.next_seq & 0xFFFF and not source.held:
+            self._measure_jitter(source, sound.rate_hz, timestamp, arrival_us)
+        if seq == source.next_seq & 0xFFFF and not source.held:
             source.next_seq += 1
             source.seen = source.seen << 1 & SEEN_MASK | 1
-            self._deliver(source, source.next_seq - 1, item, out)
+            self._deliver(source, source.next_seq - 1, kind, timestamp, payload, arrival_us, out)
             return
+        item = RtpData(kind, seq, timestamp, source.ssrc, payload, arrival_us)
         self._disordered(source, item, out)
 
     def _measure_jitter(self, source: _Source, rate_hz: int, timestamp: int, now_us: int) -> None:
@@ -371,18 +384,28 @@ class Receiver:
             seq = source.next_seq
             source.next_seq += 1
             source.seen = source.seen << 1 & SEEN_MASK | 1
-            self._deliver(source, seq, item, out)
+            self._deliver(
+                source, seq, item.kind, item.timestamp, item.payload, item.arrival_us, out
+            )
 
     # Sound and its clock -------------------------------------------------------------------------
 
-    def _deliver(self, source: _Source, seq: int, item: RtpData, out: list[Inbound]) -> None:
-        kind, _, timestamp, _, payload, arrival_us = item
+    def _deliver(
+        self,
+        source: _Source,
+        seq: int,
+        kind: int,
+        timestamp: int,
+        payload: bytes,
+        arrival_us: int,
+        out: list[Inbound],
+    ) -> None:
         sound = self._formats.get(kind)
         if sound is None:
             if kind == COMFORT_NOISE:  # a pause: the next frame's timestamp tells how long
                 self.gate.suppresses_silence = True
             else:
-                self._other(source, item, out)
+                self._other(source, kind, timestamp, payload, arrival_us, out)
             return
         step, odd = divmod(len(payload), SAMPLE_BYTES[sound.codec])
         if odd or not step:
@@ -480,9 +503,16 @@ class Receiver:
 
     # Keys ----------------------------------------------------------------------------------------
 
-    def _other(self, source: _Source, item: RtpData, out: list[Inbound]) -> bool:
+    def _other(
+        self,
+        source: _Source,
+        kind: int,
+        timestamp: int,
+        payload: bytes,
+        arrival_us: int,
+        out: list[Inbound],
+    ) -> bool:
         """A packet that is no sound; False when it is nothing that we know."""
-        kind, _, timestamp, _, payload, arrival_us = item
         if kind not in self._event_types:
             if len(self.unknown_types) < 16:
                 self.unknown_types.add(kind)

@@ -13,7 +13,7 @@ from ingest.rtp.sources import Address
 from ingest.sound.clock import monotonic_us
 from ingest.sound.playout import KEY_TICKS, KeyTick
 from ingest.sound.session import Session
-from ingest.sound.silence import RTP_PATIENCE, Patience
+from ingest.sound.silence import RTP_SILENCE, SilenceRule
 from ingest.sound.types import Digit, Format, Frame, payload_type_of
 from ringlog import log
 from ringlog.metrics import RTP_PACKETS_DROPPED, RTP_PACKETS_LOST
@@ -83,9 +83,9 @@ class RtpTransport(asyncio.DatagramProtocol):
         self._socket = None
 
     @property
-    def patience(self) -> Patience:
+    def silence(self) -> SilenceRule:
         """Packets come every 20 ms, or the far end suppresses silence."""
-        return RTP_PATIENCE
+        return RTP_SILENCE
 
     @property
     def alive_us(self) -> int | None:

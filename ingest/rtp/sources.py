@@ -93,7 +93,7 @@ class Gate:
         self.changes = 0
         self._announced = remote
         self._announced_ssrc = ssrc
-        self._packets = 0
+        self.packets = 0  # of the source in use
         self._candidates: dict[tuple[Address, int], Candidate] = {}
 
     def announce(self, remote: Address, ssrc: int | None) -> None:
@@ -105,11 +105,6 @@ class Gate:
     def restore(self, address: Address | None) -> None:
         """The source that an earlier edge heard."""
         self.remote = self._announced = address
-
-    def alive(self, now_us: int) -> None:
-        """A packet came from the source in use."""
-        self.alive_us = now_us
-        self._packets += 1
 
     def push(self, packet: RtpData, address: Address, going_on: bool) -> list[RtpData] | None:
         """Takes a packet of sound from another source than that in use.
@@ -134,7 +129,7 @@ class Gate:
         if going_on or self._announced is None:
             self._announced = address  # it has proved to be the far end
         self.address = self.remote = address
-        self.ssrc, self._packets = packet.ssrc, candidate.count
+        self.ssrc, self.packets = packet.ssrc, candidate.count
         self.alive_us, self.suppresses_silence = packet.arrival_us, False
         return candidate.kept
 
@@ -156,7 +151,7 @@ class Gate:
         same_address = it.address == self.address
         if it.count < ANNOUNCED_PACKETS:
             return False
-        if self._packets < CHANGED_PACKETS and it.count > self._packets:
+        if self.packets < CHANGED_PACKETS and it.count > self.packets:
             return True  # what is in use may itself be a stray packet
         if announced and not same_address and it.ssrc != self.ssrc:
             return True

@@ -1,7 +1,8 @@
 """Chunks on their way to `media.audio`: one pump for all calls, in order, with a bound.
 
-Nothing waits for the broker on the way in; what the broker does not take within `MAX_WAITING`
-chunks is dropped, oldest first, and counted. The bound is 60 s of 1,000 legs at 10 chunks a second.
+Nothing waits for the broker on the way in; of what the broker does not take, `MAX_WAITING` chunks
+are kept, the oldest are dropped and counted. The bound is 60 s of 1,000 legs at 10 chunks a second.
+What waits is sound, not records: about 1 kB a chunk, 0.7 GB in all.
 """
 
 import asyncio
@@ -83,12 +84,16 @@ def media_event(stamp: Stamp, logged: Logged, at_ms: int) -> MediaChunk:
     )
 
 
+_Waiting = tuple[Identity, int, Logged, int]
+"""Identity and turn silence as they were, what is logged, and when it was complete, ms."""
+
+
 class MediaLog:
     """The pump. `add` never blocks; `run` sends for ever; `drain` waits until all is sent."""
 
     def __init__(self, producer: EventProducer) -> None:
         self._producer = producer
-        self._waiting: deque[MediaChunk] = deque()
+        self._waiting: deque[_Waiting] = deque()
         self._wake = asyncio.Event()
         self._last: asyncio.Future[object] | None = None
         self._failure: BaseException | None = None
@@ -102,7 +107,7 @@ class MediaLog:
                 self._waiting.popleft()
                 self.dropped += 1
                 MEDIA_CHUNKS_DROPPED.inc()
-            self._waiting.append(media_event(stamp, one, at_ms))
+            self._waiting.append((stamp.identity, stamp.turn_silence_ms, one, at_ms))
         self._wake.set()
 
     async def run(self) -> None:
@@ -112,8 +117,10 @@ class MediaLog:
             self._wake.clear()
             while self._waiting:
                 first = self._waiting[0]
+                who, turn_silence_ms, logged, at_ms = first
+                record = media_event(Stamp(who, turn_silence_ms), logged, at_ms)
                 try:
-                    sent = await self._producer.queue("media.audio", first)
+                    sent = await self._producer.queue("media.audio", record)
                 except KafkaTimeoutError:
                     logger.warning("the broker takes no sound", waiting=len(self._waiting))
                     continue

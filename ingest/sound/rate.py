@@ -23,14 +23,12 @@ class SoundRate:
 
     def take(self, ms: float, now_us: int) -> bool:
         """Counts `ms` of sound that came now; False when that is faster than it plays."""
-        passed_ms = (now_us - self._at_us) / 1000
-        ahead_ms = self._ahead_ms - passed_ms
-        ahead_ms = max(ahead_ms, -CREDIT_MS)
+        ahead_ms = self._ahead_ms - (now_us - self._at_us) / 1000 + ms
         self._at_us = now_us
-        self._ahead_ms = ahead_ms
-        if ahead_ms + ms > AHEAD_MS:
+        if ahead_ms > AHEAD_MS:
+            self._ahead_ms = ahead_ms - ms
             return False
-        self._ahead_ms += ms
+        self._ahead_ms = ahead_ms if ahead_ms > -CREDIT_MS else -CREDIT_MS
         return True
 
 

@@ -15,7 +15,7 @@ from ingest.sound.echo import EchoGate
 from ingest.sound.onset import Onset, level_db
 from ingest.sound.playout import IDLE, Ended, Keys, KeyTick, Mark, Playout, PlayoutEvent, Say
 from ingest.sound.rate import KeyRate
-from ingest.sound.silence import RTP_PATIENCE, Patience, SilenceMarks
+from ingest.sound.silence import RTP_SILENCE, SilenceMarks, SilenceRule
 from ingest.sound.types import (
     Digit,
     Format,
@@ -57,7 +57,7 @@ class Clock:
         return max(0, now_us - self.opened_us) // 1000
 
 
-class Expected(NamedTuple):
+class LastHeard(NamedTuple):
     """A leg that an earlier edge heard: where it should be at a moment of the loop's clock."""
 
     leg: Leg
@@ -70,7 +70,7 @@ class Transport(Protocol):
     """How a session reaches the far end."""
 
     @property
-    def patience(self) -> Patience:
+    def silence(self) -> SilenceRule:
         """What is silence here, and not sound that comes late."""
         ...
 
@@ -165,8 +165,8 @@ class Session:
         self._said = Chunker()
         self._marks = SilenceMarks(DEFAULT_TURN_SILENCE_MS)
         self._marked_ts = 0
-        self._expected: Expected | None = None
-        self._patience = RTP_PATIENCE
+        self._expected: LastHeard | None = None
+        self._silence_rule = RTP_SILENCE
         self._said_us = 0
         self._onset = Onset()
         self._echo = EchoGate()
@@ -199,7 +199,7 @@ class Session:
     def attach(self, transport: Transport) -> None:
         """From now on sound goes over this connection; an earlier one is closed."""
         earlier, self._transport = self._transport, transport
-        self._patience = transport.patience
+        self._silence_rule = transport.silence
         if earlier is not None and earlier is not transport:
             earlier.close()
 
@@ -208,7 +208,7 @@ class Session:
         if self._transport is transport:
             self._transport = None
 
-    def expect(self, last: Expected) -> None:
+    def expect(self, last: LastHeard) -> None:
         """An earlier edge heard this leg: until it is heard again, it is silent."""
         self._expected = last
 
@@ -286,8 +286,9 @@ class Session:
         transport = self._transport
         playout = self.playout
         # What nobody can hear is not said: it waits for the far end, from its first syllable on.
-        ready = transport is not None and transport.ready
-        due = IDLE if playout.idle else playout.tick(now_us, ready)
+        due = IDLE
+        if not playout.idle:
+            due = playout.tick(now_us, transport is not None and transport.ready)
         ts = self._ids.first_ts + n * self.sound.frame_samples
         if due.events:
             self._tell(due.events)
@@ -299,7 +300,7 @@ class Session:
                 self._levels.popleft()
             if due.key is not None:
                 self._press(due.key, ts, transport)
-            elif ready and (n < OPENING_TICKS or n % KEEPALIVE_TICKS == 0):
+            elif (n < OPENING_TICKS or n % KEEPALIVE_TICKS == 0) and transport.ready:
                 seq = self._next_seq(n)
                 if transport.send_frame(self._silence, seq, ts, n == 0):
                     self._seq = seq + 1
@@ -317,18 +318,18 @@ class Session:
             if self._heard.pending:
                 self._owner.on_logged(self, self._heard.flush())
             if (leg := self._heard.leg) is not None:
-                last = Expected(leg, self._heard.end_ts, self._heard.next_seq, heard_us)
+                last = LastHeard(leg, self._heard.end_ts, self._heard.next_seq, heard_us)
                 self._mark_silent(last, now_us)
         if self._said.pending and now_us - self._said_us > STALE_US:
             self._log_said()
 
-    def _mark_silent(self, last: Expected, now_us: int) -> None:
+    def _mark_silent(self, last: LastHeard, now_us: int) -> None:
         """Says on the log that nothing came, when that is due. The leg's clock goes on by ours."""
-        if not self._marks.due(last.at_us, now_us, self._patience):
+        if not self._marks.due(last.at_us, now_us, self._silence_rule):
             return
         if self._transport is not None and self._transport.holding:
             return
-        quiet_us = now_us - last.at_us - self._patience.late_us
+        quiet_us = now_us - last.at_us - self._silence_rule.late_us
         ts = last.ts + quiet_us * last.leg.rate_hz // 1_000_000
         if ts > self._marked_ts:  # else sound came late: it was said already
             self._marked_ts = ts

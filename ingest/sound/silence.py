@@ -18,7 +18,7 @@ PAST_TURN_MS: Final = 700
 packet, and the recogniser's own delay is in it."""
 
 
-class Patience(NamedTuple):
+class SilenceRule(NamedTuple):
     """What a transport calls silence.
 
     `wait_us`: so long without sound before the first mark. `late_us`: sound that comes so late
@@ -29,7 +29,7 @@ class Patience(NamedTuple):
     late_us: int
 
 
-RTP_PATIENCE: Final = Patience(wait_us=200_000, late_us=100_000)
+RTP_SILENCE: Final = SilenceRule(wait_us=200_000, late_us=100_000)
 """Packets come every 20 ms, or the far end suppresses silence; jitter beyond 100 ms is rare. The
 difference is a multiple of 100 ms, as a turn's silence is: a mark comes when a turn may end."""
 
@@ -45,14 +45,14 @@ class SilenceMarks:
         self._next_us = 0
         self._wait_us = DENSE_US
 
-    def due(self, heard_us: int, now_us: int, patience: Patience) -> bool:
+    def due(self, heard_us: int, now_us: int, silence: SilenceRule) -> bool:
         """True when a mark is due now; it counts as made then. `heard_us`: the last sound."""
         if heard_us != self._heard_us:
             self._heard_us, self._wait_us = heard_us, DENSE_US
-            self._next_us = heard_us + patience.wait_us
+            self._next_us = heard_us + silence.wait_us
         if now_us < self._next_us:
             return False
-        dense_us = patience.wait_us + (self.turn_silence_ms + PAST_TURN_MS) * 1000
+        dense_us = silence.wait_us + (self.turn_silence_ms + PAST_TURN_MS) * 1000
         if now_us - heard_us >= dense_us:
             self._wait_us = min(2 * self._wait_us, SPARSE_US)
         self._next_us = max(self._next_us + self._wait_us, now_us)

@@ -15,7 +15,7 @@ from typing import Final
 
 from ingest.sound.pause import UNEXPLAINED_US, Pause, late_us
 from ingest.sound.rate import AHEAD_MS, SoundRate
-from ingest.sound.silence import Patience
+from ingest.sound.silence import SilenceRule
 from ingest.sound.types import SAMPLE_BYTES, Digit, Format, Frame, Leg
 from ingest.ws.dialects import MAX_TEXT_BYTES, OWN, ControlMessage, Dialect, WsRefused
 
@@ -24,7 +24,7 @@ MAX_AUDIO_MS: Final = 100
 TEXT_PER_S: Final = 20
 TEXT_BURST: Final = 100
 
-WS_PATIENCE: Final = Patience(wait_us=3_300_000, late_us=3_100_000)
+WS_SILENCE: Final = SilenceRule(wait_us=3_300_000, late_us=3_100_000)
 """A peer over TCP sends all the time, and a stall of 3 s loses nothing; longer is silence."""
 
 

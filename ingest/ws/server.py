@@ -16,7 +16,7 @@ from websockets.typing import Subprotocol
 from ingest.sound.clock import monotonic_us
 from ingest.sound.playout import KeyTick
 from ingest.sound.session import Session
-from ingest.sound.silence import Patience
+from ingest.sound.silence import SilenceRule
 from ingest.sound.types import SAMPLE_BYTES, Digit, Frame, format_of
 from ingest.ws.dialects import (
     DIALECTS,
@@ -27,7 +27,7 @@ from ingest.ws.dialects import (
     choose,
 )
 from ingest.ws.line import WsLine
-from ingest.ws.protocol import WS_PATIENCE, WsReceiver, swapped
+from ingest.ws.protocol import WS_SILENCE, WsReceiver, swapped
 from ringlog import log
 from ringlog.metrics import RTP_PACKETS_DROPPED
 
@@ -54,9 +54,9 @@ class WsTransport:
         self._swapped = receiver.dialect.little_endian and SAMPLE_BYTES[session.sound.codec] == 2
 
     @property
-    def patience(self) -> Patience:
+    def silence(self) -> SilenceRule:
         """What TCP holds up comes later, all at once; it is no silence."""
-        return WS_PATIENCE
+        return WS_SILENCE
 
     @property
     def alive_us(self) -> int | None:

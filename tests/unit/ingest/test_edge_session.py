@@ -18,7 +18,7 @@ from ingest.sound.playout import (
     Started,
 )
 from ingest.sound.session import KEEPALIVE_TICKS, OPENING_TICKS, Clock, Session
-from ingest.sound.silence import RTP_PATIENCE
+from ingest.sound.silence import RTP_SILENCE
 from ingest.sound.types import PCMU, Chunk, Digit, Frame, Leg, StreamIds
 from ringlog.audio.g711 import encode
 
@@ -36,7 +36,7 @@ def voice(db: float = -20) -> bytes:
 class Wire:
     """A transport that remembers."""
 
-    patience = RTP_PATIENCE
+    silence = RTP_SILENCE
     alive_us: int | None = None
     holding = False
 

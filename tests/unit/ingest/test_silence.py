@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from ingest.sound.chunker import LegEnd
 from ingest.sound.pacer import TICK_US
-from ingest.sound.session import RETURN_US, Expected
-from ingest.sound.silence import RTP_PATIENCE, SPARSE_US, SilenceMarks
+from ingest.sound.session import RETURN_US, LastHeard
+from ingest.sound.silence import RTP_SILENCE, SPARSE_US, SilenceMarks
 from ingest.sound.types import Chunk, Frame, Leg, Silent
 from tests.unit.ingest.test_edge_session import LEG, SILENCE, Call, voice
 
@@ -46,7 +46,7 @@ def test_T1_marks_follow_the_sessions_clock_and_become_rare() -> None:
     steps = [(b.ts - a.ts) * 1_000_000 // RATE for a, b in zip(found, found[1:], strict=False)]
     assert min(steps) > 0 and max(steps) <= SPARSE_US + TICK_US
     now_ts = 1600 + (call.n - 1) * 160
-    assert now_ts - found[-1].ts <= (SPARSE_US + RTP_PATIENCE.late_us) * RATE // 1_000_000 + 320
+    assert now_ts - found[-1].ts <= (SPARSE_US + RTP_SILENCE.late_us) * RATE // 1_000_000 + 320
 
 
 def test_T1_sound_after_marks_keeps_its_own_time() -> None:
@@ -81,7 +81,7 @@ def test_marks_of_a_leg_only_go_forward(spurts: list[tuple[int, int]]) -> None:
 def test_a_leg_that_an_earlier_edge_heard_is_marked_until_it_is_heard() -> None:
     """A turn that was open when the edge died ends, though nothing more comes."""
     call = Call()
-    call.session.expect(Expected(LEG, 80_000, 400, 0))
+    call.session.expect(LastHeard(LEG, 80_000, 400, 0))
     call.run(RETURN_US // TICK_US)
     assert marks(call) == []
     call.run(100)
@@ -93,7 +93,7 @@ def test_a_leg_that_an_earlier_edge_heard_is_marked_until_it_is_heard() -> None:
 
 def test_an_expected_leg_that_comes_back_at_once_is_not_silent() -> None:
     call = Call()
-    call.session.expect(Expected(LEG, 80_000, 400, 0))
+    call.session.expect(LastHeard(LEG, 80_000, 400, 0))
     for n in range(100):
         frame = Frame(LEG, 400 + n, 80_000 + 160 * n, voice(), "pcmu", 0)
         call.session.heard((frame,), n * TICK_US)
@@ -105,9 +105,9 @@ def test_an_expected_leg_that_comes_back_at_once_is_not_silent() -> None:
 def test_marks_stay_close_until_a_turn_must_have_ended(turn_ms: int) -> None:
     schedule, dense, last_us = SilenceMarks(turn_ms), 0, 0
     for now_us in range(0, 10_000_000, TICK_US):
-        if schedule.due(0, now_us, RTP_PATIENCE):
+        if schedule.due(0, now_us, RTP_SILENCE):
             if now_us <= (turn_ms + 500) * 1000:
-                assert now_us - last_us <= max(RTP_PATIENCE.wait_us, 100_000)
+                assert now_us - last_us <= max(RTP_SILENCE.wait_us, 100_000)
                 dense += 1
             last_us = now_us
     assert dense >= turn_ms // 100
