@@ -501,7 +501,7 @@ class Edge:
             if actor.rtp is not None:
                 actor.rtp.count()
             if session is not None:
-                quiet_us = at_us - (session.alive_us or session.clock.opened_us)
+                quiet_us = session.quiet_us(at_us)
                 foreign = actor.call.identity.direction == "foreign"
                 lost = foreign and session.transport is None and quiet_us > WS_GRACE_US
                 if lost or quiet_us > SILENT_US:

@@ -232,6 +232,7 @@ class CallActor:
         clock = Clock(at_us - elapsed_ms * 1000, self._edge.pacer.tick - elapsed_ms // 20)
         ids = stream_ids(self._edge.stream_secret, self.call_id, "robot")
         session = Session(self.call_id, self.sound, clock, ids, self)
+        session.since_us = at_us
         session.set_turn_silence(self._stamp.turn_silence_ms)
         known: list[Known] = []
         ws_leg: Leg | None = None

@@ -152,6 +152,7 @@ class Session:
         self.sound = sound
         self.clock = clock
         self.playout = Playout()
+        self.since_us = clock.opened_us  # when this edge began to serve the call
         self.last_heard_us: int | None = None
         self.frames_in = 0
         self.frames_out = 0
@@ -182,14 +183,11 @@ class Session:
         """SSRC of what we send."""
         return self._ids.ssrc
 
-    @property
-    def alive_us(self) -> int | None:
-        """When the far end last sent anything; None before that."""
-        transport, heard_us = self._transport, self.last_heard_us
+    def quiet_us(self, now_us: int) -> int:
+        """How long the far end has sent nothing at all to this edge."""
+        transport = self._transport
         alive_us = None if transport is None else transport.alive_us
-        if alive_us is None or heard_us is None:
-            return alive_us or heard_us
-        return max(alive_us, heard_us)
+        return now_us - max(self.since_us, alive_us or 0, self.last_heard_us or 0)
 
     @property
     def transport(self) -> Transport | None:

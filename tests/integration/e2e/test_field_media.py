@@ -43,12 +43,16 @@ async def echo(opened: dict[str, Any], seconds: float, delay_ms: int, gain_db: f
     """A far end where nobody speaks, and the robot's voice comes back."""
     ours = np.zeros(int(seconds * 8_000) + 80_000)
     began = time.monotonic()
+    offset: int | None = None  # from the robot's timestamps to our samples
 
     class Socket(asyncio.DatagramProtocol):
         def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
             parsed = parse(data)
+            nonlocal offset
             if parsed is not None and parsed[0] == 0:
-                at = int((time.monotonic() - began) * 50) * FRAME + delay_ms * 8
+                if offset is None:
+                    offset = int((time.monotonic() - began) * 50) * FRAME - parsed[1]
+                at = offset + parsed[1] + delay_ms * 8
                 samples = g711.decode_pcmu(parsed[2]) * 10 ** (gain_db / 20)
                 ours[at : at + len(samples)] += samples[: max(0, len(ours) - at)]
 

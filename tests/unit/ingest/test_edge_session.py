@@ -315,7 +315,16 @@ def test_T1_comfort_noise_is_life() -> None:
     call = Call()
     call.run(5, hear=voice())
     call.run(100)
+    now_us = call.n * TICK_US
+    assert call.session.quiet_us(now_us) == now_us - 4 * TICK_US
     call.wire.alive_us = 90 * TICK_US
-    assert call.session.alive_us == 90 * TICK_US
+    assert call.session.quiet_us(now_us) == now_us - 90 * TICK_US
     call.run(1, hear=voice())
-    assert call.session.alive_us == (call.n - 1) * TICK_US
+    assert call.session.quiet_us(now_us) == 0
+
+
+def test_a_call_that_an_earlier_edge_opened_is_not_quiet_at_once() -> None:
+    """After a restart the far end has the same time as ever to come back."""
+    call = Call()
+    call.session.since_us = 400_000_000
+    assert call.session.quiet_us(400_500_000) == 500_000
