@@ -70,6 +70,19 @@ def test_a_customer_who_was_angry_last_time_is_spoken_to_gently() -> None:
     assert log.turns[-1].posterior is None
 
 
+def test_hello_over_the_greeting_is_no_answer_and_after_it_brings_the_question_again() -> None:
+    library = Library()
+    library.evolve(published(SCRIPT))
+    log = Log(library=library)
+    log.dial(playbook="collections", robot_id="collections-1")
+    (greeting,) = log.answer()
+    log.start(greeting)
+    assert log.say("喂") == []
+    log.end(greeting, 2_000)
+    assert texts(log.say("喂")) == [greeting.text]
+    assert log.node == "greeting"
+
+
 def test_words_that_nobody_knows_lead_to_a_person_in_the_end() -> None:
     log = talk("是的", "怎么退货", "怎么退货", "怎么退货")
     assert log.node == "transfer"
