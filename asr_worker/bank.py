@@ -90,7 +90,9 @@ class Point:
 class Closed:
     """A turn ended: speech at `end`, and the leg is closed up to `mark`.
 
-    `silence_ms` is the silence that was waited for, 0 where the leg ended.
+    `silence_ms` is the silence that was waited for, 0 where the leg ended. `sound_to` is where the
+    turn's sound ends, `over` where its silence was over: both at `mark`, but for a turn that ended
+    while nothing arrived. There, what comes later is heard from `mark` on.
     """
 
     slot: int
@@ -98,6 +100,8 @@ class Closed:
     end: int
     mark: int
     silence_ms: int
+    sound_to: int
+    over: int
 
 
 TurnEvent = Opened | Point | Closed
@@ -108,31 +112,36 @@ class TurnBank:
 
     def __init__(self, detector: Detector, capacity: int = 32) -> None:
         self._detector = detector
-        self._free: list[int] = []
-        self._changes: dict[int, deque[tuple[int, Thresholds]]] = {}
-        self._profile: dict[int, str] = {}
-        self._size = 0
-        self.have = np.zeros(0, np.int64)
-        self.pos = np.zeros(0, np.int64)
-        self.mark = np.zeros(0, np.int64)
-        self.open = np.zeros(0, np.bool_)
-        self._live = np.zeros(0, np.bool_)
-        self._cold = np.zeros(0, np.bool_)
-        self._held = np.zeros(0, np.bool_)
-        self._run = np.zeros(0, np.int64)
-        self._start = np.zeros(0, np.int64)
-        self._loud_end = np.zeros(0, np.int64)
-        self._frame_end = np.zeros(0, np.int64)
-        self._peak = np.zeros(0, np.float64)
-        self._silence = np.zeros(0, np.int64)
-        self._on = np.zeros(0, np.float32)
-        self._off = np.zeros(0, np.float32)
-        self._scale = np.zeros(0, np.float32)
-        self._pre_roll = np.zeros(0, np.int64)
-        self._next_change = np.zeros(0, np.int64)
-        self._ring = np.zeros((0, RING), np.int16)
-        self._context = np.zeros((0, CONTEXT), np.float32)
-        self._state = np.zeros((2, 0, STATE_WIDTH), np.float32)
+        self._free: list[int] = []  # slots without a leg
+        self._changes: dict[int, deque[tuple[int, Thresholds]]] = {}  # to come, with their samples
+        self._profile: dict[int, str] = {}  # names in force
+        self._size = 0  # slots
+        # Positions are samples of leg time. What a leg is: written by add, remove, push and judge.
+        self._live = np.zeros(0, np.bool_)  # the slot has a leg
+        self.have = np.zeros(0, np.int64)  # end of the sound that was pushed
+        self.pos = np.zeros(0, np.int64)  # end of the frames that are judged
+        self.mark = np.zeros(0, np.int64)  # last place where the state was made anew
+        self._ring = np.zeros((0, RING), np.int16)  # sample s lies at s % RING
+        # How it is judged: written by _set and change.
+        self._silence = np.zeros(0, np.int64)  # samples that end a turn
+        self._on = np.zeros(0, np.float32)  # probability
+        self._off = np.zeros(0, np.float32)  # probability
+        self._scale = np.zeros(0, np.float32)  # gain over full scale
+        self._pre_roll = np.zeros(0, np.int64)  # samples
+        self._next_change = np.zeros(0, np.int64)  # position of the first of _changes
+        # The state since the mark: written by _reset, _warm and _frame.
+        self._cold = np.zeros(0, np.bool_)  # the detector is to be warmed first
+        self._state = np.zeros((2, 0, STATE_WIDTH), np.float32)  # the detector's own
+        self._context = np.zeros((0, CONTEXT), np.float32)  # end of the frame before, in [-1, 1]
+        self.open = np.zeros(0, np.bool_)  # within a turn
+        self._run = np.zeros(0, np.int64)  # speech frames towards a turn's opening
+        self._start = np.zeros(0, np.int64)  # position of the turn's first speech frame
+        self._loud_end = np.zeros(0, np.int64)  # end of the last loud half frame
+        self._frame_end = np.zeros(0, np.int64)  # end of the last speech frame
+        self._peak = np.zeros(0, np.float64)  # leaky peak level, dBFS
+        # Beside the state.
+        self._heard_to = np.zeros(0, np.int64)  # end of the turn before, in whole milliseconds
+        self._held = np.zeros(0, np.bool_)  # a turn closed in this call of judge
         self._grow(capacity)
 
     def _grow(self, capacity: int) -> None:
@@ -154,11 +163,12 @@ class TurnBank:
         """Number of legs in the bank."""
         return int(np.count_nonzero(self._live))
 
-    def add(self, begin: int, first: int, thresholds: Thresholds) -> int:
+    def add(self, begin: int, first: int, thresholds: Thresholds, heard_to: int = 0) -> int:
         """Take in a leg that is judged from `begin` on and whose sound comes from `first` on.
 
-        `begin` is a multiple of `rules.FRAME`; `first` is `rules.held_from(begin)`. Returns the
-        slot by which the leg is named from now on.
+        `begin` is a multiple of `rules.FRAME`; `first` is `rules.held_from(begin)`, or `begin` for
+        a leg with nothing before. `heard_to` is the end of the turn before, in whole milliseconds:
+        no pre-roll reaches into it. Returns the slot by which the leg is named from now on.
         """
         if begin % FRAME:
             raise ValueError(f"begin {begin} is not on the frame grid")
@@ -166,7 +176,7 @@ class TurnBank:
             self._grow(2 * self._size)
         slot = self._free.pop()
         self._live[slot] = True
-        self.have[slot], self.pos[slot] = first, begin
+        self.have[slot], self.pos[slot], self._heard_to[slot] = first, begin, heard_to
         self._ring[slot] = 0
         self._changes[slot] = deque()
         self._set(slot, thresholds)
@@ -252,11 +262,33 @@ class TurnBank:
         start, have = int(self._start[slot]), int(self.have[slot])
         self.open[slot] = False
         end = min(max(int(self._loud_end[slot]), start), have)
-        return Closed(slot, start, end, have, 0)
+        return Closed(slot, start, end, have, 0, have, have)
+
+    def quiet(self, slot: int, to: int, silence_ms: int) -> Closed | None:
+        """Nothing came up to `to`: end the turn if its silence is over by then.
+
+        Call it when all whole frames are judged. Nothing is judged that did not come: a turn that
+        goes on keeps its state, and one that ends ends where its sound does, so that sound which
+        comes late is heard in full.
+        """
+        if not self.open[slot]:
+            return None
+        pos, start = int(self.pos[slot]), int(self._start[slot])
+        end, frame_end = int(self._loud_end[slot]), int(self._frame_end[slot])
+        if frame_end < pos:  # else speech broke off, and the detector did not hang on
+            end = min(end, frame_end - HANG)
+        end = max(end, start)
+        wanted = _silence_of(silence_ms)
+        if to - end < wanted:
+            return None
+        self._heard_to[slot] = _whole_ms(end)
+        self._reset(np.array([slot]))
+        have = int(self.have[slot])
+        over = max(end + wanted, have)
+        return Closed(slot, start, end, pos, wanted // SAMPLES_PER_MS, have, over)
 
     def _set(self, slot: int, thresholds: Thresholds) -> None:
-        silence = thresholds.silence_ms * SAMPLES_PER_MS
-        self._silence[slot] = min(max(silence, SHORTEST_SILENCE), LONGEST_SILENCE)
+        self._silence[slot] = _silence_of(thresholds.silence_ms)
         self._on[slot], self._off[slot] = thresholds.on, thresholds.off
         self._pre_roll[slot] = thresholds.pre_roll_ms * SAMPLES_PER_MS
         self._scale[slot] = thresholds.gain / 32768
@@ -316,6 +348,7 @@ class TurnBank:
         pos = begin + FRAME
         was_open, run, silence = self.open[slots], self._run[slots], self._silence[slots]
         speech = probability >= np.where(was_open | (run > 0), self._off[slots], self._on[slots])
+        speech &= was_open | power.any(axis=1)  # what never came opens no turn
         frame_end = np.where(speech, pos, self._frame_end[slots])
         loud_end, peak = self._loud_end[slots], self._peak[slots]
         for half in (0, 1):
@@ -343,15 +376,28 @@ class TurnBank:
         for i in np.flatnonzero(opened).tolist():
             slot, first = int(slots[i]), int(start[i])
             mark = int(self.mark[slot])
-            sound_from = max(first - int(self._pre_roll[slot]), held_from(mark))
+            sound_from = max(
+                first - int(self._pre_roll[slot]), held_from(mark), int(self._heard_to[slot])
+            )
             emit(Opened(slot, first, sound_from, mark, self._profile[slot]))
         for i in np.flatnonzero(is_open & (pos % POINT == 0)).tolist():
             emit(Point(int(slots[i]), int(pos[i])))
         for i in np.flatnonzero(closed).tolist():
-            first = int(start[i])
-            silence_ms = int(silence[i]) // SAMPLES_PER_MS
-            emit(Closed(int(slots[i]), first, max(int(end[i]), first), int(pos[i]), silence_ms))
+            slot, first, at = int(slots[i]), int(start[i]), int(pos[i])
+            last = max(int(end[i]), first)
+            self._heard_to[slot] = _whole_ms(last)
+            emit(Closed(slot, first, last, at, int(silence[i]) // SAMPLES_PER_MS, at, at))
         marked = closed | (~is_open & (pos % IDLE_GRID == 0))
         if marked.any():
             self._reset(slots[marked])
         self._held[slots[closed]] = True
+
+
+def _silence_of(silence_ms: int) -> int:
+    """Samples of silence that end a turn, within their bounds."""
+    return min(max(silence_ms * SAMPLES_PER_MS, SHORTEST_SILENCE), LONGEST_SILENCE)
+
+
+def _whole_ms(sample: int) -> int:
+    """A position as a final on the log gives it: in whole milliseconds."""
+    return sample // SAMPLES_PER_MS * SAMPLES_PER_MS

@@ -3,12 +3,13 @@
 One transcriber serves the legs of all partitions, so that every batch is as large as it can be.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from asr_worker.bank import Detector
-from asr_worker.legs import Leg, LegKey, PartitionLegs, Source
+from asr_worker.legs import CustomerLeg, CustomerLegKey, LastFinal, PartitionLegs, Source
 from asr_worker.registry import Registry
+from asr_worker.resume import Resume
 from asr_worker.rules import POINT, SAMPLES_PER_MS
 from asr_worker.transcriber import Final, Partial, RecogniserOf, Transcriber
 from schemas import ids
@@ -37,9 +38,17 @@ class Core:
         self._transcriber = Transcriber(detector, recogniser_of)
         self._partitions: dict[int, PartitionLegs] = {}
 
-    def assign(self, partition: int, closed: dict[LegKey, int]) -> None:
-        """Take a partition over; `closed` has the highest mark of each leg's finals."""
-        self._partitions[partition] = PartitionLegs(self._transcriber, self._registry, closed)
+    def assign(
+        self,
+        partition: int,
+        closed: Mapping[CustomerLegKey, LastFinal],
+        resume: Resume | None = None,
+    ) -> None:
+        """Take a partition over; `closed` has the last of each leg's finals, `resume` what the
+        commit says of the legs behind it."""
+        self._partitions[partition] = PartitionLegs(
+            self._transcriber, self._registry, closed, resume
+        )
 
     def revoke(self, partition: int) -> None:
         """Forget a partition."""
@@ -93,11 +102,15 @@ class Core:
         """What each partition may be committed to, once all outputs so far are acknowledged."""
         return {number: legs.commit_offset() for number, legs in self._partitions.items()}
 
+    def resume(self, partition: int) -> Resume:
+        """What goes with the partition's offset that `commit_offsets` has just given."""
+        return self._partitions[partition].resume()
+
     def _owner(self, slot: int) -> tuple[int, PartitionLegs]:
         return next((n, legs) for n, legs in self._partitions.items() if legs.owns(slot))
 
 
-def _common(leg: Leg, start: int, kind: str, n: int, source: Source) -> dict[str, object]:
+def _common(leg: CustomerLeg, start: int, kind: str, n: int, source: Source) -> dict[str, object]:
     call_id, name, ssrc = leg.key
     utterance_id = ids.utterance_id(call_id, name, ssrc, start)
     return {
@@ -118,7 +131,7 @@ def _occurred_at(source: Source, sample: int) -> int:
     return source.occurred_at + max(sample - source.at, 0) // SAMPLES_PER_MS
 
 
-def _partial(leg: Leg, partial: Partial, decode_ms: float) -> Transcript:
+def _partial(leg: CustomerLeg, partial: Partial, decode_ms: float) -> Transcript:
     source = leg.source_of(partial.at - 1)
     return Transcript.model_validate(
         {
@@ -133,13 +146,13 @@ def _partial(leg: Leg, partial: Partial, decode_ms: float) -> Transcript:
     )
 
 
-def _final(partition: int, leg: Leg, final: Final, decode_ms: float) -> Output:
+def _final(partition: int, leg: CustomerLeg, final: Final, decode_ms: float) -> Output:
     source = leg.source_of(final.mark - 1)
     tokens = [Token(text=text, start_ms=leg.start_ms + at_ms) for text, at_ms in final.tokens]
     transcript = Transcript.model_validate(
         {
             **_common(leg, final.start, "final", 0, source),
-            "occurred_at": _occurred_at(source, final.mark),
+            "occurred_at": _occurred_at(source, final.over),
             "text": final.text,
             "end_ms": leg.call_ms(final.end),
             "mark": final.mark,

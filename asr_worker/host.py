@@ -12,7 +12,8 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from asr_worker.core import SERVICE, Core, Output
-from asr_worker.legs import LEG, BadChunk, LegKey
+from asr_worker.legs import LEG, BadChunk, CustomerLegKey, LastFinal
+from asr_worker.resume import Resume, parse
 from ringlog import log
 from ringlog.clock import now_ms
 from ringlog.health import Health
@@ -106,6 +107,8 @@ class Host:
         self._assigned = False
         self.committed: dict[int, int] = {}
         """What the group has of the partitions that are held, or where it begins."""
+        self._resume: dict[int, Resume | None] = {}
+        """What the commits say of the legs behind them, of partitions not taken over yet."""
         self._commit_due_s = 0.0
         self._committing: dict[int, int] = {}
         """Offsets of the commit that is on its way."""
@@ -179,7 +182,10 @@ class Host:
         if not moved or self._committing:
             return
         self._producer.flush(FLUSH_S)
-        wanted = [TopicPartition(AUDIO, p, o) for p, o in moved.items()]
+        wanted = [
+            TopicPartition(AUDIO, p, o, metadata=self._core.resume(p).text())
+            for p, o in moved.items()
+        ]
         self._committing = moved
         try:
             self._consumer.commit(offsets=wanted, asynchronous=True)
@@ -221,7 +227,9 @@ class Host:
         oldest = sync.begins_of(consumer, places)
         for place, kept in sync.committed(consumer, places).items():
             _, number = place
-            self._next[number] = self.committed[number] = max(kept.offset, oldest[place])
+            begin = self._next[number] = self.committed[number] = max(kept.offset, oldest[place])
+            # Where the group has no offset, nobody held a leg.
+            self._resume[number] = parse(kept.metadata) if kept.offset >= 0 else Resume(begin)
         consumer.assign([TopicPartition(*place, self._next[place[1]]) for place in places])
         self._assigned = True
         logger.info("assigned", partitions=sorted(number for _, number in places))
@@ -232,6 +240,7 @@ class Host:
         for number in (tp.partition for tp in partitions):
             self._next.pop(number, None)
             self.committed.pop(number, None)
+            self._resume.pop(number, None)
             if number in self._core.partitions:
                 self._core.revoke(number)
 
@@ -272,17 +281,17 @@ class Host:
 
     def _take_over(self, partition: int, first: RawRecord) -> None:
         closed = self._read_back(partition, first.timestamp_ms - CLOCK_SKEW_MS)
-        self._core.assign(partition, closed)
+        self._core.assign(partition, closed, self._resume.get(partition))
         logger.info(
             "taken over", partition=partition, at_offset=first.offset, closed_legs=len(closed)
         )
 
-    def _read_back(self, partition: int, since_ms: int) -> dict[LegKey, int]:
-        """Highest mark of each leg's finals on the log, from a time to the end as of now."""
+    def _read_back(self, partition: int, since_ms: int) -> dict[CustomerLegKey, LastFinal]:
+        """The last of each leg's finals on the log, from a time to the end as of now."""
         place = TRANSCRIPTS, partition
         ends = sync.ends_of(self._finals, [place])
         first = sync.offsets_since(self._finals, [place], since_ms)[place]
-        closed: dict[LegKey, int] = {}
+        closed: dict[CustomerLegKey, LastFinal] = {}
         if first is None:
             return closed
         for polled in sync.between(self._finals, {place: first}, ends):
@@ -293,7 +302,8 @@ class Host:
                     continue  # whoever consumes the topic reports it
                 if isinstance(final, Transcript) and final.kind == "final":
                     key = (final.call_id or "", final.leg, final.ssrc)
-                    closed[key] = max(closed.get(key, 0), final.mark)
+                    here = LastFinal(final.mark, final.end_ms)
+                    closed[key] = max(closed.get(key, here), here)
         return closed
 
     def _read(self, record: RawRecord) -> None:

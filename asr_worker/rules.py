@@ -50,6 +50,13 @@ SHORTEST_SILENCE: Final = 100 * SAMPLES_PER_MS
 MARKED_HOLE: Final = 40 * SAMPLES_PER_MS
 """Holes longer than this are reported with the turn they lie in."""
 
+LATEST: Final = 5_000 * SAMPLES_PER_MS
+"""Sound may come so much later than a mark that its leg is silent, and is heard whole. At least
+the longest silence that ends a turn: no turn is open when a leg's silence is taken as final."""
+
+LONGEST_LEG: Final = 48 * 3_600_000 * SAMPLES_PER_MS
+"""A position beyond this comes from a broken clock."""
+
 
 def first_begin(seen: int, closed: int) -> int:
     """Where a leg that is seen for the first time at sample `seen` begins to be judged.
@@ -63,6 +70,22 @@ def first_begin(seen: int, closed: int) -> int:
     else:
         begin = -(-(seen + SETTLING + WARM_UP) // IDLE_GRID) * IDLE_GRID
     return -(-begin // FRAME) * FRAME
+
+
+def fresh_begin(seen: int, closed: int) -> int:
+    """Where a leg begins to be judged that nobody held when sample `seen` came.
+
+    It is new, or so long nothing came that it was over. It begins with what came, and silence is
+    taken to lie before. What `closed` covers is on the log already.
+    """
+    if seen == 0 or closed - WARM_UP - SETTLING >= seen:
+        return first_begin(seen, closed)
+    return seen // FRAME * FRAME
+
+
+def settled_to(silent_to: int) -> int:
+    """Idle mark up to which a leg's silence is final, when it is known to be silent so far."""
+    return max(0, silent_to - LATEST) // IDLE_GRID * IDLE_GRID
 
 
 def held_from(mark: int) -> int:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from asr_worker.bank import Closed, Detector, Opened, Point, Thresholds, TurnBank
+from asr_worker.bank import Closed, Detector, Opened, Point, Thresholds, TurnBank, TurnEvent
 from asr_worker.recogniser import Recogniser, Stream
 from asr_worker.rules import FRAME, IDLE_GRID, SAMPLES_PER_MS
 from ringlog.audio.g711 import Int16
@@ -35,7 +35,7 @@ class Final:
     """A closed turn, possibly without text. Token times are leg time, milliseconds.
 
     `sound_from` is the first sample that was decoded, `end` where speech ended, `mark` the sample
-    up to which the leg is closed.
+    up to which the leg is closed, `over` where the turn's silence was over.
     """
 
     slot: int
@@ -44,6 +44,7 @@ class Final:
     mark: int
     sound_from: int
     silence_ms: int
+    over: int
     text: str
     tokens: tuple[tuple[str, int], ...]
     confidence: float | None
@@ -61,10 +62,18 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class _Silence:
-    """A hole in a leg's sound that is to be filled with zeros."""
+    """A hole in a leg's sound that is to be filled with zeros; nothing came since `start`."""
 
     start: int
     count: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Quiet:
+    """Nothing has come up to `to`; a turn ends after a silence of `silence_ms`."""
+
+    to: int
+    silence_ms: int
 
 
 @dataclass(slots=True)
@@ -84,13 +93,13 @@ class Transcriber:
     def __init__(self, detector: Detector, recogniser_of: RecogniserOf) -> None:
         self.bank = TurnBank(detector)
         self._recogniser_of = recogniser_of
-        self._queues: dict[int, deque[Int16 | _Silence]] = {}
+        self._queues: dict[int, deque[Int16 | _Silence | _Quiet]] = {}
         self._turns: dict[int, _Turn] = {}
         self._ending: set[int] = set()
 
-    def add(self, begin: int, first: int, thresholds: Thresholds) -> int:
+    def add(self, begin: int, first: int, thresholds: Thresholds, heard_to: int = 0) -> int:
         """Take in a leg (see `TurnBank.add`); returns its slot."""
-        slot = self.bank.add(begin, first, thresholds)
+        slot = self.bank.add(begin, first, thresholds, heard_to)
         self._queues[slot] = deque()
         return slot
 
@@ -100,8 +109,12 @@ class Transcriber:
             self._queues[slot].append(samples)
 
     def push_silence(self, slot: int, start: int, count: int) -> None:
-        """Append a hole of any length that begins at leg sample `start`."""
+        """Append `count` zeros, part of a silence that began at leg sample `start`."""
         self._queues[slot].append(_Silence(start, count))
+
+    def push_quiet(self, slot: int, to: int, silence_ms: int) -> None:
+        """Nothing has come up to leg sample `to`: a turn may end by that (see `TurnBank.quiet`)."""
+        self._queues[slot].append(_Quiet(to, silence_ms))
 
     def finish(self, slot: int) -> None:
         """The leg ends where its sound ends: close its turn and free the slot in a later step."""
@@ -124,10 +137,11 @@ class Transcriber:
 
         A leg stops at the close of a turn, so that its final can be published before the rest.
         """
+        events: list[TurnEvent] = []
         for slot, queue in self._queues.items():
-            if queue:
-                self._fill(slot, queue)
-        events = self.bank.judge()
+            if queue and (closed_quietly := self._fill(slot, queue)) is not None:
+                events.append(closed_quietly)
+        events += self.bank.judge()
         ended = [slot for slot in sorted(self._ending) if self._judged(slot)]
         events += [closed for slot in ended if (closed := self.bank.close(slot)) is not None]
         step = Step(ended=ended)
@@ -145,11 +159,18 @@ class Transcriber:
         bank = self.bank
         return not self._queues[slot] and int(bank.have[slot] - bank.pos[slot]) < FRAME
 
-    def _fill(self, slot: int, queue: deque[Int16 | _Silence]) -> None:
+    def _fill(self, slot: int, queue: deque[Int16 | _Silence | _Quiet]) -> Closed | None:
+        """Hand over what the bank has room for, up to a turn's end in silence, which it returns."""
         bank = self.bank
         while queue and (room := bank.room(slot)) > 0:
             item = queue[0]
-            if isinstance(item, _Silence):
+            if isinstance(item, _Quiet):
+                if bank.have[slot] - bank.pos[slot] >= FRAME:
+                    return None  # judge what came before first
+                queue.popleft()
+                if (closed := bank.quiet(slot, item.to, item.silence_ms)) is not None:
+                    return closed
+            elif isinstance(item, _Silence):
                 jumped = bank.skip_silence(slot, item.start, item.count)
                 have = int(bank.have[slot])
                 # Up to an idle mark at most: from there the rest may be jumped over.
@@ -161,13 +182,14 @@ class Transcriber:
                 else:
                     queue.popleft()
                 if left and int(bank.have[slot]) % IDLE_GRID == 0:
-                    return  # judge up to the mark first
+                    return None  # judge up to the mark first
             elif len(item) <= room:
                 bank.push(slot, item)
                 queue.popleft()
             else:
                 bank.push(slot, item[:room])
                 queue[0] = item[room:]
+        return None
 
     def _open(self, event: Opened) -> None:
         recogniser = self._recogniser_of(event.profile)
@@ -182,11 +204,11 @@ class Transcriber:
         done: list[tuple[Point | Closed, _Turn]] = []
         for event in events:
             turn = self._turns[event.slot]
-            to = event.mark if isinstance(event, Closed) else event.at
+            to = event.sound_to if isinstance(event, Closed) else event.at
             turn.stream.feed(self.bank.cut(event.slot, turn.fed, to))
             turn.fed = to
             if isinstance(event, Closed):
-                turn.stream.feed(turn.recogniser.padding(event.mark - event.end))
+                turn.stream.feed(turn.recogniser.padding(event.sound_to - event.end))
             batches.setdefault(id(turn.recogniser), (turn.recogniser, []))[1].append(turn.stream)
             done.append((event, turn))
         for recogniser, streams in batches.values():
@@ -211,7 +233,7 @@ class Transcriber:
         tokens = tuple((text, round(offset_ms + at_ms)) for text, at_ms in heard.tokens)
         return Final(
             event.slot, event.start, event.end, event.mark, turn.sound_from, event.silence_ms,
-            heard.text, tokens, heard.confidence, turn.recogniser.name,
+            event.over, heard.text, tokens, heard.confidence, turn.recogniser.name,
         )  # fmt: skip
 
 

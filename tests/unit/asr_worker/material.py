@@ -8,9 +8,10 @@ import numpy as np
 
 from asr_worker.core import Core, Output
 from asr_worker.detector import shared
-from asr_worker.legs import LegKey
+from asr_worker.legs import CustomerLegKey, LastFinal
 from asr_worker.recogniser import Recognisers
 from asr_worker.registry import load
+from asr_worker.resume import Resume, parse
 from ringlog.audio import espeak
 from ringlog.audio.g711 import Int16, encode
 from schemas import ids
@@ -175,14 +176,16 @@ class MemoryLog:
 
     transcripts: list[tuple[int, Transcript]] = field(default_factory=list)
     committed: int = 0
+    resume: str = Resume(0).text()
 
-    def closed_since(self, timestamp_ms: int) -> dict[LegKey, int]:
-        """Highest mark per leg among the finals appended since a time."""
-        marks: dict[LegKey, int] = {}
+    def closed_since(self, timestamp_ms: int) -> dict[CustomerLegKey, LastFinal]:
+        """The last final of each leg among those appended since a time."""
+        marks: dict[CustomerLegKey, LastFinal] = {}
         for at_ms, t in self.transcripts:
             if t.kind == "final" and at_ms >= timestamp_ms:
                 key = (t.call_id or "", t.leg, t.ssrc)
-                marks[key] = max(marks.get(key, 0), t.mark)
+                here = LastFinal(t.mark, t.end_ms)
+                marks[key] = max(marks.get(key, here), here)
         return marks
 
     def first_by_id(self) -> dict[str, Transcript]:
@@ -223,7 +226,8 @@ def work(
     """
     core = new_core()
     todo = [r for r in records if r.offset >= log.committed]
-    core.assign(0, log.closed_since(todo[0].timestamp_ms) if todo else {})
+    closed = log.closed_since(todo[0].timestamp_ms) if todo else {}
+    core.assign(0, closed, parse(log.resume))
     read = 0
     for i in range(0, len(todo), batch):
         part = todo[i : i + batch]
@@ -237,5 +241,5 @@ def work(
             log.transcripts.append((part[-1].timestamp_ms, output.transcript))
         if dying:
             return False
-        log.committed = core.commit_offsets()[0]
+        log.committed, log.resume = core.commit_offsets()[0], core.resume(0).text()
     return True

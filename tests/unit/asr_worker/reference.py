@@ -54,6 +54,8 @@ def turns(detector: Silero, samples: Int16, t: Thresholds) -> list[tuple[int, in
         pos = begin + rules.FRAME
         p = np.float32(_score(detector, state, samples, begin))
         speech = p >= np.float32(t.off if state.open or state.run else t.on)
+        if not state.open and not samples[begin:pos].any():
+            speech = np.False_  # what never came opens no turn
         if speech:
             state.frame_end = pos
             for half in (0, 1):
