@@ -13,15 +13,23 @@ import click
 from asr_worker.core import SERVICE, Core
 from asr_worker.detector import DetectorMissing, Silero
 from asr_worker.host import Host
-from asr_worker.recogniser import ModelMissing, Recognisers
+from asr_worker.recogniser import DefaultUnusable, Recognisers
 from asr_worker.registry import RegistryError, load
+from asr_worker.trial import trial_of
 from ringlog import log
 from ringlog.health import Health, serve_health_in_thread
 from ringlog.kafka.codec import codec_of, learn
+from ringlog.metrics import ASR_PROFILES_SUBSTITUTED
 from ringlog.seat import Seat
-from ringlog.settings import settings
+from ringlog.settings import Settings, settings
 
 logger = log.logger("asr_worker")
+
+LOOK_AGAIN_S = 5.0
+"""From look to look at models that cannot serve yet."""
+
+MAX_NAMED = 1_000
+"""Profiles that are warned of by name; a stranger may send any."""
 
 
 @click.command()
@@ -49,12 +57,11 @@ def main(instance: str, metrics_port: int | None, spare: bool) -> None:
     port = metrics_port or config.metrics_port_of(service)
     serve_health_in_thread(health, config.bind_host, port)
     try:
-        health.set_waiting("models")
-        registry = load(config.home)
-        recognisers = Recognisers(registry)
-        recognisers.get(registry.resolve(config.asr_profile))
-        core = Core(registry, Silero(), recognisers.get)
+        core = _core(config, health, stopping)
+        if core is None:
+            return
         codec = codec_of(config)
+        health.blocked = lambda: codec.waiting_for
         if not learn(codec, health.set_waiting, stopping.is_set):
             return
         seat = Seat(config.home / SERVICE / f"{instance}.seat", service)
@@ -67,12 +74,57 @@ def main(instance: str, metrics_port: int | None, spare: bool) -> None:
         health.set_waiting("partitions")
         host = Host(config, core, codec, health, instance)
         host.run(stopping.is_set)
-    except (ModelMissing, DetectorMissing, RegistryError) as error:
-        logger.error("cannot start", error=str(error))
-        sys.exit(1)
     except Exception as error:
         logger.exception("failed", error=f"{type(error).__name__}: {error}")
         sys.exit(1)
+
+
+def _core(config: Settings, health: Health, stopping: threading.Event) -> Core | None:
+    """The core with all models in memory; None when told to stop first.
+
+    While the registry cannot be read, or the site's default profile cannot serve, it waits and
+    says why; somebody may be fetching the model.
+    """
+    health.set_waiting("models")
+    why = ""
+    while not stopping.is_set():
+        try:
+            registry = load(config.home)
+            trial = trial_of(registry, config.home)
+            recognisers = Recognisers(registry, config.asr_profile, trial)
+            core = Core(recognisers, Silero(), _Substitutions())
+        except (DefaultUnusable, DetectorMissing, RegistryError, OSError) as error:
+            if str(error) != why:
+                why = str(error)
+                logger.error("waiting for models", why=why)
+                health.set_waiting(f"models: {why}")
+            stopping.wait(LOOK_AGAIN_S)
+            continue
+        health.detail["profiles_left_out"] = recognisers.left_out
+        for profile, reason in recognisers.left_out.items():
+            logger.warning("profile left out", profile=profile, why=reason)
+        if config.asr_profile not in ("", recognisers.default):
+            logger.warning(
+                "RINGLOG_ASR_PROFILE names no profile",
+                profile=config.asr_profile,
+                instead=recognisers.default,
+            )
+        return core
+    return None
+
+
+class _Substitutions:
+    """Counts the legs that get the site's default instead of what they ask for, and warns once
+    for each name."""
+
+    def __init__(self) -> None:
+        self._named: set[str] = set()
+
+    def __call__(self, asked: str, given: str) -> None:
+        ASR_PROFILES_SUBSTITUTED.inc()
+        if asked not in self._named and len(self._named) < MAX_NAMED:
+            self._named.add(asked)
+            logger.warning("no such profile here", asked=asked[:200], instead=given)
 
 
 if __name__ == "__main__":

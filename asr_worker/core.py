@@ -7,11 +7,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from asr_worker.bank import Detector
-from asr_worker.legs import CustomerLeg, CustomerLegKey, LastFinal, PartitionLegs, Source
-from asr_worker.registry import Registry
+from asr_worker.legs import (
+    CustomerLeg,
+    CustomerLegKey,
+    LastFinal,
+    PartitionLegs,
+    Source,
+    Substituted,
+)
+from asr_worker.recogniser import Recognisers
 from asr_worker.resume import Resume
 from asr_worker.rules import POINT, SAMPLES_PER_MS
-from asr_worker.transcriber import Final, Partial, RecogniserOf, Transcriber
+from asr_worker.transcriber import Final, Partial, Transcriber
 from schemas import ids
 from schemas.events import MediaChunk, Token, Transcript
 
@@ -33,9 +40,15 @@ class Output:
 class Core:
     """All state of a worker. Results depend on the log alone."""
 
-    def __init__(self, registry: Registry, detector: Detector, recogniser_of: RecogniserOf) -> None:
-        self._registry = registry
-        self._transcriber = Transcriber(detector, recogniser_of)
+    def __init__(
+        self,
+        recognisers: Recognisers,
+        detector: Detector,
+        substituted: Substituted = lambda asked, given: None,
+    ) -> None:
+        self._recognisers = recognisers
+        self._substituted = substituted
+        self._transcriber = Transcriber(detector, recognisers.get)
         self._partitions: dict[int, PartitionLegs] = {}
 
     def assign(
@@ -47,7 +60,7 @@ class Core:
         """Take a partition over; `closed` has the last of each leg's finals, `resume` what the
         commit says of the legs behind it."""
         self._partitions[partition] = PartitionLegs(
-            self._transcriber, self._registry, closed, resume
+            self._transcriber, self._recognisers, closed, resume, self._substituted
         )
 
     def revoke(self, partition: int) -> None:

@@ -1,6 +1,6 @@
 """The Kafka loop around the core: consumer group on `media.audio`, finals to `asr.transcripts`.
 
-Order within one turn of the loop (`references/asr-worker.md`, rules 5 to 7): read, judge, produce;
+Order within one turn of the loop (`docs/why/recogniser.md`): read, judge, produce;
 then flush, check every delivery, and commit the smallest offset that a successor needs. A worker
 that dies in between leaves work that is done again with the same ids.
 """
@@ -25,7 +25,8 @@ from ringlog.metrics import ASR_FINAL_LATENCY, CONSUMER_LAG, DEAD_LETTERS
 from ringlog.settings import Settings
 from schemas.envelope import Event
 from schemas.events import MediaChunk, Transcript
-from schemas.wire import Codec, Poison
+from schemas.registry import RegistryError
+from schemas.wire import AvroRecord, Codec, Poison
 
 AUDIO = "media.audio"
 TRANSCRIPTS = "asr.transcripts"
@@ -37,6 +38,9 @@ BATCH = 500
 
 STALL_S = 5.0
 """When nothing has come for so long, the broker is asked whether there is nothing."""
+
+ASK_AGAIN_S = 0.5
+"""From question to question while the schema registry gives no answer."""
 
 COMMIT_EVERY_S = 0.2
 LEAVE_S = 5.0
@@ -109,6 +113,7 @@ class Host:
         """What the group has of the partitions that are held, or where it begins."""
         self._resume: dict[int, Resume | None] = {}
         """What the commits say of the legs behind them, of partitions not taken over yet."""
+        self._stopping: Callable[[], bool] = lambda: False
         self._commit_due_s = 0.0
         self._committing: dict[int, int] = {}
         """Offsets of the commit that is on its way."""
@@ -159,7 +164,8 @@ class Host:
                 self._take_over(partition, records[0])
             for record in records:
                 self._read(record)
-            self._next[partition] = records[-1].offset + 1
+            if partition in self._core.partitions:  # else taken away while a record waited
+                self._next[partition] = records[-1].offset + 1
             count += len(records)
         self._watch(count)
         while self._core.busy:
@@ -205,6 +211,7 @@ class Host:
 
     def run(self, stopping: Callable[[], bool]) -> None:
         """Turn until told to stop, then commit and leave."""
+        self._stopping = stopping
         while not stopping():
             self.turn()
             if self._assigned and not self._health.ready:
@@ -297,7 +304,10 @@ class Host:
         for polled in sync.between(self._finals, {place: first}, ends):
             for record in polled[place]:
                 try:
-                    final = self._codec.decode(TRANSCRIPTS, record.value)
+                    found = self._decoded(TRANSCRIPTS, record)
+                    if found is None:
+                        return closed  # it stops
+                    final = self._codec.validated(TRANSCRIPTS, found)
                 except Poison:
                     continue  # whoever consumes the topic reports it
                 if isinstance(final, Transcript) and final.kind == "final":
@@ -309,7 +319,9 @@ class Host:
     def _read(self, record: RawRecord) -> None:
         partition, offset, at_ms = record.partition, record.offset, record.timestamp_ms
         try:
-            found = self._codec.decode_record(AUDIO, record.value)
+            found = self._decoded(AUDIO, record)
+            if found is None or partition not in self._core.partitions:
+                return  # it stops, or the partition was taken away while the record waited
             if found["leg"] != LEG:
                 self._core.skip(partition, offset, at_ms)
                 return
@@ -318,10 +330,42 @@ class Host:
             check_partition(AUDIO, chunk, partition)
             self._core.accept(partition, offset, at_ms, chunk)
         except (Poison, BadChunk) as error:
+            if partition not in self._core.partitions:
+                return
             self._core.skip(partition, offset, at_ms)
             letter = dead_letter(SERVICE, AUDIO, partition, offset, str(error), record.value, at_ms)
             self._send("dead_letters", letter, None)
             DEAD_LETTERS.labels(AUDIO).inc()
+
+    def _decoded(self, topic: str, record: RawRecord) -> AvroRecord | None:
+        """A record's values; raises Poison. Waits while the registry gives no clear answer about
+        its schema, and stays in the group meanwhile; None when told to stop."""
+        try:
+            while True:
+                try:
+                    return self._codec.decode_record(topic, record.value)
+                except RegistryError as error:
+                    why = f"registry: {error}"
+                    if why != self._codec.waiting_for:
+                        logger.warning("a record waits", topic=topic, why=why)
+                    self._codec.waiting_for = why
+                    self._health.beat()
+                    if self._stopping():
+                        return None
+                    self._stay()
+        finally:
+            if self._codec.waiting_for:
+                self._codec.waiting_for = ""
+                logger.info("going on", what="registry")
+
+    def _stay(self) -> None:
+        """Wait a moment as a member of the group, without reading on."""
+        self._consumer.pause(self._consumer.assignment())
+        message = self._consumer.poll(ASK_AGAIN_S)
+        if message is not None and message.error() is None:  # of a partition that has just come
+            place = message.topic() or AUDIO, message.partition() or 0
+            self._consumer.seek(TopicPartition(*place, message.offset() or 0))
+        self._consumer.resume(self._consumer.assignment())
 
     def _publish(self, output: Output) -> None:
         self._send(TRANSCRIPTS, output.transcript, output.partition)

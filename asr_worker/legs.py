@@ -4,7 +4,7 @@ Pure: the log's records go in, in order, with Kafka's offsets and timestamps; no
 """
 
 from collections import OrderedDict, deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from asr_worker.bank import Thresholds
 from asr_worker.downsample import Halver, Piece
-from asr_worker.registry import Registry
+from asr_worker.recogniser import Recognisers
 from asr_worker.resume import Resume
 from asr_worker.rules import (
     FRAME,
@@ -56,6 +56,10 @@ class LastFinal(NamedTuple):
 
     mark: int
     end_ms: int
+
+
+Substituted = Callable[[str, str], None]
+"""Told of a leg that asks for a profile that cannot serve, and of the profile that it gets."""
 
 
 class BadChunk(ValueError):
@@ -126,14 +130,16 @@ class PartitionLegs:
     def __init__(
         self,
         transcriber: Transcriber,
-        registry: Registry,
+        recognisers: Recognisers,
         closed: Mapping[CustomerLegKey, LastFinal],
         resume: Resume | None,
+        substituted: Substituted,
     ) -> None:
         """`closed` has the last of each leg's finals, read back from the log; `resume` is what the
         commit says of the legs behind it, None for a commit that says nothing."""
         self._transcriber = transcriber
-        self._registry = registry
+        self._recognisers = recognisers
+        self._substituted = substituted
         self._closed = closed
         self._resume = resume
         self._fresh: deque[int] = deque()  # offsets of the records that began a leg in its middle
@@ -260,6 +266,8 @@ class PartitionLegs:
             keep_from = held_from(begin)
             spoken_to = max(0, closed.end_ms - chunk.leg_start_ms) * SAMPLES_PER_MS
         thresholds = self._thresholds(chunk)
+        if thresholds.profile != chunk.asr_profile:
+            self._substituted(chunk.asr_profile, thresholds.profile)
         slot = self._transcriber.add(begin, keep_from, thresholds, min(spoken_to, begin))
         leg = CustomerLeg(
             key, slot, chunk.leg_start_ms, keep_from, seen, seen, thresholds, self._time_ms
@@ -279,8 +287,8 @@ class PartitionLegs:
 
     def _silent(self, leg: CustomerLeg, to: int, offset: int, chunk: MediaChunk) -> None:
         """Nothing has come up to `to`: a turn may end, and what is settled is filled."""
-        if to <= leg.next:
-            return
+        if to < leg.next or (to == leg.next and leg.sources):
+            return  # sound came meanwhile; a leg that is first met here has no source yet
         self._transcriber.push_quiet(leg.slot, to, chunk.turn_silence_ms)
         leg.marked = True
         leg.sources.append(self._source(to, to, offset, chunk))
@@ -331,8 +339,9 @@ class PartitionLegs:
         self._transcriber.finish(leg.slot)
 
     def _thresholds(self, chunk: MediaChunk) -> Thresholds:
-        profile = self._registry.resolve(chunk.asr_profile)
-        detector = self._registry.detectors[self._registry.profiles[profile].detector]
+        registry = self._recognisers.registry
+        profile = self._recognisers.resolve(chunk.asr_profile)
+        detector = registry.detectors[registry.profiles[profile].detector]
         return detector.thresholds(chunk.turn_silence_ms, profile)
 
 

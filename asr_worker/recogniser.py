@@ -1,12 +1,13 @@
 """sherpa-onnx behind a small interface: one stream a turn, batches, times in milliseconds.
 
 Endpoint rules are off, streams are never reset nor finished: a turn's sound goes in, then zeros
-until its last token must be out, then the stream is dropped (`references/asr-worker.md`, rule 3).
+until its last token must be out, then the stream is dropped: a stream that is reset gives other
+texts than a new one.
 """
 
 import inspect
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,16 @@ from ringlog.audio.g711 import Int16, to_float
 
 SAFETY_MS = 100
 
+Trial = Callable[[str], str | None]
+"""Tries a profile where a crash does no harm; returns what is wrong with it, or None."""
+
 
 class ModelMissing(RuntimeError):
     """A model's files are not there; the text says how to get them."""
+
+
+class DefaultUnusable(RuntimeError):
+    """The site's default profile cannot serve; the text names it and says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,27 +116,74 @@ class Recogniser:
 
 
 class Recognisers:
-    """Recognisers by `asr_profile`, loaded when first asked for."""
+    """The recognisers of all profiles that can serve, loaded before the first call.
 
-    def __init__(self, registry: Registry) -> None:
+    Profiles with the same model and options share one. `left_out` says, by name, why the others
+    cannot serve.
+    """
+
+    def __init__(
+        self, registry: Registry, default: str = "", trial: Trial = lambda profile: None
+    ) -> None:
+        """`default` is the site's own default profile; empty or unknown: the registry's.
+
+        Raises DefaultUnusable: a call that names no profile, or one that is left out, must not get
+        a model that nobody chose.
+        """
         self.registry = registry
-        self._loaded: dict[str, Recogniser] = {}
+        self.default = default if default in registry.profiles else registry.default
+        self.left_out: dict[str, str] = {}
+        self._serving: dict[str, Recogniser] = {}
+        loaded: dict[str, Recogniser] = {}
+        for profile, entry in registry.profiles.items():
+            key = f"{entry.model} {sorted(entry.options.items())}"
+            try:
+                if key not in loaded:
+                    loaded[key] = self._load(profile, trial)
+                self._serving[profile] = loaded[key]
+            except Exception as error:  # whatever a wrong model provokes in the library
+                self.left_out[profile] = str(error) or type(error).__name__
+        if self.default not in self._serving:
+            raise DefaultUnusable(
+                f"profile {self.default!r}, the site's default: {self.left_out[self.default]}"
+            )
+
+    def _load(self, profile: str, trial: Trial) -> Recogniser:
+        entry = self.registry.profiles[profile]
+        check_files(self.registry, entry.model)
+        if (why := trial(profile)) is not None:
+            raise RegistryError(why)
+        recogniser = load(self.registry, entry.model, **entry.options)
+        try_out(recogniser)
+        return recogniser
+
+    def resolve(self, profile: str) -> str:
+        """The profile itself where it can serve, else the site's default."""
+        return profile if profile in self._serving else self.default
 
     def get(self, profile: str) -> Recogniser:
-        """The recogniser of a profile; unknown profiles get the default's.
+        """The recogniser that serves calls of a profile. Loads nothing."""
+        return self._serving[self.resolve(profile)]
 
-        Profiles with the same model and options share one. Raises ModelMissing and RegistryError.
-        """
-        entry = self.registry.profiles[self.registry.resolve(profile)]
-        key = f"{entry.model} {sorted(entry.options.items())}"
-        if key not in self._loaded:
-            self._loaded[key] = load(self.registry, entry.model, **entry.options)
-        return self._loaded[key]
+
+def check_files(registry: Registry, model: str) -> None:
+    """Raises ModelMissing where a model's files are not there, and RegistryError."""
+    if missing := registry.missing(model):
+        how = f"`ringlog models get {model}`" if registry.model(model).archive else "its files"
+        raise ModelMissing(f"model {model!r} needs {how}: {missing[0]} is not there")
 
 
 def load(registry: Registry, model: str, **options: Any) -> Recogniser:
     """Load a model; raises ModelMissing where its files are not there, and RegistryError."""
-    if missing := registry.missing(model):
-        how = f"`ringlog models get {model}`" if registry.model(model).archive else "its files"
-        raise ModelMissing(f"model {model!r} needs {how}: {missing[0]} is not there")
+    check_files(registry, model)
     return Recogniser(model, registry.model(model), registry.folder_of(model), **options)
+
+
+def try_out(recogniser: Recogniser) -> None:
+    """Decode a second of noise; raises what the library raises for a model that cannot."""
+    noise = np.random.default_rng(1).integers(-300, 300, 8 * 1000).astype(np.int16)
+    stream = recogniser.stream()
+    stream.feed(noise)
+    stream.feed(recogniser.padding(0))
+    recogniser.decode([stream])
+    recogniser.result(stream)

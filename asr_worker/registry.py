@@ -101,15 +101,6 @@ class Registry(_Entry):
         """Names of all models, for messages."""
         return ", ".join(sorted(self.models))
 
-    @cached_property
-    def usable(self) -> frozenset[str]:
-        """Profiles whose model's files are there, as of the first question."""
-        return frozenset(n for n, p in self.profiles.items() if not self.missing(p.model))
-
-    def resolve(self, profile: str) -> str:
-        """The profile itself if it can be served, else the default's name."""
-        return profile if profile in self.usable else self.default
-
     def model(self, name: str) -> ModelEntry:
         """The entry of a model."""
         if name not in self.models:

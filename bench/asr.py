@@ -41,7 +41,6 @@ class Worker:
 
     def __init__(self, registry: Registry) -> None:
         self._recognisers = Recognisers(registry)
-        self._recognisers.get("demo")  # loads the model
         self._detector = Silero()
 
     def run(
@@ -54,7 +53,7 @@ class Worker:
 
         `begins` has the step at which each leg begins; it goes on until the first one ends.
         """
-        core = Core(self._recognisers.registry, self._detector, self._recognisers.get)
+        core = Core(self._recognisers, self._detector)
         for partition in range(PARTITIONS):
             core.assign(partition, {})
         finals = 0

@@ -15,6 +15,12 @@ ASR_FINAL_LATENCY = Histogram(
     "ringlog_asr_final_latency_seconds", "Turn end to final transcript", buckets=_LATENCY_S
 )
 
+# Legs whose `asr_profile` cannot serve here and that got the site's default: look at
+# `profiles_left_out` on the worker's /healthz, and at the log for the names.
+ASR_PROFILES_SUBSTITUTED = Counter(
+    "ringlog_asr_profiles_substituted_total", "Legs that got the site's default recogniser instead"
+)
+
 # Final transcript to directive on Kafka; grows when a shard holds too many calls.
 DIRECTIVE_LATENCY = Histogram(
     "ringlog_directive_latency_seconds", "Final transcript to directive", buckets=_LATENCY_S

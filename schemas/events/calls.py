@@ -11,6 +11,9 @@ CallKind = Literal[
     "playout_started", "playout_ended", "profile_changed", "ended",
 ]  # fmt: skip
 
+Ticks = Annotated[int, Field(gt=-(2**53), lt=2**53)]
+"""A clock's reading; sums and differences of two fit into 64 bits. Beyond is no clock."""
+
 
 class CallEvent(Event):
     """`calls.events`: one step in a call's life.
@@ -66,9 +69,9 @@ class MediaChunk(Event):
         description="RTP synchronisation source (RFC 3550)"
     )
     first_seq: int = Field(description="Extended sequence number of the first packet")
-    rtp_ts: int = Field(description="Extended RTP timestamp of the first sample")
-    leg_start_ts: int = Field(description="Extended RTP timestamp of the leg's first sample")
-    leg_start_ms: int = Field(description="Call time at which the leg's first sample lies, ms")
+    rtp_ts: Ticks = Field(description="Extended RTP timestamp of the first sample")
+    leg_start_ts: Ticks = Field(description="Extended RTP timestamp of the leg's first sample")
+    leg_start_ms: Ticks = Field(description="Call time at which the leg's first sample lies, ms")
     codec: Literal["pcmu", "pcma", "l16"] = Field(description="Coding of the payload")
     rate_hz: int = Field(description="Samples a second")
     lost_packets: int = Field(0, description="Packets missing right before it")

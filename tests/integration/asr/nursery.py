@@ -21,8 +21,7 @@ from ringlog.settings import settings
 
 def work(partition: int, end: int, batch: int, commit_every_s: float) -> None:
     """One worker, from its group's last commit up to `end`."""
-    registry = load()
-    core = Core(registry, Silero(), Recognisers(registry).get)
+    core = Core(Recognisers(load()), Silero())
     config = settings()
     host = Host(
         config,

@@ -167,7 +167,7 @@ def recognisers() -> Recognisers:
 
 def new_core() -> Core:
     """A worker's core on the shipped models."""
-    return Core(recognisers().registry, shared(), recognisers().get)
+    return Core(recognisers(), shared())
 
 
 @dataclass

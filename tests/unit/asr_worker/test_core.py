@@ -6,6 +6,9 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 import soxr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from asr_worker.legs import EXPIRY_MS, BadChunk
 from asr_worker.rules import IDLE_GRID, SETTLING, WARM_UP
@@ -268,6 +271,13 @@ def test_unknown_profiles_get_the_default() -> None:
         ({"rate_hz": 44_100}, "rate is 44100 Hz"),
         ({"rtp_ts": 15_999}, "begins 1 samples before"),
         ({"codec": "l16", "payload": b"odd"}, "multiple"),
+        ({"rtp_ts": 2**63 - 1, "leg_start_ts": -(2**40)}, "no leg is so long"),
+        ({"rtp_ts": 2**40}, "no leg is so long"),
+        ({"kind": "silent", "rtp_ts": 2**63 - 1}, "no leg is so long"),
+        ({"kind": "end", "rtp_ts": -(2**63)}, "before its leg"),
+        ({"leg_start_ms": 2**63 - 1}, "no call is so long"),
+        ({"occurred_at": 2**63 - 1}, "no time"),
+        ({"occurred_at": -1}, "no time"),
     ],
 )
 def test_chunks_that_cannot_be_right_are_refused(change: dict[str, object], why: str) -> None:
@@ -277,6 +287,47 @@ def test_chunks_that_cannot_be_right_are_refused(change: dict[str, object], why:
     with pytest.raises(BadChunk, match=why):
         core.accept(0, 5, 1_000_000, bad)
     assert core.commit_offsets() == {0: 6}
+
+
+@pytest.mark.parametrize("name", ["rtp_ts", "leg_start_ts", "leg_start_ms"])
+@pytest.mark.parametrize("value", [2**63 - 1, -(2**63), 2**53])
+def test_absurd_clocks_are_no_events(name: str, value: int) -> None:
+    """They used to overflow in the turn bank, outside the dead-letter path, at every start."""
+    good = chunks("a", np.zeros(800, np.int16))[0].model_dump()
+    MediaChunk.model_validate(good)
+    with pytest.raises(ValidationError, match=name):
+        MediaChunk.model_validate(good | {name: value})
+
+
+@given(
+    st.fixed_dictionaries(
+        {
+            "kind": st.sampled_from(["chunk", "silent", "end"]),
+            "rtp_ts": st.integers(-(2**53) + 1, 2**53 - 1) | st.integers(0, 2**20),
+            "leg_start_ts": st.integers(-(2**53) + 1, 2**53 - 1) | st.integers(0, 2**20),
+            "leg_start_ms": st.integers(-(2**53) + 1, 2**53 - 1) | st.integers(0, 10_000),
+            "occurred_at": st.integers(0, 2**63 - 1) | st.just(1_700_000_000_000),
+            "turn_silence_ms": st.integers(-(2**63), 2**63 - 1) | st.just(500),
+            "rate_hz": st.sampled_from([8_000, 16_000]),
+            "codec": st.sampled_from(["pcmu", "pcma", "l16"]),
+            "payload": st.binary(max_size=400),
+        }
+    )
+)
+@settings(max_examples=80, deadline=None)
+def test_whatever_a_record_says_it_is_heard_or_refused(said: dict[str, object]) -> None:
+    good = chunks("a", np.full(800, 200, np.int16))
+    core = new_core()
+    core.assign(0, {})
+    odd = MediaChunk.model_validate(good[0].model_dump() | said)
+    for offset, chunk in enumerate([good[0], odd, good[1]]):
+        try:
+            core.accept(0, offset, 1_000_000, chunk)
+        except BadChunk:
+            assert chunk is odd
+    for output in drain(core):
+        assert abs(output.transcript.start_ms) < 2**62
+    assert core.commit_offsets()[0] <= 3
 
 
 def test_a_partition_can_be_taken_away() -> None:

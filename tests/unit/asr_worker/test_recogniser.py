@@ -5,12 +5,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import sherpa_onnx
+from structlog.testing import capture_logs
 
-from asr_worker.recogniser import ModelMissing, Recogniser, Recognisers
+from asr_worker.__main__ import _Substitutions
+from asr_worker.core import Core
+from asr_worker.detector import shared
+from asr_worker.recogniser import DefaultUnusable, Recogniser, Recognisers
 from asr_worker.registry import SHIPPED_MODELS, RegistryError, load
+from asr_worker.trial import trial_of
 from asr_worker.upsample import REACH, Upsampler
 from ringlog.audio.g711 import Int16, to_float
-from tests.unit.asr_worker.material import SENTENCES, VOICES, recognisers, utterance
+from ringlog.metrics import ASR_PROFILES_SUBSTITUTED
+from tests.unit.asr_worker.material import SENTENCES, VOICES, chunks, recognisers, utterance
 
 
 def site(home: Path, text: str) -> Path:
@@ -21,8 +27,8 @@ def site(home: Path, text: str) -> Path:
 
 def test_the_shipped_registry_serves_the_demo() -> None:
     registry = load()
-    assert registry.resolve("demo") == "demo"
-    assert registry.resolve("nonesuch") == "demo"
+    assert recognisers().resolve("demo") == "demo"
+    assert recognisers().resolve("nonesuch") == "demo"
     assert registry.missing("demo") == []
     for name, entry in registry.models.items():
         assert entry.licence, name
@@ -41,20 +47,13 @@ models:
 """,
     )
     registry = load(home)
-    assert registry.resolve("loans") == "loans"
+    assert Recognisers(registry).resolve("loans") == "loans"
     assert registry.profiles["demo"].model == "demo"
     assert registry.folder_of("own") == home / "models" / "own"
     assert len(registry.missing("own")) == 3
-    with pytest.raises(ModelMissing, match="its files"):
-        Recognisers(
-            registry.model_copy(
-                update={
-                    "profiles": {"x": registry.profiles["loans"].model_copy(
-                        update={"model": "own"})},
-                    "default": "x",
-                }
-            )
-        ).get("x")  # fmt: skip
+    own = registry.profiles["loans"].model_copy(update={"model": "own"})
+    with pytest.raises(DefaultUnusable, match="profile 'x', the site's default.*its files"):
+        Recognisers(registry.model_copy(update={"profiles": {"x": own}, "default": "x"}))
 
 
 @pytest.mark.parametrize(
@@ -142,3 +141,68 @@ def test_padding_is_what_the_silence_lacks() -> None:
     assert len(recogniser.padding(500 * 8)) == 200 * 8
     assert len(recogniser.padding(800 * 8)) == 100 * 8
     assert len(recogniser.padding(0)) == 700 * 8
+
+
+WRONG_PROFILES = """
+default: mine
+models:
+  broken: {type: zipformer2_ctc, flush_ms: 600, files: {tokens: tokens.txt, model: model.onnx}}
+  unknown: {type: nonesuch, folder: demo, flush_ms: 600,
+            files: {tokens: tokens.txt, model: model.onnx}}
+profiles:
+  mine: {model: demo, detector: people}
+  broken: {model: broken, detector: fast}
+  fatal: {model: demo, detector: fast, options: {decoding_method: nonesuch}}
+  absent: {model: zh-14m, detector: fast}
+  surprise: {model: demo, detector: fast, options: {surprise: 1}}
+  unknown: {model: unknown, detector: fast}
+"""
+
+
+def test_every_profile_is_tried_at_start_and_one_that_is_wrong_is_named_and_left_out(
+    tmp_path: Path,
+) -> None:
+    """Also one whose options make sherpa-onnx end the process."""
+    home = site(tmp_path, WRONG_PROFILES)
+    (home / "models" / "broken").mkdir(parents=True)
+    (home / "models" / "broken" / "tokens.txt").write_text("<blk> 0\n")
+    (home / "models" / "broken" / "model.onnx").write_bytes(b"no model at all")
+    registry = load(home)
+    pool = Recognisers(registry, "", trial_of(registry, home))
+    assert pool.left_out.keys() == {"broken", "fatal", "absent", "surprise", "unknown", "zh"}
+    assert "knows no surprise" in pool.left_out["surprise"]
+    assert "no online type 'nonesuch'" in pool.left_out["unknown"]
+    assert "ringlog models get zh-14m" in pool.left_out["absent"]
+    assert all(pool.left_out.values())
+    for profile in ("broken", "fatal", "nonesuch"):
+        assert pool.resolve(profile) == "mine"  # the site's default, not the demo's
+        assert pool.get(profile) is pool.get("mine")
+    assert Recognisers(registry, "demo", trial_of(registry, home)).resolve("broken") == "demo"
+
+
+def test_nothing_is_loaded_while_calls_are_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = Recognisers(load())
+
+    def fail(*_: object, **__: object) -> None:
+        raise AssertionError("loads a model")
+
+    monkeypatch.setattr("asr_worker.recogniser.Recogniser", fail)
+    for profile in ("demo", "zh", "nonesuch"):
+        assert pool.get(profile).name == "demo"
+
+
+def test_a_substitution_is_warned_of_once_for_each_name() -> None:
+    warned: list[tuple[str, str]] = []
+    core = Core(recognisers(), shared(), lambda asked, given: warned.append((asked, given)))
+    core.assign(0, {})
+    legs = [chunks(name, utterance("你好", "+f3"), profile=name) for name in ("demo", "zh", "x")]
+    for offset, chunk in enumerate(c for leg in legs for c in leg):
+        core.accept(0, offset, 1_000_000, chunk)
+    assert warned == [("zh", "demo"), ("x", "demo")]  # one a leg, not one a chunk
+    told = _Substitutions()
+    before = ASR_PROFILES_SUBSTITUTED._value.get()
+    with capture_logs() as logs:
+        for asked in ("zh", "x", "zh"):
+            told(asked, "demo")
+    assert [line["asked"] for line in logs] == ["zh", "x"]
+    assert ASR_PROFILES_SUBSTITUTED._value.get() == before + 3

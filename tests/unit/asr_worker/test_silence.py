@@ -216,6 +216,20 @@ def test_marked_legs_live_and_free_the_commit() -> None:
     same_whatever_happens(records, range(3))
 
 
+def test_a_leg_that_is_first_met_at_a_mark_goes_on_as_it_was() -> None:
+    """Two deaths near each other at every place of a long silence, a commit after every record."""
+    spurts = [(0, utterance(TEXT, "+f3")), (33 * 8000, utterance("我没有钱还", "+f3"))]
+    records = on_log(suppressed("a", spurts, 1_000))
+    expected = run(records).first_by_id()
+    assert len(expected) > 4
+    for die_after in range(25, len(records)):
+        log = MemoryLog()
+        assert not work(records, log, batch=1, die_after=die_after)
+        work(records, log, batch=1, die_after=1 + die_after % 6)
+        assert work(records, log, batch=4)
+        assert log.first_by_id() == expected
+
+
 def test_marks_of_silent_legs_cost_no_detector() -> None:
     class Counting:
         frames = 0
@@ -227,7 +241,7 @@ def test_marks_of_silent_legs_cost_no_detector() -> None:
     from asr_worker.core import Core
     from tests.unit.asr_worker.material import recognisers
 
-    core = Core(recognisers().registry, Counting(), recognisers().get)  # type: ignore[arg-type]
+    core = Core(recognisers(), Counting())  # type: ignore[arg-type]
     core.assign(0, {}, Resume(0))
     records = on_log(suppressed("a", [(0, np.zeros(8_000, np.int16))], 300_000))
     for record in records:
