@@ -1,57 +1,44 @@
-"""`/media/sessions` on the edge's control port, for this machine only: the API has the key."""
+"""`/media/sessions` on the edge's control port: for the API on this machine, and nobody else.
 
+A web page in a browser of this machine can reach the port, too. It has no key, it may not send
+`application/json` to another origin unasked, and its requests carry its own Origin or Host.
+"""
+
+import asyncio
+import hmac
 import ipaddress
 from http import HTTPStatus
-from typing import Annotated, Literal
+from typing import Final
 from urllib.parse import quote
 
 from aiohttp import web
-from aiohttp.hdrs import RETRY_AFTER
+from aiohttp.hdrs import AUTHORIZATION, ORIGIN, RETRY_AFTER
 from aiokafka.errors import KafkaError
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import ValidationError
 
-from ingest.call.types import HungUp, Identity
+from ingest.call.types import HungUp
 from ingest.edge import Edge
 from ingest.rtp.socket import NoPort
-from ingest.sound.types import TELEPHONE_EVENT, format_of
+from ingest.sessions import SessionSpec, UnknownName
 from ringlog import log
+from ringlog.media_session import MediaSessionRequest
+from ringlog.site_key import edge_control_key
+from schemas.phone import InvalidNumber
 
 logger = log.logger("ringlog.ingest.control")
 
-Id = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[^\s|\x00-\x1f]+$")]
+_ON_ITS_WAY_S: Final = 0.1
+_ON_ITS_WAY_TIMES: Final = 10
+"""How often, and how long apart, a name is looked for again that may just have been published."""
+
+_LOCAL_NAMES: Final = frozenset({"127.0.0.1", "localhost", "[::1]"})
 
 
-class SessionRequest(BaseModel):
-    """A call that another telephone system placed itself."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    call_id: Id
-    customer_id: Id
-    campaign_id: Id
-    codec: Literal["pcmu", "pcma", "l16", "l16/8000", "l16/16000"] = "pcmu"
-    playbook: Id
-    asr_profile: Id = "demo"
-    remote: Annotated[str, StringConstraints(pattern=r"^[0-9.]+:[0-9]{1,5}$")] | None = None
-    pool: Id | None = None
-    robot_id: Id | None = None
-    tenant_id: Id | None = None
-    phone: Annotated[str, Field(max_length=32)] | None = None
-    event_payload_type: Annotated[int, Field(ge=96, le=127)] = TELEPHONE_EVENT
-
-    def remote_address(self) -> tuple[str, int] | None:
-        """Where the far end's packets come from; raises ValueError."""
-        if self.remote is None:
-            return None
-        host, _, port = self.remote.rpartition(":")
-        if not 0 < int(port) < 65536:
-            raise ValueError("remote: the port is none")
-        return str(ipaddress.IPv4Address(host)), int(port)
-
-
-def problem(status: HTTPStatus, title: str, detail: str = "") -> web.Response:
+def problem(
+    status: HTTPStatus, title: str, detail: str = "", **more: str | list[str]
+) -> web.Response:
     """An error as problem+json (RFC 9457)."""
-    body = {"type": "about:blank", "title": title, "status": int(status), "detail": detail}
+    body = {"type": "about:blank", "title": title, "status": int(status), "detail": detail} | more
     return web.json_response(body, status=status, content_type="application/problem+json")
 
 
@@ -60,6 +47,7 @@ class Control:
 
     def __init__(self, edge: Edge) -> None:
         self._edge = edge
+        self._key = edge_control_key(edge.config).encode()
 
     def add_routes(self, app: web.Application) -> None:
         """Adds them to the service's application."""
@@ -74,47 +62,57 @@ class Control:
         """201 {call_id, rtp_host, rtp_port, ssrc, ws_url, token}."""
         if (refusal := self._refusal(request)) is not None:
             return refusal
+        if request.content_type != "application/json":
+            return problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "JSON expected")
         try:
-            asked = SessionRequest.model_validate_json(await request.read())
-            remote = asked.remote_address()
+            wanted = MediaSessionRequest.model_validate_json(await request.read())
+            if self._edge.knows(wanted.call_id):
+                return problem(HTTPStatus.CONFLICT, "The call exists", wanted.call_id)
+            spec = await self._resolved(wanted)
+        except UnknownName as error:
+            return problem(
+                HTTPStatus.UNPROCESSABLE_ENTITY, "No such name", str(error),
+                field=error.field, known=error.known,
+            )  # fmt: skip
         except ValidationError as error:
-            return problem(HTTPStatus.UNPROCESSABLE_ENTITY, "Not a media session", str(error))
-        except ValueError as error:
-            return problem(HTTPStatus.UNPROCESSABLE_ENTITY, "Not a media session", str(error))
-        edge = self._edge
-        if edge.knows(asked.call_id):
-            return problem(HTTPStatus.CONFLICT, "The call exists", asked.call_id)
-        default = edge.defaults.of(asked.playbook, asked.pool)
-        identity = Identity(
-            call_id=asked.call_id,
-            edge_id=edge.edge_id,
-            direction="foreign",
-            tenant_id=asked.tenant_id or edge.config.tenant_id,
-            customer_id=asked.customer_id,
-            campaign_id=asked.campaign_id,
-            pool=default.pool,
-            robot_id=asked.robot_id or default.robot_id,
-            phone=asked.phone,
-            playbook=asked.playbook,
-            playbook_version=default.playbook_version,
-            asr_profile=asked.asr_profile,
-        )
-        try:
-            actor = await edge.open_foreign(
-                identity, format_of(asked.codec), remote, asked.event_payload_type
+            first = error.errors(include_url=False, include_input=False)[0]
+            where = ".".join(str(part) for part in first["loc"])
+            return problem(
+                HTTPStatus.UNPROCESSABLE_ENTITY, "Not a media session", f"{where}: {first['msg']}"
             )
+        except InvalidNumber as error:
+            return problem(
+                HTTPStatus.UNPROCESSABLE_ENTITY, "Not a media session", f"phone: {error}"
+            )
+        return await self._opened(wanted, spec)
+
+    async def _resolved(self, wanted: MediaSessionRequest) -> SessionSpec:
+        """Raises UnknownName and InvalidNumber."""
+        for _ in range(_ON_ITS_WAY_TIMES):
+            try:
+                return self._edge.site.resolve(wanted)
+            except UnknownName:
+                await asyncio.sleep(_ON_ITS_WAY_S)
+        return self._edge.site.resolve(wanted)
+
+    async def _opened(self, wanted: MediaSessionRequest, spec: SessionSpec) -> web.Response:
+        edge, call_id = self._edge, wanted.call_id
+        if edge.knows(call_id):  # opened by another request meanwhile
+            return problem(HTTPStatus.CONFLICT, "The call exists", call_id)
+        try:
+            actor = await edge.open_external(spec)
         except (NoPort, OSError) as error:
             return problem(HTTPStatus.SERVICE_UNAVAILABLE, "No media port", str(error))
         except KafkaError as error:
             return problem(HTTPStatus.SERVICE_UNAVAILABLE, "Not recorded", type(error).__name__)
-        ours, token = actor.our_address(), edge.token_of(asked.call_id)
-        path = f"{edge.config.media_ws_url}/{quote(asked.call_id, safe='')}"
+        ours, token = actor.our_address(), edge.token_of(call_id)
+        path = f"{edge.media_ws_url}/{quote(call_id, safe='')}"
         body = {
-            "call_id": asked.call_id,
+            "call_id": call_id,
             "rtp_host": ours.host,
             "rtp_port": ours.port,
             "ssrc": ours.ssrc,
-            "ws_url": f"{path}?codec={quote(asked.codec, safe='')}&token={token}",
+            "ws_url": f"{path}?codec={quote(wanted.codec, safe='')}&token={token}",
             "token": token,
         }
         return web.json_response(body, status=HTTPStatus.CREATED)
@@ -135,8 +133,12 @@ class Control:
             local = ipaddress.ip_address(request.remote or "").is_loopback
         except ValueError:
             local = False
-        if not local:
-            return problem(HTTPStatus.FORBIDDEN, "Only from this machine")
+        host = request.host.rsplit(":", 1)[0]
+        if not local or host not in _LOCAL_NAMES or ORIGIN in request.headers:
+            return problem(HTTPStatus.FORBIDDEN, "Only for programs on this machine")
+        scheme, _, key = request.headers.get(AUTHORIZATION, "").partition(" ")
+        if scheme.lower() != "bearer" or not hmac.compare_digest(key.encode(), self._key):
+            return problem(HTTPStatus.UNAUTHORIZED, "Only for the API", "ask /api/media/sessions")
         if not self._edge.life.health.ready:
             waiting = self._edge.life.health.waiting_for
             refusal = problem(HTTPStatus.SERVICE_UNAVAILABLE, "Not ready", waiting)

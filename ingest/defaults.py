@@ -1,4 +1,4 @@
-"""Who serves a foreign system's call: the playbook's newest version, and a robot that has it.
+"""Who serves an external system's call: the playbook's newest version, and a robot that has it.
 
 Folded from `playbooks` and `robots.status`, both compacted.
 """
@@ -10,11 +10,12 @@ from schemas.events import Playbook, RobotStatus
 
 
 class Default(NamedTuple):
-    """What a foreign call is given where it names nothing."""
+    """What an external call gets where it names nothing."""
 
     robot_id: str | None
     pool: str | None
     playbook_version: str | None
+    asr_profile: str | None = None
 
 
 class Defaults:
@@ -34,15 +35,34 @@ class Defaults:
             if event.kind == "published":
                 versions[event.version] = None
 
-    def of(self, playbook: str, pool: str | None) -> Default:
-        """The first active robot, by id, that has the playbook; of that pool if there is one."""
+    @property
+    def playbooks(self) -> list[str]:
+        """Names that have a published version."""
+        return sorted(name for name, versions in self._versions.items() if versions)
+
+    @property
+    def robots(self) -> list[str]:
+        """Robots that are not removed."""
+        return sorted(n for n, robot in self._robots.items() if robot.state != "removed")
+
+    @property
+    def pools(self) -> list[str]:
+        """Pools that have a robot."""
+        robots = (self._robots[name] for name in self.robots)
+        return sorted({robot.pool for robot in robots if robot.pool is not None})
+
+    def of(self, playbook: str, pool: str | None, robot_id: str | None = None) -> Default:
+        """The robot that is named, else the first active one, by id, that has the playbook; of that
+        pool if there is one."""
         able = [
             robot
             for _, robot in sorted(self._robots.items())
             if robot.state == "active" and playbook in robot.playbooks
         ]
         best = next((r for r in able if pool is None or r.pool == pool), able[0] if able else None)
+        if robot_id is not None:
+            best = self._robots.get(robot_id, best)
         version = next(reversed(self._versions.get(playbook, {})), None)
         if best is None:
             return Default(None, pool, version)
-        return Default(best.robot_id, pool or best.pool, version)
+        return Default(best.robot_id, pool or best.pool, version, best.asr_profile or None)

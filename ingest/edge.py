@@ -1,7 +1,6 @@
 """The edge's host: Kafka in and out, sockets, the shared ticker. `calls` decides."""
 
 import asyncio
-import ipaddress
 import socket
 import uuid
 from collections import deque
@@ -12,6 +11,7 @@ from typing import Any, Final
 
 from aiokafka.errors import KafkaTimeoutError
 
+from ingest.addresses import media_ws_url, rtp_host
 from ingest.asr_profiles import asr_profiles_of
 from ingest.call.actor import CallActor
 from ingest.call.machine import (
@@ -42,16 +42,17 @@ from ingest.call.types import (
 from ingest.defaults import Defaults
 from ingest.failover.handover import HandoverSender
 from ingest.failover.journal import Entry, Journal
-from ingest.keys import derived_key, media_token
+from ingest.keys import media_token
 from ingest.optouts import OptOuts
 from ingest.rtp.socket import NoPort, PortPool
+from ingest.sessions import SessionSpec, Site
 from ingest.sound.clock import monotonic_us
 from ingest.sound.log import MediaLog
 from ingest.sound.pacer import Pacer
 from ingest.sound.prompts import PromptStore
 from ingest.sound.session import Session
-from ingest.sound.types import PCMU, TELEPHONE_EVENT, Format
-from ingest.trunks.driver import MediaAddress, Refused, Trunk
+from ingest.sound.types import PCMU, Format
+from ingest.trunks.driver import Trunk
 from ingest.trunks.sim import SimTrunk
 from ingest.ws.line import WsLine
 from ingest.ws.server import MediaServer
@@ -63,7 +64,7 @@ from ringlog.kafka.reader import BEGINNING, Received, TopicReader
 from ringlog.lifecycle import Lifecycle
 from ringlog.metrics import CALLS, PLAYOUT_TICKS_SKIPPED
 from ringlog.settings import Settings
-from ringlog.site_key import site_key
+from ringlog.site_key import derived_key, site_key
 from schemas.acceptance import Acceptance
 from schemas.envelope import Event
 from schemas.events import CallEvent, Directive, DispatchInbox, Lease, TaskEvent
@@ -129,8 +130,12 @@ class Edge:
         self.ports.handed_over = handed_over or {}
         self.media_log = MediaLog(self.producer)
         self.trunk: Trunk = trunk or SimTrunk(self.config.sim_url)
-        self.defaults = Defaults()
-        self.asr_profiles = asr_profiles_of(self.config)
+        self.site = Site(
+            edge_id, self.config.tenant_id, self.config.region, Defaults(),
+            asr_profiles_of(self.config),
+        )  # fmt: skip
+        self.rtp_host = rtp_host(self.config)
+        self.media_ws_url = media_ws_url(self.config)
         self.pacer = Pacer(monotonic_us())
         self.sessions: dict[str, Session] = {}
         self.actors: dict[str, CallActor] = {}
@@ -273,7 +278,7 @@ class Edge:
     # From the log --------------------------------------------------------------------------------
 
     def _on_default(self, received: Received) -> None:
-        self.defaults.evolve(received.event)
+        self.site.defaults.evolve(received.event)
 
     def _on_record(self, received: Received) -> None:
         event = received.event
@@ -328,7 +333,7 @@ class Edge:
             return  # an attempt that began is never dialled again
         if self.draining:
             return  # a successor dials it, or dispatch assigns it anew when its permit is over
-        identity = identity_of(task, self.asr_profiles.default)
+        identity = identity_of(task, self.site.asr_profiles.default)
         if identity is None:
             logger.error("assignment lacks what dialling needs", call_id=task.call_id)
             return
@@ -365,7 +370,7 @@ class Edge:
             self.journal.remove(call_id)
         actors: list[CallActor] = []
         for call_id, events in self._folded.items():
-            identity = identity_from(events[0], self.asr_profiles.default)
+            identity = identity_from(events[0], self.site.asr_profiles.default)
             if identity is None or identity.edge_id != self.edge_id:
                 continue
             call = Call(identity, events[0].trunk or self.trunk.name)
@@ -402,7 +407,7 @@ class Edge:
             actor.after(RING_TIMEOUT_MS, RingTimedOut())
         logger.info("call resumed", call_id=actor.call_id, phase=phase.name)
 
-    # Foreign calls -------------------------------------------------------------------------------
+    # External calls ------------------------------------------------------------------------------
 
     def token_of(self, call_id: str) -> str:
         """The secret of a call's media WebSocket."""
@@ -416,20 +421,15 @@ class Edge:
         """Whether a call with this id lives, or ended lately."""
         return call_id in self._seen or call_id in self.actors
 
-    async def open_foreign(
-        self,
-        identity: Identity,
-        sound: Format,
-        remote: tuple[str, int] | None,
-        event_type: int = TELEPHONE_EVENT,
-    ) -> CallActor:
+    async def open_external(self, spec: SessionSpec) -> CallActor:
         """Takes a call that another system placed: media, then its first record.
 
         Raises NoPort, OSError, KafkaError.
         """
-        actor = self._add(Call(identity, "foreign"), sound)
+        identity = spec.identity
+        actor = self._add(Call(identity, "foreign"), spec.sound)
         try:
-            await actor.open_media(remote, event_type=event_type)
+            await actor.open_media(spec.remote, event_type=spec.event_type)
         except BaseException:
             del self.actors[actor.call_id]
             self._seen.pop(actor.call_id, None)
@@ -445,27 +445,6 @@ class Edge:
             actor.put(HungUp("failed", Q850_TEMPORARY_FAILURE))
             raise
         return actor
-
-    @property
-    def rtp_host(self) -> str:
-        """The address that far ends send to."""
-        host = self.config.bind_host
-        return socket.gethostbyname(socket.gethostname()) if host == "0.0.0.0" else host
-
-    async def resolve(self, theirs: MediaAddress) -> tuple[str, int]:
-        """A far end's numeric address; raises Refused for one that is none."""
-        if not 0 < theirs.port < 65536:
-            raise Refused(38, None, "failed", "media port is none")
-        try:
-            return str(ipaddress.IPv4Address(theirs.host)), theirs.port
-        except ValueError:
-            pass
-        loop = asyncio.get_running_loop()
-        try:
-            found = await loop.getaddrinfo(theirs.host, theirs.port, family=socket.AF_INET)
-        except OSError as error:
-            raise Refused(38, None, "failed", f"media host: {error}") from error
-        return str(found[0][4][0]), theirs.port
 
     # Beside --------------------------------------------------------------------------------------
 
@@ -492,7 +471,7 @@ class Edge:
             await asyncio.sleep(pacer.wait_us(monotonic_us()) / 1e6)
 
     def _look_after(self, at_us: int) -> None:
-        """Once a second: counts, ends foreign calls that were left, forgets what is long over."""
+        """Once a second: counts, ends external calls that were left, forgets what is long over."""
         forget_before = now_ms() - 2 * LONGEST_PERMIT_MS
         while self._ended and self._ended[0][0] < forget_before:
             self._seen.pop(self._ended.popleft()[1], None)

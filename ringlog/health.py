@@ -10,6 +10,10 @@ from dataclasses import dataclass, field
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+BACKLOG = 2048
+"""Connections that may wait to be accepted: a burst of 1,000 and as many again. The kernel allows
+`net.core.somaxconn`, 4096 by default."""
+
 
 class NotRebuilt(Exception):
     """A rebuild was refused or broke off, and changed nothing; the text says why."""
@@ -94,7 +98,7 @@ async def serve(app: web.Application, host: str, port: int) -> web.AppRunner:
     """Starts an application; `await runner.cleanup()` ends it. Raises OSError: port in use."""
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=2)
     await runner.setup()
-    await web.TCPSite(runner, host, port, reuse_address=True).start()
+    await web.TCPSite(runner, host, port, reuse_address=True, backlog=BACKLOG).start()
     return runner
 
 

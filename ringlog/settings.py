@@ -30,6 +30,13 @@ class Settings(BaseSettings):
 
     home: Path = Field(Path(".ringlog"), description="Everything a run makes lies under it")
     bind_host: str = Field("127.0.0.1", description="Address that every listening port binds to")
+    rtp_host: str = Field(
+        "",
+        description="Host that far ends send RTP to; empty: bind_host, or this machine's address",
+    )
+    media_url: str = Field(
+        "", description="URL below which clients open media WebSockets; empty: from bind_host"
+    )
     port_shift: int = Field(0, description="Added to every default port: a second stack beside")
     tenant_id: str = Field("default", description="Tenant stamped on events that name none")
     region: Annotated[str, Field(pattern=r"^[A-Z]{2}$")] = Field(
@@ -112,8 +119,8 @@ class Settings(BaseSettings):
 
     @property
     def media_ws_url(self) -> str:
-        """URL below which media WebSockets are opened."""
-        return f"ws://127.0.0.1:{self.port(self.media_ws_port)}/media"
+        """URL below which media WebSockets are opened, as seen from this machine."""
+        return self.media_url.rstrip("/") or f"ws://127.0.0.1:{self.port(self.media_ws_port)}/media"
 
     @property
     def edge_control_url(self) -> str:

@@ -4,6 +4,8 @@ Every service of a site must hash with the same key, so it is set (`RINGLOG_SITE
 and kept beside the stack's other files.
 """
 
+import hashlib
+import hmac
 import os
 import secrets
 import time
@@ -36,6 +38,16 @@ def site_key(settings: Settings) -> bytes:
     if len(text) < 32:
         raise SiteKeyError(f"{path} holds no key of 32 characters or more")
     return text.encode()
+
+
+def derived_key(site: bytes, purpose: str) -> bytes:
+    """A key for one purpose, so that no two uses share one (HMAC-SHA-256, RFC 2104)."""
+    return hmac.new(site, purpose.encode(), hashlib.sha256).digest()
+
+
+def edge_control_key(settings: Settings) -> str:
+    """The bearer key with which the API asks the edge; raises SiteKeyError."""
+    return derived_key(site_key(settings), "edge-control").hex()
 
 
 def _make(path: Path) -> None:

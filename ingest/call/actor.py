@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Coroutine, Iterable
 from typing import Any, Protocol, assert_never
 
+from ingest.addresses import resolve
 from ingest.call.machine import decide, evolve
 from ingest.call.types import (
     MAX_CALL_MS,
@@ -79,11 +80,7 @@ class Surroundings(Protocol):
     trunk: Trunk
     pacer: Pacer
     sessions: dict[str, Session]
-
-    @property
-    def rtp_host(self) -> str:
-        """The address that far ends send to."""
-        ...
+    rtp_host: str
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         """Runs work whose failure is one call's matter."""
@@ -99,10 +96,6 @@ class Surroundings(Protocol):
 
     def on_written(self, future: "asyncio.Future[object]") -> None:
         """Takes the broker's answer to a record."""
-        ...
-
-    async def resolve(self, theirs: MediaAddress) -> tuple[str, int]:
-        """A far end's numeric address; raises Refused."""
         ...
 
 
@@ -254,9 +247,9 @@ class CallActor:
         self.session = session
         self.ws = WsLine(session, ws_leg, self._on_websocket)
         self.entry = entry or Entry(self.call_id, port, self.sound, at_ms, remote)
-        self._edge.journal.write(self.entry)
         self._edge.sessions[self.call_id] = session
         self.after(MAX_CALL_MS - elapsed_ms, HungUp("failed", Q850_RECOVERY_ON_TIMER))
+        await self._edge.journal.write(self.entry)  # before the carrier is asked
 
     def our_address(self) -> MediaAddress:
         """Where the far end sends its sound, and the SSRC of ours."""
@@ -273,7 +266,7 @@ class CallActor:
         try:
             await self.open_media(None)
             theirs = await trunk.dial(self.call_id, phone, self.our_address(), self.sound.codec)
-            remote = await self._edge.resolve(theirs)
+            remote = await resolve(theirs)
         except Refused as refused:
             cause = CarrierRefused(refused.cause_q850, refused.cause_sip, refused.disposition)
             logger.info("carrier refused", call_id=self.call_id, reason=str(refused))

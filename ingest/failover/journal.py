@@ -5,14 +5,22 @@ back on the same ports and goes on with its calls. The files are a process's own
 sockets, not state that anyone else reads; a call without one is ended after a restart.
 """
 
+import asyncio
+import contextlib
 import hashlib
-import json
 import os
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated, Final
+
+from pydantic import Field, TypeAdapter
 
 from ingest.sound.types import Format, Leg
+from ringlog import log
+
+logger = log.logger("ringlog.ingest.journal")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,54 +37,63 @@ class Entry:
     """One call's media. `opened_ms` is the time of day at call time 0."""
 
     call_id: str
-    port: int
+    port: Annotated[int, Field(ge=0, le=65_535)]
     sound: Format
     opened_ms: int
     remote: tuple[str, int] | None = None
-    carrier: str = ""
     legs: list[HeardLeg] = field(default_factory=list)
 
 
+_ENTRY: Final = TypeAdapter(Entry)
+
+
 class Journal:
-    """The folder of one edge's entries."""
+    """The folder of one edge's entries. Files are written in order by a thread of their own: a slow
+    disk holds up no sound."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._writer = ThreadPoolExecutor(1, "journal")
         folder.mkdir(parents=True, exist_ok=True)
 
     def _path(self, call_id: str) -> Path:
-        # Call ids of foreign systems are any text; a hash is a safe file name.
+        # Call ids of external systems are any text; a hash is a safe file name.
         return self._folder / (hashlib.sha256(call_id.encode()).hexdigest()[:32] + ".json")
 
-    def write(self, entry: Entry) -> None:
-        """Replaces a call's entry, all or nothing."""
-        path = self._path(entry.call_id)
-        part = path.with_suffix(".part")
-        part.write_text(json.dumps(asdict(entry)), encoding="utf-8")
-        os.replace(part, path)
+    def write(self, entry: Entry) -> "asyncio.Future[None]":
+        """Replaces a call's entry, as it is now, all or nothing; whoever must know that it is on
+        the disk awaits the answer, which raises OSError."""
+        path, data = self._path(entry.call_id), _ENTRY.dump_json(entry)
 
-    def remove(self, call_id: str) -> None:
+        def replace() -> None:
+            part = path.with_suffix(".part")
+            part.write_bytes(data)
+            os.replace(part, path)
+
+        return self._soon(replace)
+
+    def remove(self, call_id: str) -> "asyncio.Future[None]":
         """The call is over."""
-        self._path(call_id).unlink(missing_ok=True)
+        path = self._path(call_id)
+        return self._soon(lambda: path.unlink(missing_ok=True))
+
+    def _soon(self, work: Callable[[], None]) -> "asyncio.Future[None]":
+        done = asyncio.get_running_loop().run_in_executor(self._writer, work)
+        done.add_done_callback(_tell)
+        return done
 
     def entries(self) -> Iterator[Entry]:
-        """All entries; a file that cannot be read is dropped: its call is ended then."""
+        """All entries; a file that is none is removed: its call is ended then."""
         for path in sorted(self._folder.glob("*.json")):
             try:
-                yield _entry_of(json.loads(path.read_text(encoding="utf-8")))
-            except (OSError, ValueError, TypeError, KeyError):
-                path.unlink(missing_ok=True)
+                yield _ENTRY.validate_json(path.read_bytes())
+            except (OSError, ValueError) as error:
+                logger.warning("not an entry of the journal", file=path.name,
+                               error=type(error).__name__)  # fmt: skip
+                with contextlib.suppress(OSError):
+                    path.unlink(missing_ok=True)
 
 
-def _entry_of(data: dict[str, object]) -> Entry:
-    sound, remote, legs = data["sound"], data["remote"], data["legs"]
-    assert isinstance(sound, list) and isinstance(legs, list)
-    return Entry(
-        call_id=str(data["call_id"]),
-        port=int(str(data["port"])),
-        sound=Format(sound[0], int(sound[1])),
-        opened_ms=int(str(data["opened_ms"])),
-        remote=(str(remote[0]), int(remote[1])) if isinstance(remote, list) else None,
-        carrier=str(data["carrier"]),
-        legs=[HeardLeg(Leg(**one["leg"]), one["first_seq"], one["at_ms"]) for one in legs],
-    )
+def _tell(done: "asyncio.Future[None]") -> None:
+    if not done.cancelled() and (error := done.exception()) is not None:
+        logger.error("the journal was not written", error=f"{type(error).__name__}: {error}")

@@ -29,6 +29,7 @@ from ingest.ws.dialects import (
 from ingest.ws.line import WsLine
 from ingest.ws.protocol import WS_SILENCE, WsReceiver, swapped
 from ringlog import log
+from ringlog.health import BACKLOG
 from ringlog.metrics import RTP_PACKETS_DROPPED
 
 logger = log.logger("ringlog.ingest.ws")
@@ -137,6 +138,7 @@ class MediaServer:
             port,
             process_request=self._check,
             select_subprotocol=_select,
+            backlog=BACKLOG,
             max_size=MAX_MESSAGE_BYTES,
             max_queue=64,
             compression=None,

@@ -1,15 +1,19 @@
-"""`/api/media/sessions`: a foreign telephone system brings a call that it placed itself.
+"""`/api/media/sessions`: an external telephone system brings a call that it placed itself.
 
 The edge owns the ports, so it answers; this is the door with the key.
 """
 
+from urllib.parse import quote
+
 import aiohttp
 from aiohttp import web
-from aiohttp.hdrs import RETRY_AFTER
+from aiohttp.hdrs import AUTHORIZATION, RETRY_AFTER
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
+from yarl import URL
 
+from ringlog.media_session import MediaSessionRequest
 from ringlog.settings import Settings
-from streams.api.models import MediaSessionRequest
+from ringlog.site_key import edge_control_key
 from streams.api.problems import Problem, body_of
 
 _TIMEOUT = aiohttp.ClientTimeout(total=10)
@@ -27,6 +31,7 @@ class MediaRoutes:
 
     def __init__(self, config: Settings) -> None:
         self._edge = f"{config.edge_control_url}/media/sessions"
+        self._headers = {AUTHORIZATION: f"Bearer {edge_control_key(config)}"}
 
     def routes(self) -> list[web.RouteDef]:
         """For `add_routes`."""
@@ -42,7 +47,7 @@ class MediaRoutes:
 
     async def close(self, request: web.Request) -> web.Response:
         """204 when the call's media is over; 404."""
-        return await self._ask("DELETE", "/" + request.match_info["call_id"], None)
+        return await self._ask("DELETE", "/" + quote(request.match_info["call_id"], safe=""), None)
 
     async def _ask(self, method: str, path: str, body: object) -> web.Response:
         try:
@@ -60,10 +65,11 @@ class MediaRoutes:
     )
     async def _when_served(self, method: str, path: str, body: object) -> web.Response:
         """Only what no edge has taken up is asked again."""
+        url = URL(self._edge + path, encoded=True)  # an id is one segment, whatever is in it
         try:
             async with (
                 aiohttp.ClientSession(timeout=_TIMEOUT) as session,
-                session.request(method, self._edge + path, json=body) as answer,
+                session.request(method, url, json=body, headers=self._headers) as answer,
             ):
                 content = await answer.read()
         except aiohttp.ClientConnectorError as error:

@@ -6,9 +6,13 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
+from ringlog.identifier import Id
 from schemas.text import ms_of
 
-Id = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[^\s|\x00-\x1f]+$")]
+Label = Annotated[
+    str, StringConstraints(min_length=1, max_length=128, pattern=r"^[^\s|\x00-\x1f]+$")
+]
+"""Text that names no path: a tag, a skill, a call that was opened before ids were checked."""
 Phone = Annotated[str, StringConstraints(pattern=r"^\+?[0-9][0-9 -]{1,20}[0-9]$")]
 Level = Annotated[int, Field(ge=1, le=10)]
 Time = Annotated[int, BeforeValidator(ms_of)]
@@ -27,8 +31,8 @@ class AssignRequest(_Request):
     campaign_id: Id
     pool: Id
     priority: Literal["high", "medium", "low"] = "medium"
-    skills: dict[Id, Level] = Field(default_factory=dict, max_length=32)
-    tags: list[Id] = Field(default_factory=list, max_length=64)
+    skills: dict[Label, Level] = Field(default_factory=dict, max_length=32)
+    tags: list[Label] = Field(default_factory=list, max_length=64)
     playbook: Id
     not_before: Time | None = None
     deadline: Time | None = None
@@ -44,29 +48,13 @@ class AssignRequest(_Request):
 class CallStatusRequest(_Request):
     """`POST /api/calls/status`: what a carrier or a telephone system saw of a call."""
 
-    call_id: Id
+    call_id: Label
     kind: Literal[
         "dialing", "ringing", "early_media", "answered", "amd", "bridged", "transferred", "dtmf",
         "ended",
     ]  # fmt: skip
     occurred_at: Time
-    source: Id
+    source: Label
     cause_q850: int | None = Field(None, ge=0, le=127)
     cause_sip: int | None = Field(None, ge=100, le=699)
     digits: Annotated[str, StringConstraints(pattern=r"^[0-9A-D*#]{0,64}$")] | None = None
-
-
-class MediaSessionRequest(_Request):
-    """`POST /api/media/sessions`: a call that another telephone system placed itself."""
-
-    call_id: Id
-    customer_id: Id
-    campaign_id: Id
-    codec: Literal["pcmu", "pcma", "l16"] = "pcmu"
-    playbook: Id
-    asr_profile: Id = "demo"
-    remote: Annotated[str, StringConstraints(pattern=r"^[0-9.]+:[0-9]{1,5}$")] | None = None
-    pool: Id | None = None
-    event_payload_type: int | None = Field(
-        None, ge=96, le=127, description="RTP payload type of keys (RFC 4733); default 101"
-    )

@@ -4,7 +4,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from streams.api.models import AssignRequest, CallStatusRequest, MediaSessionRequest
+from ringlog.media_session import MediaSessionRequest
+from streams.api.models import AssignRequest, CallStatusRequest
 from streams.api.state import CallStatus, TaskStatus
 
 _REF = "#/components/schemas/{model}"

@@ -21,7 +21,15 @@ from ringlog.kafka.producer import EventProducer
 from ringlog.kafka.reader import BEGINNING, TopicReader
 from ringlog.settings import Settings
 from schemas.envelope import Event
-from schemas.events import CallEvent, Directive, MediaChunk, OptOut, TaskEvent
+from schemas.events import (
+    CallEvent,
+    Directive,
+    MediaChunk,
+    OptOut,
+    Playbook,
+    RobotStatus,
+    TaskEvent,
+)
 from schemas.ids import call_id, call_once_id, call_status_id, root_id
 from schemas.partition import partition_of
 from schemas.phone import Numbers
@@ -299,6 +307,20 @@ class Log:
         )  # fmt: skip
         await self.producer.send("dialogue.directives", event, partition_of(call, 8))
 
+    async def publish(self, playbook: str, robot: str, pool: str) -> None:
+        """A script, and a robot that knows it."""
+        root: dict[str, Any] = {"occurred_at": now_ms(), "producer": "test"}
+        script = Playbook(
+            event_id=root_id("script", playbook), kind="published", playbook=playbook,
+            version="1", sha256="", body="", **root,
+        )  # fmt: skip
+        await self.producer.send("playbooks", script)
+        status = RobotStatus(
+            event_id=root_id("robot", robot), robot_id=robot, pool=pool, playbooks=[playbook],
+            **root,
+        )  # fmt: skip
+        await self.producer.send("robots.status", status)
+
     async def opt_out(self, phone: str, site_key: bytes) -> None:
         hashed = Numbers("CN", site_key).hash(phone)
         event = OptOut(
@@ -321,6 +343,7 @@ class World:
     async def __aenter__(self) -> Self:
         await self.carrier.start()
         await self.log.start()
+        await self.log.publish("loan", "r1", "sales")
         await self.edge.start()
         return self
 

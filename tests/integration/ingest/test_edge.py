@@ -8,13 +8,15 @@ from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
 import pytest
 from websockets.asyncio.client import connect
+from yarl import URL
 
 from ringlog.settings import Settings
-from ringlog.site_key import site_key
+from ringlog.site_key import edge_control_key, site_key
 from schemas.events import CallEvent, DispatchInbox, Lease
 from schemas.ids import call_id, root_id
 from tests.integration.ingest.edge_world import World, now_ms
@@ -275,12 +277,19 @@ async def test_a_stopped_edge_hands_its_calls_to_a_spare(world: World) -> None:
     assert status == 201 and session["call_id"] == f"{call}-foreign"
 
 
+def key(world: World) -> dict[str, str]:
+    """The API's key to the edge."""
+    return {"Authorization": f"Bearer {edge_control_key(world.config)}"}
+
+
 async def open_session(world: World, **fields: Any) -> tuple[int, dict[str, Any]]:
     body = {"call_id": "foreign|x".replace("|", "-"), "customer_id": "c9", "campaign_id": "spring",
             "playbook": "loan", "pool": "sales"} | fields  # fmt: skip
     async with (
         aiohttp.ClientSession() as http,
-        http.post(f"{world.edge.control_url}/media/sessions", json=body) as answer,
+        http.post(
+            f"{world.edge.control_url}/media/sessions", json=body, headers=key(world)
+        ) as answer,
     ):
         return answer.status, await answer.json(content_type=None)
 
@@ -344,14 +353,33 @@ async def test_a_foreign_call_survives_the_edge(world: World, tmp_path: Path) ->
 async def test_foreign_calls_are_checked_and_closed(world: World, tmp_path: Path) -> None:
     call = f"closed-{tmp_path.name}"
     for wrong in ({"codec": "opus"}, {"remote": "127.0.0.1:0"}, {"remote": "999.1.1.1:5"},
-                  {"playbook": ""}, {"more": 1}, {"call_id": "a|b"}):  # fmt: skip
+                  {"playbook": ""}, {"more": 1}, {"call_id": "a|b"}, {"phone": "110"},
+                  {"call_id": "a/b"}, {"call_id": ".."}, {"call_id": "50%"}):  # fmt: skip
         status, problem = await open_session(world, **{"call_id": call, **wrong})
         assert status == 422 and problem["title"], wrong
+    status, problem = await open_session(world, call_id=call, asr_profile="fsmn")
+    assert (status, problem["field"], problem["known"]) == (422, "asr_profile", ["demo", "zh"])
     assert (await open_session(world, call_id=call, remote="127.0.0.1:9"))[0] == 201
-    async with aiohttp.ClientSession() as http:
+    async with aiohttp.ClientSession(headers=key(world)) as http:
         url = f"{world.edge.control_url}/media/sessions/{call}"
         async with http.delete(url) as answer:
             assert answer.status == 204
         async with http.delete(url) as answer:
             assert answer.status == 404
     await world.log.until(lambda: world.log.kinds(call) == ["answered", "ended"], "the end")
+
+
+async def test_R4_an_id_of_another_script_works_everywhere(world: World, tmp_path: Path) -> None:
+    call, log = f"客户一-{tmp_path.name}", world.log
+    status, session = await open_session(world, call_id=call, codec="l16/16000")
+    assert status == 201
+    async with connect(session["ws_url"]) as peer:
+        await peer.send(b"\1\0" * 320)
+        await log.until(lambda: log.chunks(call, "customer"), "its sound")
+        async with aiohttp.ClientSession(headers=key(world)) as http:
+            url = f"{world.edge.control_url}/media/sessions/{quote(call, safe='')}"
+            async with http.delete(URL(url, encoded=True)) as answer:
+                assert answer.status == 204
+    await log.until(lambda: log.kinds(call) == ["answered", "ended"], "the end")
+    first = log.call(call)[0]
+    assert (first.asr_profile, first.pool, first.robot_id) == ("demo", "sales", "r1")

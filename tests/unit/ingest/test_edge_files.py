@@ -6,13 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ingest.defaults import Defaults
+from ingest.defaults import Default, Defaults
 from ingest.failover.journal import Entry, HeardLeg, Journal
-from ingest.keys import derived_key, media_token
+from ingest.keys import media_token
 from ingest.sound.prompts import PromptMissing, PromptStore
 from ingest.sound.types import PCMU, Format, Leg, format_of, leg_ssrc, payload_type_of, stream_ids
 from ringlog.audio import wav
 from ringlog.audio.g711 import decode
+from ringlog.site_key import derived_key
 from schemas.events import Playbook, RobotStatus
 
 SHA = "ab" * 32
@@ -54,25 +55,64 @@ async def test_a_broken_prompt_is_told(tmp_path: Path) -> None:
         await PromptStore(tmp_path).get(SHA, PCMU)
 
 
-def test_the_journal_gives_back_what_was_written(tmp_path: Path) -> None:
+async def test_the_journal_gives_back_what_was_written(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "j")
     leg = HeardLeg(Leg("customer", 7, 2**33, 120, 8000), 65_600, 1_700_000_000_000)
-    first = Entry("../call|1", 20_000, PCMU, 5, ("127.0.0.1", 4000), "x", [leg])
+    first = Entry("../call|1", 20_000, PCMU, 5, ("127.0.0.1", 4000), [leg])
     second = Entry("b", 20_002, Format("l16", 16000), 6)
     for entry in (first, second, first):
-        journal.write(entry)
+        await journal.write(entry)
     assert sorted(journal.entries(), key=lambda e: e.port) == [first, second]
-    journal.remove("b")
-    journal.remove("b")
+    await journal.remove("b")
+    await journal.remove("b")
     assert list(journal.entries()) == [first]
     assert {p.parent for p in tmp_path.rglob("*.json")} == {tmp_path / "j"}
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"call_id": "x"}', json.dumps({"port": []})])
-def test_a_broken_journal_file_is_dropped(tmp_path: Path, text: str) -> None:
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        '{"call_id": "x"}',
+        json.dumps({"port": []}),
+        "null",
+        "[" * 100_000,
+        '{"call_id": "x", "port": 1, "sound": {"codec": 1}, "opened_ms": 1, "legs": {}}',
+        '{"call_id": "x", "port": 99999999, "sound": ["pcmu", 8000], "opened_ms": 1}',
+        '{"call_id": "x", "port": 1, "sound": ["opus", 8000], "opened_ms": 1}',
+    ],
+)
+async def test_a_broken_journal_file_is_dropped(tmp_path: Path, text: str) -> None:
+    """Review 18: one bad file, whatever is in it, never blocks a start or hides another."""
+    journal, good = Journal(tmp_path), Entry("b", 20_002, Format("l16", 16000), 6)
+    await journal.write(good)
     (tmp_path / "x.json").write_text(text)
+    assert list(journal.entries()) == [good]
+    assert len(list(tmp_path.glob("*.json"))) == 1
+
+
+def test_a_folder_in_the_journal_blocks_nothing(tmp_path: Path) -> None:
+    (tmp_path / "a.json").mkdir()
+    (tmp_path / "b.json").write_bytes(b"\xff\xfe")
     assert list(Journal(tmp_path).entries()) == []
-    assert list(tmp_path.glob("*.json")) == []
+
+
+def test_an_entry_of_an_older_edge_is_read(tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_text(
+        '{"call_id": "c", "port": 20000, "sound": ["pcmu", 8000], "opened_ms": 5, '
+        '"remote": ["10.0.0.1", 9], "carrier": "", "legs": []}'
+    )
+    assert list(Journal(tmp_path).entries()) == [Entry("c", 20_000, PCMU, 5, ("10.0.0.1", 9))]
+
+
+async def test_a_disk_that_fails_is_told_to_who_waits(tmp_path: Path) -> None:
+    """Review 25: the file is written by a thread; only who asks learns of its fate."""
+    journal = Journal(tmp_path / "j")
+    (tmp_path / "j").rmdir()
+    with pytest.raises(OSError):
+        await journal.write(Entry("b", 20_002, PCMU, 6))
 
 
 def test_keys_are_for_one_purpose_and_one_call() -> None:
@@ -107,10 +147,10 @@ def test_a_foreign_calls_defaults() -> None:
         )  # fmt: skip
 
     fold = Defaults()
-    assert fold.of("loan", "sales") == (None, "sales", None)
+    assert fold.of("loan", "sales") == Default(None, "sales", None)
     for event in (robot("b", "sales"), robot("a", "service"), robot("0", "sales", "paused"),
                   version("1"), version("2"), version("3"), version("3", "withdrawn")):  # fmt: skip
         fold.evolve(event)
-    assert fold.of("loan", None) == ("a", "service", "2")
-    assert fold.of("loan", "sales") == ("b", "sales", "2")
-    assert fold.of("other", None) == (None, None, None)
+    assert fold.of("loan", None) == Default("a", "service", "2")
+    assert fold.of("loan", "sales") == Default("b", "sales", "2")
+    assert fold.of("other", None) == Default(None, None, None)
