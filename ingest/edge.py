@@ -1,4 +1,4 @@
-"""The edge's host: Kafka in and out, sockets, the shared ticker. `calls` decides."""
+"""The edge's host: Kafka in and out, sockets, the shared ticker. `ingest.call` decides."""
 
 import asyncio
 import socket
@@ -17,10 +17,7 @@ from ingest.call.actor import CallActor
 from ingest.call.machine import (
     answered_by_us,
     decide,
-    evolve,
-    identity_from,
     identity_of,
-    unfinished,
 )
 from ingest.call.numbers import NumbersInCalls
 from ingest.call.types import (
@@ -42,6 +39,8 @@ from ingest.call.types import (
 from ingest.defaults import Defaults
 from ingest.failover.handover import HandoverSender
 from ingest.failover.journal import Entry, Journal
+from ingest.failover.recovery import Recovery
+from ingest.heartbeats import EdgeHeartbeats
 from ingest.keys import media_token
 from ingest.optouts import OptOuts
 from ingest.rtp.socket import NoPort, PortPool
@@ -67,8 +66,7 @@ from ringlog.settings import Settings
 from ringlog.site_key import derived_key, site_key
 from schemas.acceptance import Acceptance
 from schemas.envelope import Event
-from schemas.events import CallEvent, Directive, DispatchInbox, Lease, TaskEvent
-from schemas.ids import heartbeat_id
+from schemas.events import CallEvent, Directive, TaskEvent
 from schemas.phone import Numbers
 from schemas.wire import Codec
 
@@ -80,12 +78,10 @@ EDGE_ID: Final = "edge"
 LONGEST_PERMIT_MS: Final = 600_000
 """How far back assignments are read at a start; none may be valid for longer."""
 
-ALIVE_S: Final = 2.0
-HEARTBEAT_S: Final = 1.0
 COUNT_TICKS: Final = 50
 
 WS_GRACE_US: Final = 15_000_000
-"""How long a foreign call without a media connection waits for the next one."""
+"""How long an external call without a media connection waits for the next one."""
 
 SILENT_US: Final = 300_000_000
 """A call whose far end sends nothing for so long, not even comfort noise, is over."""
@@ -142,11 +138,10 @@ class Edge:
         self._acceptance = Acceptance()
         self._seen: dict[str, set[str]] = {}  # call -> kinds recorded, to count each once
         self._ended: deque[tuple[int, str]] = deque()  # when calls ended, to forget them
-        self._folding = True  # the log up to our start is being read
+        self._recovery: Recovery | None = None  # while the log up to our start is read
         self._ws = MediaServer(self._ws_line, self.token_of)
         self._background: set[asyncio.Task[Any]] = set()
-        self._folded: dict[str, list[CallEvent]] = {}
-        self._directives: dict[str, list[Directive]] = {}
+        self._heartbeats = EdgeHeartbeats(edge_id, self.instance, self.config.tenant_id, self.queue)
 
     # Start and stop ------------------------------------------------------------------------------
 
@@ -164,26 +159,27 @@ class Edge:
         waiting("playbooks and robots")
         await self._follow(("playbooks", "robots.status"), BEGINNING, self._on_default)
         waiting("calls and directives")
-        at_ms = now_ms()
+        at_ms, recovery = now_ms(), Recovery()
+        self._recovery = recovery
         await self._follow(
             ("calls.events", "dialogue.directives"), at_ms - MAX_CALL_MS, self._on_record
         )
         self.pacer = Pacer(monotonic_us())
         self.life.spawn(self._tick(), "ticker")
         self.handover.connect()
-        await self._resume()
+        await self._resume(recovery)
         self.ports.close_unclaimed()
         self.life.spawn(self.handover.run(), "handover")
         await self._ws.start(self.config.bind_host, self.config.port(self.config.media_ws_port))
         waiting("assignments")
         await self._follow(("tasks.events",), at_ms - LONGEST_PERMIT_MS, self._on_task)
-        self.life.spawn(self._alive(), "calls-alive")
-        self.life.spawn(self._lease(), "lease")
+        self.life.spawn(self._heartbeats.tell_calls(self._running), "calls-alive")
+        self.life.spawn(self._heartbeats.tell_lease(), "lease")
         self.life.health.set_ready()
         logger.info("ready", calls=len(self.actors), optouts_known=True)
 
     async def _follow(self, topics: tuple[str, ...], since_ms: int, take: Any) -> None:
-        """Reads topics up to their present end, then goes on beside."""
+        """Reads topics up to their present end; goes on in the background."""
         reader = TopicReader(self.config, self.producer, topics, since_ms=since_ms)
         await reader.start()
 
@@ -233,7 +229,7 @@ class Edge:
             logger.error("chunks were not acknowledged in time")
         try:
             async with asyncio.timeout(STOP_S):
-                await self.producer.send("robots.leases", self._lease_event("release", 0))
+                await self.producer.send("robots.leases", self._heartbeats.lease("release", 0))
         except Exception as error:  # stopping goes on whatever the broker says
             logger.warning("lease not released", error=f"{type(error).__name__}: {error}")
 
@@ -298,19 +294,17 @@ class Edge:
         kinds = self._seen.setdefault(call_id, set())
         if event.kind not in kinds:
             kinds.add(event.kind)
-            if not self._folding:
+            if self._recovery is None:
                 CALLS.labels(event.kind).inc()
             if event.kind == "ended":
                 self._ended.append((now_ms(), call_id))
         actor = self.actors.get(call_id)
         if actor is not None:
             actor.put(Recorded(event))
-        elif self._folding:
-            self._folded.setdefault(call_id, []).append(event)
+        elif self._recovery is not None:
+            self._recovery.take_event(call_id, event)
         if event.kind == "ended":
             self._acceptance.forget(call_id)
-            self._folded.pop(call_id, None)
-            self._directives.pop(call_id, None)
 
     def _on_directive(self, partition: int, directive: Directive) -> None:
         if self._acceptance.evolve(partition, directive) != "accepted" or directive.call_id is None:
@@ -318,8 +312,8 @@ class Edge:
         actor = self.actors.get(directive.call_id)
         if actor is not None:
             actor.put(Directed(directive))
-        elif self._folding:
-            self._directives.setdefault(directive.call_id, []).append(directive)
+        elif self._recovery is not None:
+            self._recovery.take_directive(directive.call_id, directive)
         else:
             self._acceptance.forget(directive.call_id)  # another edge's call
 
@@ -352,8 +346,8 @@ class Edge:
             await actor.run()
         except Exception as error:  # whatever it was, the call gets its end
             logger.exception("call failed", call_id=actor.call_id, error=str(error))
-            given = HungUp("failed", Q850_TEMPORARY_FAILURE)
-            for command in decide(replace(actor.call, closing=False), given, now_ms()):
+            failure = HungUp("failed", Q850_TEMPORARY_FAILURE)
+            for command in decide(replace(actor.call, closing=False), failure, now_ms()):
                 if isinstance(command, Write):
                     await (await self.queue("calls.events", command.event))
                 elif isinstance(command, HangUp):
@@ -363,32 +357,22 @@ class Edge:
             self.numbers_in_calls.ended(actor.call_id)
             self._acceptance.forget(actor.call_id)
 
-    async def _resume(self) -> None:
+    async def _resume(self, recovery: Recovery) -> None:
         """Takes up the calls that lived when this edge died."""
+        profile = self.site.asr_profiles.default
+        survivors = recovery.survivors(self.edge_id, self.trunk.name, profile)
         entries = {entry.call_id: entry for entry in self.journal.entries()}
-        for call_id in entries.keys() - self._folded.keys():
+        for call_id in entries.keys() - {call.identity.call_id for call, _ in survivors}:
             self.journal.remove(call_id)
         actors: list[CallActor] = []
-        for call_id, events in self._folded.items():
-            identity = identity_from(events[0], self.site.asr_profiles.default)
-            if identity is None or identity.edge_id != self.edge_id:
-                continue
-            call = Call(identity, events[0].trunk or self.trunk.name)
-            for event in events:
-                call = evolve(call, Recorded(event))
-            if call.phase == Phase.DIALING:
-                # Whether the carrier was asked, nobody knows: not again. Its events, if they come,
-                # find the call here; if not, it ends as unanswered.
-                call = evolve(call, NumberChecked(False, None))
-            entry = entries.get(call_id)
+        for call, directives in survivors:
+            entry = entries.get(call.identity.call_id)
             actor = self._add(call, entry.sound if entry is not None else PCMU)
-            for directive in unfinished(call, self._directives.get(call_id, [])):
+            for directive in directives:
                 actor.put(Directed(directive))
             actors.append(actor)
         # From here on records find their actors, which begin once their media is there.
-        self._folded.clear()
-        self._directives.clear()
-        self._folding = False
+        self._recovery = None
         for actor in actors:
             await self._resume_media(actor, entries.get(actor.call_id))
             self.spawn(self._work(actor), actor.call_id)
@@ -416,6 +400,14 @@ class Edge:
     def _ws_line(self, call_id: str) -> WsLine | None:
         actor = self.actors.get(call_id)
         return None if actor is None or actor.session is None else actor.ws
+
+    def _running(self) -> list[tuple[str, str]]:
+        """(pool, call id) of every call in progress that has a pool."""
+        return [
+            (actor.call.identity.pool, call_id)
+            for call_id, actor in self.actors.items()
+            if actor.call.identity.pool is not None and actor.call.phase < Phase.ENDED
+        ]
 
     def knows(self, call_id: str) -> bool:
         """Whether a call with this id lives, or ended lately."""
@@ -446,7 +438,7 @@ class Edge:
             raise
         return actor
 
-    # Beside --------------------------------------------------------------------------------------
+    # In the background -------------------------------------------------------------------------
 
     async def _tick(self) -> None:
         """The shared 20 ms clock of all sessions."""
@@ -481,55 +473,10 @@ class Edge:
                 actor.rtp.count()
             if session is not None:
                 quiet_us = session.quiet_us(at_us)
-                foreign = actor.call.identity.direction == "foreign"
-                lost = foreign and session.transport is None and quiet_us > WS_GRACE_US
+                external = actor.call.identity.direction == "foreign"
+                lost = external and session.transport is None and quiet_us > WS_GRACE_US
                 if lost or quiet_us > SILENT_US:
                     actor.put(HungUp("failed", Q850_TEMPORARY_FAILURE))
-
-    async def _alive(self) -> None:
-        """Tells dispatch every 2 s which calls are in progress, one record a pool."""
-        n = 0
-        while True:
-            pools: dict[str, list[str]] = {}
-            for call_id, actor in self.actors.items():
-                pool = actor.call.identity.pool
-                if pool is not None and actor.call.phase < Phase.ENDED:
-                    pools.setdefault(pool, []).append(call_id)
-            for pool, call_ids in pools.items():
-                event = DispatchInbox(
-                    event_id=heartbeat_id(f"{self.instance}|{pool}", 0, n),
-                    kind="calls_alive",
-                    occurred_at=now_ms(),
-                    producer="edge",
-                    tenant_id=self.config.tenant_id,
-                    pool=pool,
-                    edge_id=self.edge_id,
-                    call_ids=call_ids,
-                )
-                await (await self.queue("dispatch.inbox", event))
-            n += 1
-            await asyncio.sleep(ALIVE_S)
-
-    def _lease_event(self, kind: Any, n: int) -> Lease:
-        return Lease(
-            event_id=heartbeat_id(f"{self.instance}|{kind}", 0, n),
-            kind=kind,
-            occurred_at=now_ms(),
-            producer="edge",
-            tenant_id=self.config.tenant_id,
-            shard=f"edge/{self.edge_id}",
-            worker=self.instance,
-            epoch=0,
-            n=n,
-        )
-
-    async def _lease(self) -> None:
-        """Says every second who serves this edge's ports."""
-        n = 0
-        while True:
-            await (await self.queue("robots.leases", self._lease_event("heartbeat", n)))
-            n += 1
-            await asyncio.sleep(HEARTBEAT_S)
 
 
 async def _raise(error: BaseException) -> None:

@@ -164,7 +164,7 @@ def record(
 
 
 def answered_by_us(call: Call, now_ms: int) -> CallEvent:
-    """First record of a foreign call: it is answered when it is brought to us."""
+    """First record of an external call: it is answered when it is brought to us."""
     event_id = call_once_id(call.identity.call_id, "answered")
     return record(call, "answered", event_id, now_ms, first=True)
 
