@@ -5,7 +5,7 @@ Fails closed: a list that cannot be read to its end answers "unknown", and nobod
 
 import asyncio
 from collections.abc import Iterable
-from typing import Final, NamedTuple
+from typing import Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
@@ -15,6 +15,7 @@ from ringlog.kafka.codec import decode
 from ringlog.kafka.producer import EventProducer
 from ringlog.kafka.sync import ISOLATION
 from ringlog.settings import Settings
+from schemas.donotcall import DoNotCall
 from schemas.events import OptOut
 from schemas.wire import Poison
 
@@ -25,49 +26,6 @@ PARTITION: Final = TopicPartition(TOPIC, 0)
 READ_TIMEOUT_S: Final = 3.0
 
 
-class _Wish(NamedTuple):
-    """Whom a record protects from whom: empty tenant and campaign are all of them."""
-
-    phone_hash: str
-    tenant_id: str
-    campaign_id: str
-
-
-class OptOutList:
-    """Pure fold of the topic: who must not be called by whom.
-
-    An opt-out holds for everybody (scope `global`), for one tenant, or for one of its campaigns;
-    an `opted_in` takes back the opt-out of its own hash and scope, and no other.
-    """
-
-    def __init__(self) -> None:
-        self._out: set[_Wish] = set()
-
-    def evolve(self, event: OptOut) -> None:
-        """Takes the next record in order."""
-        scope = getattr(event, "scope", "global")
-        wish = _Wish(
-            event.phone_hash,
-            "" if scope == "global" else event.tenant_id,
-            event.campaign_id or "" if scope == "campaign" else "",
-        )
-        if event.kind == "opted_out":
-            self._out.add(wish)
-        else:
-            self._out.discard(wish)
-
-    def bars(self, hashes: Iterable[str], tenant_id: str, campaign_id: str | None) -> bool:
-        """Whether a campaign of a tenant must not call the line that has these hashes.
-
-        One listed hash is enough: older records hold those of other spellings.
-        """
-        scopes = {("", ""), (tenant_id, ""), (tenant_id, campaign_id or "")}
-        return any(_Wish(one, *scope) in self._out for one in hashes for scope in scopes)
-
-    def __len__(self) -> int:
-        return len(self._out)
-
-
 class OptOuts:
     """Follows the topic. One consumer reads, another asks for the end: on one consumer that
     question would wait behind a long poll."""
@@ -75,7 +33,7 @@ class OptOuts:
     def __init__(self, config: Settings, producer: EventProducer) -> None:
         self._config = config
         self._producer = producer
-        self._list = OptOutList()
+        self._list = DoNotCall()
         self._position = 0
         self._moved = asyncio.Condition()
         self._reader = self._consumer()
@@ -149,4 +107,4 @@ class OptOuts:
         except (TimeoutError, KafkaError) as error:
             logger.error("do-not-call list unreadable", error=f"{type(error).__name__}: {error}")
             return None, None
-        return self._list.bars(hashes, tenant_id, campaign_id), offset
+        return self._list.barred(hashes, tenant_id, campaign_id), offset

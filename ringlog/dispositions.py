@@ -13,11 +13,7 @@ NOT_DIALLED = frozenset({NUMBER_IN_CALL, EDGE_STOPPING})
 RETRIED = frozenset({"no_answer", "busy"}) | NOT_DIALLED
 """Dispositions after which the customer is called again."""
 
-LINE_IN_USE = "line_in_use"
-"""The edge did not dial, because another call to the same number was in progress: it says nothing
-about the customer, and the task is tried again soon."""
-
-FAILED = RETRIED | {"failed", "rejected", "abandoned", LINE_IN_USE}
+FAILED = RETRIED | {"failed", "rejected", "abandoned"}
 """Dispositions after which a task has not done what it was for."""
 
 _BUSY = frozenset({17})
