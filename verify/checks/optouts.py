@@ -2,18 +2,12 @@
 
 from typing import NamedTuple
 
+from schemas.donotcall import entry_of
+from schemas.events import OptOut
 from schemas.phone import Numbers
 from verify.check import Check, Context, Result
 from verify.checks.permits import dialled_by_us
 from verify.record import LogRecord
-
-
-class _Line(NamedTuple):
-    """A hash, and who must not call it: an empty tenant or campaign stands for all."""
-
-    phone_hash: str
-    tenant_id: str
-    campaign_id: str
 
 
 class _Wish(NamedTuple):
@@ -27,11 +21,11 @@ class _Wish(NamedTuple):
 class OptOuts(Check):
     """Folds `compliance.optouts`, and `dialing` of our edges.
 
-    A line is on the list while any of its hashes is, of the E.164 form or of an older spelling, for
-    everybody, for the call's tenant or for its campaign.
+    The rule is that of `schemas.donotcall`: for everybody, for a tenant and for a campaign, the
+    newest record of a line counts, whichever of its hashes it names.
 
-    Compaction takes only records that a later one of their number replaces; so it may hide an
-    opt-out that was taken back, never make one up.
+    Compaction takes a record only when a later one of the same hash and scope replaces it. So an
+    undo may be hidden whose hash has a later record; where that may be so, a dial is not blamed.
     """
 
     name = "optouts"
@@ -43,20 +37,17 @@ class OptOuts(Check):
         """Without `numbers`, which needs the site key, nobody can be looked up."""
         super().__init__()
         self._numbers = numbers
-        self._wishes: dict[_Line, list[_Wish]] = {}
+        self._wishes: dict[str, list[_Wish]] = {}  # by what `entry_of` says they are about
+        self._offsets: set[int] = set()
         self._dials: list[LogRecord] = []
 
     def feed(self, record: LogRecord) -> None:
         event = record.event
         if record.topic == "compliance.optouts":
-            scope = event.get("scope") or "global"
-            line = _Line(
-                event["phone_hash"],
-                "" if scope == "global" else event["tenant_id"],
-                event.get("campaign_id") or "" if scope == "campaign" else "",
-            )
+            entry = entry_of(OptOut.model_validate(event))
+            self._offsets.add(record.offset)
             wish = _Wish(record.offset, event["kind"] == "opted_out", record.where)
-            self._wishes.setdefault(line, []).append(wish)
+            self._wishes.setdefault(entry, []).append(wish)
         elif dialled_by_us(event) and record.first:
             self._dials.append(record)
 
@@ -81,18 +72,27 @@ class OptOuts(Check):
                 "list_not_read", "a dial does not tell that the list was read", dial.where, **ids
             )
             return
-        tenant, campaign = event["tenant_id"], event.get("campaign_id") or ""
-        for hashed in numbers.hashes(event["phone"] or ""):
-            for scope in dict.fromkeys((("", ""), (tenant, ""), (tenant, campaign))):
-                wishes = self._wishes.get(_Line(hashed, *scope), ())
-                before = [wish for wish in wishes if wish.offset < read_to]
-                if before and before[-1].out:
-                    self.result.violate(
-                        "opted_out",
-                        "a number was dialled that was on the do-not-call list as the edge had "
-                        "read it",
-                        before[-1].where,
-                        dial.where,
-                        **ids,
-                    )
-                    return
+        hashes = numbers.hashes(event["phone"] or "")
+        scopes = ["", f"#tenant:{event['tenant_id']}", f"#campaign:{event.get('campaign_id')}"]
+        for scope in scopes:
+            wish = self._newest([one + scope for one in hashes], read_to)
+            if wish is not None and wish.out:
+                self.result.violate(
+                    "opted_out",
+                    "a number was dialled that was on the do-not-call list as the edge had read it",
+                    wish.where,
+                    dial.where,
+                    **ids,
+                )
+                return
+
+    def _newest(self, entries: list[str], read_to: int) -> _Wish | None:
+        """The record that counted when the list had been read so far; None if there is none, or if
+        compaction may hide a later one."""
+        records = sorted(wish for one in entries for wish in self._wishes.get(one, ()))
+        before = [wish for wish in records if wish.offset < read_to]
+        if not before:
+            return None
+        newest = before[-1]
+        holes = any(at not in self._offsets for at in range(newest.offset + 1, read_to))
+        return None if holes and len(before) < len(records) else newest
