@@ -192,8 +192,7 @@ class FaustHost:
 
     def outgoing(self, outputs: Iterable[Output]) -> list[Outgoing]:
         """The records of what one record leads to; raises Poison where any of them is longer than
-        readers take. To be called before anything is made of the record: then it is as if it had
-        not come, and `bury` names it."""
+        readers take, so that `bury` can name that one."""
         try:
             return [self.producer.outgoing(name, event) for name, event in outputs]
         except TooLarge as why:

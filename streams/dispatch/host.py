@@ -8,6 +8,7 @@ from typing import Any
 from aiokafka.errors import KafkaError
 
 from ringlog.clock import now_ms
+from ringlog.kafka.producer import Outgoing
 from ringlog.lifecycle import Lifecycle
 from ringlog.metrics import TASKS
 from schemas.catalogue import CALL_PARTITIONS
@@ -123,16 +124,18 @@ class Dispatch:
         self._loaded = True
 
     async def _decide(self, batch: list[Record]) -> None:
-        generation, outputs = self._host.generation, list[Output]()
+        generation, outputs, kinds = self._host.generation, list[Outgoing](), list[str]()
         for record in batch:
             try:
-                outputs += self._work(record)
+                decided = self._work(record)
+                # Too large: the pool stays as a rebuild folds it, and only what follows is missing.
+                outputs += self._host.outgoing(decided)
+                kinds += [event.kind for _, event in decided if isinstance(event, TaskEvent)]
             except Poison as poison:
                 await self._host.bury(record, poison)
-        await self._host.producer.send_all(outputs)
-        for _, event in outputs:
-            if isinstance(event, TaskEvent):
-                TASKS.labels(event.kind).inc()
+        await self._host.producer.send_outgoing(outputs)
+        for kind in kinds:
+            TASKS.labels(kind).inc()
         if self._host.generation != generation:
             return
         for record in batch:

@@ -2,6 +2,7 @@
 
 from functools import partial
 
+from ringlog.kafka.producer import Outgoing
 from ringlog.kafka.reader import TopicReader
 from ringlog.lifecycle import Lifecycle
 from ringlog.site_key import site_key
@@ -9,7 +10,7 @@ from schemas.catalogue import CALL_PARTITIONS
 from schemas.events import ProfileInbox
 from schemas.partition import partition_of
 from schemas.wire import Poison
-from streams.faust_host import FaustHost, Found, Output, Record
+from streams.faust_host import FaustHost, Found, Record
 from streams.profiles.fold import decide, evolve, parse
 from streams.profiles.refold import INBOX, Refold
 from streams.profiles.router import KINDS, copies
@@ -78,7 +79,7 @@ class Profiles:
     async def _fold(self, batch: list[Record]) -> None:
         generation = self._host.generation
         changed: dict[str, Customer] = {}
-        outputs: list[Output] = []
+        outputs: list[Outgoing] = []
         for record in batch:
             if not isinstance(record.event, ProfileInbox):
                 continue
@@ -91,9 +92,12 @@ class Profiles:
             before = changed.get(customer_id) or self._read(customer_id)
             after = evolve(before, parsed)
             if after is not before:
-                outputs += decide(before, after, parsed, self._pools)
                 changed[customer_id] = after
-        await self._host.producer.send_all(outputs)
+                try:
+                    outputs += self._host.outgoing(decide(before, after, parsed, self._pools))
+                except Poison as poison:  # too large: the row stays as a rebuild folds it
+                    await self._host.bury(record, poison)
+        await self._host.producer.send_outgoing(outputs)
         if self._host.generation != generation:
             return  # the rows are another worker's now; it says the same again
         for customer_id, customer in changed.items():

@@ -7,14 +7,16 @@ from typing import Any, cast
 import pytest
 
 from ringlog.kafka import sync
+from ringlog.kafka.dead_letters import TOO_LARGE
 from ringlog.kafka.producer import EventProducer, Outgoing
 from ringlog.settings import Settings
 from schemas.catalogue import KAFKA_MESSAGE_BYTES, MAX_RECORD_BYTES, TOPICS
-from schemas.events import CustomerChange, ProfileInbox
+from schemas.events import CustomerChange, ProfileInbox, TaskRequested
 from schemas.registry import MemoryRegistry
 from schemas.wire import Codec, Poison, TooLarge
 from stack import kafka
 from streams.faust_host import FaustHost, Record
+from streams.profiles.host import Profiles
 from streams.profiles.router import copies
 
 CODEC = Codec(MemoryRegistry())
@@ -78,3 +80,46 @@ def test_k4_a_raw_record_over_the_brokers_limit_is_refused_by_name() -> None:
     with pytest.raises(sync.DeliveryFailed, match="is too large"):
         producer.send("audit", bytes(KAFKA_MESSAGE_BYTES + 1), partition=0)
     producer.close(0)
+
+
+async def test_k4_profiles_bury_a_wish_whose_answer_is_too_large_and_keep_the_row() -> None:
+    """Its inbox record fits just so; with the profile beside it, it does not any more."""
+    wish = TaskRequested(
+        event_id="00000000-0000-4000-8000-000000000002", kind="requested", occurred_at=1,
+        producer="api", customer_id="c-1", task_id="t-1", pool="p", phone="+8613800138000",
+        body_sha256="0" * 64,
+        tags=["x" * 100] * 10_000,
+    )  # fmt: skip
+    body = next(iter(copies("tasks.requested", wish)))[1]
+    sent: list[Outgoing] = []
+    buried: list[str] = []
+    done: list[int] = []
+
+    async def keep(records: list[Outgoing]) -> None:
+        sent.extend(records)
+
+    async def bury(record: Record, why: Poison) -> None:
+        buried.append(str(why))
+
+    class Table(dict[str, str]):
+        async def written(self) -> None:
+            pass
+
+    producer = EventProducer(Settings(), "profiles", CODEC)
+    setattr(producer, "send_outgoing", keep)  # noqa: B010 # a broker is not needed
+    host = cast(Any, SimpleNamespace(producer=producer, bury=bury, generation=1))
+
+    def outgoing(outputs: Any) -> list[Outgoing]:
+        found = list(outputs)
+        if any(name == "dispatch.inbox" for name, _ in found):
+            raise Poison(f"{TOO_LARGE}: dispatch.inbox")
+        return FaustHost.outgoing(host, found)
+
+    host.outgoing = outgoing
+    table = Table()
+    service = cast(Any, SimpleNamespace(_host=host, _table=table, _key=b"k", _pools={"p"}))
+    service._read = lambda customer_id: Profiles._read(service, customer_id)
+    record = Record("profiles.inbox", 0, 7, 1, body, b"", partial(done.append, 7))
+    await Profiles._fold(service, [record])
+    assert len(buried) == 1 and buried[0].startswith(TOO_LARGE)
+    assert list(table) == ["c-1"] and done == [7]
