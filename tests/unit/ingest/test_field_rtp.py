@@ -390,6 +390,19 @@ def test_T1_a_pause_that_timestamps_tell_is_not_held_up() -> None:
     assert line.frames[-1].ts == 500 * 160
 
 
+@pytest.mark.parametrize("every", [1, 10, 250])
+def test_T1_comfort_noise_is_life_and_no_sound(every: int) -> None:
+    """One PT 13 at the stop, every 200 ms, or every 5 s; then the next spurt, with its pause."""
+    line = Line(receiver())
+    talk(line, 0, 100)
+    for k, n in enumerate(range(100, 500, every)):
+        line.send(cn(100 + k, n * 160), n * FRAME_US)
+        assert line.rx.alive_us == n * FRAME_US
+    line.send(serialise(RtpPacket(0, 101 + k, 500 * 160, 7, bytes(160), True)), 500 * FRAME_US)
+    assert [f.ts for f in line.frames[-2:]] == [99 * 160, 500 * 160]
+    assert len({id(f.leg) for f in line.frames}) == 1 and line.rx.stats.lost == 0
+
+
 def test_review_7_sound_faster_than_real_time_is_refused() -> None:
     line = Line(receiver())
     for n in range(30_000):  # 600 s of sound in 1 s
