@@ -54,7 +54,12 @@ RESTS: Final = 10
 """A customer over an echo: 3 louder frames of 5, until 10 are not; the 5 before are heard, too."""
 
 EVERY: Final = 5
+AGAIN: Final = 25
+"""Frames from judgement to judgement, and once an echo is known: it is the dearest part."""
+
 ANSWERED: Final = 5
+"""Frames of ours that must have had no answer, for a line to count as clean."""
+
 RING: Final = 128
 TAIL: Final = LONGEST_DELAY + 5
 
@@ -120,7 +125,7 @@ class EchoGate:
         else:
             self._floor_db = min(self._floor_db + 0.06, level)
         self._held.append(_Held(frame, n, level))
-        if n % EVERY == 0:
+        if n % (EVERY if self.echo is None else AGAIN) == 0:
             self._judge(n)
         if self.echo is not None:
             self._weigh(n, level)
@@ -156,10 +161,9 @@ class EchoGate:
         if echo is None:
             return 0.0
         at = n - echo.delay
-        ours = max(
-            float(self._ours[k % RING]) if self._ours_n - RING < k <= self._ours_n else 0.0
-            for k in range(at - 3, at + 2)
-        )
+        ours, newest = 0.0, self._ours_n
+        for k in range(max(at - 3, newest - RING + 1), min(at + 2, newest + 1)):
+            ours = max(ours, float(self._ours[k % RING]))
         return max(0.0, ours + echo.gain_db) if ours else 0.0
 
     def _should_hear(self, ours: Levels) -> bool:

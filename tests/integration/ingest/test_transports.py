@@ -269,6 +269,27 @@ async def test_T2_a_far_end_that_moves_is_heard_and_gets_the_robots_voice(
         end.transport.close()
 
 
+async def test_T4_a_greeting_is_heard_from_its_first_syllable(ticking: Ticking) -> None:
+    """Nobody knows where the far end is until its first packet: the greeting waits for it."""
+    loop, owner, far = asyncio.get_running_loop(), Owner(), FarEnd()
+    await loop.create_datagram_endpoint(lambda: far, local_addr=("127.0.0.1", 0))
+    session = ticking.open("call", owner)
+    rtp = RtpTransport(session, Receiver(session.clock.call_ms), PCMU)
+    port = await PortPool(free_udp_ports(2)).bind(rtp, "127.0.0.1")
+    session.attach(rtp)
+    session.play(prompt("hello", 20))
+    await asyncio.sleep(0.5)
+    assert owner.events == [] and owner.sound("robot") == b""
+    far.send(RtpPacket(0, 1, 160, 7, b"\xff" * 160), port)
+    await until(lambda: len(owner.ended()) == 1)
+    await until(lambda: len(far.heard()) == 20)
+    assert [p.payload for p in far.heard()] == list(prompt("hello", 20).prompt.frames)
+    assert owner.ended()[0].heard_ms == 400
+    session.close(monotonic_us())
+    assert far.transport is not None
+    far.transport.close()
+
+
 async def test_ports_are_handed_out_once_and_in_turn() -> None:
     ports = free_udp_ports(3)
     pool, owner, ticking = PortPool([*ports, ports[-1] + 1]), Owner(), Ticking()

@@ -146,6 +146,21 @@ def test_D2_a_clean_line_hears_a_customer_as_before(words: str, after_ms: int) -
     assert line.paused > 0 and not any(c.echo for c in line.chunks("customer"))
 
 
+@pytest.mark.xfail(strict=True, reason="belongs to the lines: echo cancellation")
+def test_D2_a_quiet_customer_under_a_loud_echo_is_heard() -> None:
+    line = Line(250, -6)
+    line.session.play(prompt(PROMPTS[0]))
+    line.live(len(prompt(PROMPTS[0]).prompt.frames) + 60)
+    line.session.play(prompt(PROMPTS[1]))
+    line.live(40)
+    begun_ms, customer = line.n * 20, speech(WORDS[1], "cmn-latn-pinyin+f3", -36.0)
+    line.live(len(customer) // FRAME, customer)
+    ended_ms = line.n * 20
+    line.session.close(line.n * TICK_US)
+    loud_ms = 20 * sum(level_db("pcmu", f) > 36 for f in coded(customer))
+    assert line.unmarked_ms(begun_ms - 40, ended_ms) >= 0.8 * loud_ms
+
+
 def test_D2_an_echo_that_is_gone_is_forgotten() -> None:
     line = Line(250, -12)
     line.session.play(prompt(PROMPTS[0]))
