@@ -9,15 +9,31 @@ from collections.abc import Iterable, Iterator
 
 from schemas.events.customers import OptOut, OptOutScope
 
+GLOBAL = "global"
+
+
+def extent_of(event: OptOut) -> str:
+    """Where a record holds: `global`, `tenant:<id>` or `campaign:<id>`. A campaign's opt-out that
+    names no campaign holds for the tenant."""
+    if event.scope == "campaign" and event.campaign_id:
+        return f"campaign:{event.campaign_id}"
+    return GLOBAL if event.scope == "global" else f"tenant:{event.tenant_id}"
+
+
+def extents(tenant_id: str, campaign_id: str | None) -> tuple[str, ...]:
+    """Every extent that a call of that campaign of that tenant lies in, widest first."""
+    own = (f"campaign:{campaign_id}",) if campaign_id else ()
+    return (GLOBAL, f"tenant:{tenant_id}", *own)
+
 
 def entry_of(event: OptOut) -> str:
-    """What a record is about, which is also its key on the topic: the hash, and the scope where it
-    is not global. A campaign's opt-out that names no campaign holds for the tenant."""
-    if event.scope == "campaign" and event.campaign_id:
-        return f"{event.phone_hash}#campaign:{event.campaign_id}"
-    if event.scope != "global":
-        return f"{event.phone_hash}#tenant:{event.tenant_id}"
-    return event.phone_hash
+    """What a record is about, which is also its key on the topic: the hash, and the extent where it
+    is not global."""
+    return _entry(event.phone_hash, extent_of(event))
+
+
+def _entry(phone_hash: str, extent: str) -> str:
+    return phone_hash if extent == GLOBAL else f"{phone_hash}#{extent}"
 
 
 class DoNotCall:
@@ -25,7 +41,8 @@ class DoNotCall:
 
     def __init__(self) -> None:
         self._entries: dict[str, tuple[int, bool]] = {}
-        self._next = 0
+        self.next_n = 0
+        """Number of the next record."""
 
     def evolve(self, event: OptOut) -> None:
         """Takes the next record."""
@@ -34,8 +51,8 @@ class DoNotCall:
     def put(self, entry: str, barred: bool, n: int | None = None) -> int:
         """Sets an entry as `entry_of` names it; returns its number, which grows with each record.
         `n` restores a number that was returned earlier."""
-        n = self._next if n is None else n
-        self._next = max(self._next, n + 1)
+        n = self.next_n if n is None else n
+        self.next_n = max(self.next_n, n + 1)
         self._entries[entry] = (n, barred)
         return n
 
@@ -45,12 +62,10 @@ class DoNotCall:
         """The widest scope in which the line of these hashes must not be called; None if it may
         be."""
         hashes = tuple(hashes)
-        if self._newest(hashes, ""):
-            return "global"
-        if self._newest(hashes, f"#tenant:{tenant_id}"):
-            return "tenant"
-        if campaign_id and self._newest(hashes, f"#campaign:{campaign_id}"):
-            return "campaign"
+        scopes: tuple[OptOutScope, ...] = ("global", "tenant", "campaign")
+        for scope, extent in zip(scopes, extents(tenant_id, campaign_id), strict=False):
+            if self.says(hashes, extent):
+                return scope
         return None
 
     def barred(self, hashes: Iterable[str], tenant_id: str, campaign_id: str | None) -> bool:
@@ -61,12 +76,8 @@ class DoNotCall:
         """The entries that bar the line of these hashes anywhere, oldest first: what an undo has
         to take back."""
         hashes = tuple(hashes)
-        suffixes = {
-            entry.partition("#")[1] + entry.partition("#")[2]
-            for entry in self._entries
-            if entry.partition("#")[0] in hashes
-        }
-        found = [h + s for s in suffixes if self._newest(hashes, s) for h in hashes]
+        named = {e.partition("#")[2] or GLOBAL for e in self._entries if e.split("#")[0] in hashes}
+        found = [_entry(h, extent) for extent in named if self.says(hashes, extent) for h in hashes]
         barred = [e for e in found if self._entries.get(e, (0, False))[1]]
         return sorted(barred, key=lambda entry: self._entries[entry][0])
 
@@ -78,6 +89,8 @@ class DoNotCall:
         """How many entries bar somebody."""
         return sum(barred for _, barred in self._entries.values())
 
-    def _newest(self, hashes: Iterable[str], suffix: str) -> bool:
-        found = [at for h in hashes if (at := self._entries.get(h + suffix)) is not None]
-        return max(found)[1] if found else False
+    def says(self, hashes: Iterable[str], extent: str) -> bool | None:
+        """Whether the newest record of the line of these hashes in an extent bars it; None where
+        there is no record."""
+        found = [at for h in hashes if (at := self._entries.get(_entry(h, extent))) is not None]
+        return max(found)[1] if found else None

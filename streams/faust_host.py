@@ -38,8 +38,8 @@ from schemas.registry import RegistryError
 from schemas.wire import Poison, TooLarge
 from streams.faust_parts import FencedEvent, KeyedTable, SteadyApp, SteadyConsumer, dense
 from streams.holes import Holes
+from streams.offset_order import OffsetOrder
 from streams.progress import Progress, Stuck
-from streams.turns import Turns
 
 # Their news of every start and every commit that took long says nothing to an operator.
 for _chatty in ("mode.timers", "streams.faust_parts"):
@@ -47,6 +47,10 @@ for _chatty in ("mode.timers", "streams.faust_parts"):
 
 MAX_BATCH = 500
 STOP_S = 5.0
+LITTLE = 1_000
+"""Records for which a rebuild stops the work."""
+MAX_PASSES = 20
+"""Passes of a rebuild beside the work; who writes faster than we read is paused for longer."""
 
 Output = tuple[str, Event]
 
@@ -89,6 +93,11 @@ Found = dict[str, int]
 """What a rebuild tells."""
 
 
+def _between(begins: Mapping[int, int], ends: Mapping[int, int]) -> int:
+    """Records between offsets by partition."""
+    return sum(max(0, end - begins.get(p, 0)) for p, end in ends.items())
+
+
 class FaustHost:
     """One Faust application inside a service of ours."""
 
@@ -104,7 +113,8 @@ class FaustHost:
         self._forget: list[Callable[[], None]] = []
         self._busy: dict[str, asyncio.Lock] = {}
         self._next: dict[tuple[str, int], int] = {}
-        self._turns = Turns()
+        self._order = OffsetOrder()
+        self._paused: set[str] = set()
         self._revocations = 0
         self._started = False
         self._before: list[Callable[[], Awaitable[None]]] = []
@@ -219,20 +229,31 @@ class FaustHost:
     async def paused(self, topic_name: str) -> AsyncIterator[dict[int, int]]:
         """No batch of a topic is worked meanwhile; gives what `worked` says then."""
         async with self._busy[topic_name]:
-            yield await self.worked(topic_name)
+            self._paused.add(topic_name)
+            try:
+                yield await self.worked(topic_name)
+            finally:
+                self._paused.discard(topic_name)
 
     async def refold(
         self, topic_name: str, read: Reread, put_right: Callable[[set[int]], Awaitable[Found]]
     ) -> Found:
         """Folds a second state of our partitions beside the work, and puts right what differs.
 
-        `read(ends, begins)` blocks. It is called for all that is worked so far, and, while the work
-        is paused, for what came meanwhile; then `put_right` with the partitions. Raises NotRebuilt.
+        `read(ends, begins)` blocks. It is called for all that is worked so far, then for what came
+        meanwhile, again and again until that is little, and last, while the work is paused, for the
+        rest; then `put_right` with the partitions. Raises NotRebuilt.
         """
         generation = self.generation
         try:
             so_far = await self.worked(topic_name)
             await asyncio.to_thread(read, so_far, None)
+            for _ in range(MAX_PASSES):
+                now = await self.worked(topic_name)
+                if now.keys() != so_far.keys() or _between(so_far, now) <= LITTLE:
+                    break
+                await asyncio.to_thread(read, now, so_far)
+                so_far = now
             async with self.paused(topic_name) as worked:
                 await asyncio.to_thread(read, worked, so_far)
                 if self.generation != generation:
@@ -244,7 +265,7 @@ class FaustHost:
     async def _revoked(self, *_: Any, **__: Any) -> None:
         self._revocations += 1
         self._next.clear()
-        self._turns = Turns()
+        self._order = OffsetOrder()
         for forget in self._forget:
             forget()
 
@@ -331,7 +352,7 @@ class FaustHost:
                 mine = {name: self.partitions(name) for name in self._topics}
                 generation = self.generation
                 try:
-                    over = await progress.check(mine)
+                    over = await progress.check(mine, self._paused)
                     if over and self.settled and self.generation == generation:
                         await cast(SteadyConsumer, app.consumer).pass_over(over)
                 except KafkaError as error:
@@ -368,22 +389,22 @@ class FaustHost:
         next process begins at what is committed."""
         if not dense(name):
             return events
-        consumer, turns = cast(SteadyConsumer, self.app.consumer), self._turns
+        consumer, order = cast(SteadyConsumer, self.app.consumer), self._order
         found = []
         for event in events:
             tp, offset = event.message.tp, event.message.offset
             begun = consumer.begun.get(tp, 0)
-            turn = turns.take(tp, offset, begun)
-            if turn == "ahead":
-                expected = turns.expected(tp, begun)
+            position = order.take(tp, offset, begun)
+            if position == "ahead":
+                expected = order.expected(tp, begun)
                 if await self.holes.first_between(name, tp.partition, expected, offset) is None:
-                    turns.begins(tp, offset)
-                    turn = turns.take(tp, offset, begun)
-            if turn == "next":
+                    order.begins(tp, offset)
+                    position = order.take(tp, offset, begun)
+            if position == "next":
                 found.append(event)
-            elif turn == "ahead":
-                expected = turns.expected(tp, begun)
-                if turns.asks(tp, expected, time.monotonic()):
+            elif position == "ahead":
+                expected = order.expected(tp, begun)
+                if order.asks(tp, expected, time.monotonic()):
                     self.log.info("asked for again", place=str(tp), expected=expected, found=offset)
                     await consumer.back(tp, expected)
         return found

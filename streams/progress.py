@@ -3,7 +3,7 @@ and the question "is everything that was there at a certain moment done?".
 """
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
@@ -75,9 +75,14 @@ class Progress:
     async def _hole(self, tp: TopicPartition, begin: int, end: int) -> bool:
         return await self._holes.first_between(tp.topic, tp.partition, begin, end) is None
 
-    async def check(self, mine: Mapping[str, set[int]]) -> dict[tuple[str, int], int]:
+    async def check(
+        self, mine: Mapping[str, set[int]], paused: Collection[str] = ()
+    ) -> dict[tuple[str, int], int]:
         """Sets the lag metric; gives the ends of partitions of ours that have nothing but a hole
-        before them, and raises Stuck when one waits and does not move."""
+        before them, and raises Stuck when one waits and does not move.
+
+        A topic whose work we have `paused` ourselves does not stand still.
+        """
         done = await self.committed()
         over: dict[tuple[str, int], int] = {}
         now = time.monotonic()
@@ -92,7 +97,7 @@ class Progress:
                     waits = False
                 else:
                     lag += max(0, end - at)
-                if at != before or not waits:
+                if at != before or not waits or name in paused:
                     self._since[tp] = (at, now)
                 elif now - since > self._stuck_s:
                     raise Stuck(f"{tp.topic}[{tp.partition}] stands at {at} of {end}")

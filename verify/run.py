@@ -128,7 +128,7 @@ def make_checks(names: Iterable[str], key: bytes | None, region: str = "CN") -> 
     numbers = None if key is None else Numbers(region, key)
     made: dict[type[Check], Callable[[], Check]] = {
         OptOuts: lambda: OptOuts(numbers),
-        Profiles: lambda: Profiles(key),
+        Profiles: lambda: Profiles(numbers),
     }
     return [made.get(kind, kind)() for kind in ALL if kind.name in wanted]
 

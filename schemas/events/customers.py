@@ -37,7 +37,11 @@ class Profile(Event):
     purchase_intent: float = Field(0.0, description="0 to 1, from what was said")
     last_intent: str | None = Field(None, description="Newest intent")
     last_emotion: str | None = Field(None, description="Newest emotion")
-    opted_out: bool = Field(False, description="Must not be called")
+    opted_out: bool = Field(False, description="Must not be called by this tenant at all")
+    opted_out_in: list[str] = Field(
+        default_factory=list,
+        description="Where they must not be called: global, tenant:<id>, campaign:<id>",
+    )
     purchases: int = Field(0, description="Purchases so far")
     promises: list[str] = Field(default_factory=list, description="What the customer promised")
     calls: int = Field(0, description="Ended calls")

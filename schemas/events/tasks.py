@@ -48,10 +48,10 @@ class TaskEvent(Event):
 class ProfileInbox(Event):
     """`profiles.inbox`: all that a customer's profile is folded from, in one order.
 
-    `body` is the source event as JSON text; `kind` is what it is: request, change, turn, ended.
+    `body` is the source event as JSON text; `kind` is what it is.
     """
 
-    kind: Literal["request", "change", "turn", "ended"]
+    kind: Literal["request", "change", "turn", "ended", "optout"]
     source_topic: str = Field(description="Topic of the source event")
     body: str = Field(description="The source event, JSON text")
 

@@ -8,3 +8,5 @@ ALTER TABLE raw_compliance_optouts ADD COLUMN IF NOT EXISTS `scope` String DEFAU
 ALTER TABLE raw_compliance_optouts ADD COLUMN IF NOT EXISTS `source` LowCardinality(String) DEFAULT 'unknown';
 
 ALTER TABLE raw_compliance_optouts ADD COLUMN IF NOT EXISTS `actor` LowCardinality(Nullable(String));
+
+ALTER TABLE raw_customers_profiles ADD COLUMN IF NOT EXISTS `opted_out_in` Array(String);

@@ -11,15 +11,17 @@ from ringlog.clock import now_ms
 from ringlog.kafka.producer import Outgoing
 from ringlog.lifecycle import Lifecycle
 from ringlog.metrics import TASKS
+from ringlog.site_key import site_key
 from schemas.catalogue import CALL_PARTITIONS
 from schemas.events import DispatchInbox, TaskEvent
 from schemas.partition import partition_of
+from schemas.phone import Numbers
 from schemas.wire import Poison
 from streams.dispatch.facts import PRODUCER, Output
 from streams.dispatch.policy import Policy
 from streams.dispatch.pools import Pools
 from streams.dispatch.refold import Refold
-from streams.dispatch.router import INBOX, call_copies, robot_copy
+from streams.dispatch.router import INBOX, OPTOUTS, call_copies, optout_copies, robot_copy
 from streams.dispatch.snapshot import Snapshots, is_head, pool_of
 from streams.dispatch.surroundings import Surroundings
 from streams.dispatch.timers import OF_CALLS, Timer
@@ -64,6 +66,7 @@ class Dispatch:
     def __init__(self, life: Lifecycle) -> None:
         self._life = life
         self._policy = Policy()
+        self._numbers = Numbers(life.settings.region, site_key(life.settings))
         self._host = FaustHost(life, APP_ID)
         self._table = self._host.table("pools", pool_of)
         self._around = Surroundings(life, self._host.producer)
@@ -74,6 +77,7 @@ class Dispatch:
         self._barrier: tuple[dict[Any, int], list[Due]] | None = None
         self._host.route(CALLS, lambda event, _: call_copies(event, self._around.pools))
         self._host.route("robots.status", robot_copy)
+        self._host.route(OPTOUTS, lambda event, _: optout_copies(event, self._around.pools))
         self._host.consume(INBOX, self._decide, idle_s=0.2)
         self._host.before(self._around.start)
         self._host.on_revoked(self._forget)
@@ -86,11 +90,15 @@ class Dispatch:
 
     async def rebuild(self) -> Found:
         """Folds our pools anew and puts right those that differ; raises NotRebuilt."""
-        refold = Refold(self._life.settings, self._policy)
+        refold = Refold(self._life.settings, self._policy, self._numbers)
         return await self._host.refold(INBOX, refold.read, lambda _: self._put_right(refold.pools))
 
     def _none(self) -> Pools:
-        return Pools(lambda name: Snapshots.load(name, self._table, self._policy))
+        return Pools(
+            lambda name: Snapshots.load(name, self._table, self._policy),
+            self._numbers,
+            self._policy,
+        )
 
     async def _put_right(self, right: Pools) -> Found:
         differed = 0
@@ -125,6 +133,9 @@ class Dispatch:
 
     async def _decide(self, batch: list[Record]) -> None:
         generation, outputs, kinds = self._host.generation, list[Outgoing](), list[str]()
+        if batch and not self._pools.begun:
+            ends = await self._host.progress.ends(INBOX)
+            self._pools.begun = {tp.partition: end for tp, end in ends.items()}
         for record in batch:
             try:
                 decided = self._work(record)

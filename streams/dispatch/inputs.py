@@ -16,23 +16,31 @@ from schemas.events import (
     RobotStatus,
     TaskRequested,
 )
+from schemas.phone import InvalidNumber, Numbers, e164
 from schemas.text import from_json
 from schemas.wire import Poison
 
 E = TypeVar("E", bound=Event)
 
-MAX_BODY_BYTES = 16_384
+MAX_BODY_BYTES = 24_576
 """Longest body of a request or a configuration; a page of snapshots must fit into one record."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A call that somebody wants made, with the newest profile."""
+    """A call that somebody wants made, with the newest profile.
+
+    `phone` is the number in E.164 form, `hashes` are all of its line, the current one first.
+    `invalid` says why the number may not be called.
+    """
 
     event_id: str
     task: TaskRequested
     profile: Profile
     profile_text: str
+    phone: str = ""
+    hashes: tuple[str, ...] = ()
+    invalid: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +62,10 @@ class ProfileChanged:
 
 @dataclass(frozen=True, slots=True)
 class OptedOut:
-    """A number that must not be called, or (`allowed`) may be again."""
+    """A number that must not be called, or may be again."""
 
     event_id: str
-    phone_hash: str
-    allowed: bool
+    optout: OptOut
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,10 +141,10 @@ Input = (
 )
 
 
-def parse(record: DispatchInbox) -> Input:
+def parse(record: DispatchInbox, numbers: Numbers) -> Input:
     """The input of an inbox record; raises Poison with the reason."""
     try:
-        return _parse(record)
+        return _parse(record, numbers)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(p) for p in first["loc"])
@@ -146,7 +153,7 @@ def parse(record: DispatchInbox) -> Input:
         raise Poison(f"body of {record.kind}: {type(error).__name__}: {error}"[:500]) from None
 
 
-def _parse(record: DispatchInbox) -> Input:
+def _parse(record: DispatchInbox, numbers: Numbers) -> Input:
     match record.kind:
         case "calls_alive":
             return CallsAlive(record.event_id, tuple(record.call_ids))
@@ -157,7 +164,7 @@ def _parse(record: DispatchInbox) -> Input:
             task, profile = _task(body), _event("customers.profiles", body["profile"], Profile)
             if not task.task_id or not task.customer_id:
                 raise ValueError("a request needs task_id and customer_id")
-            return Request(record.event_id, task, profile, _text(body["profile"]))
+            return _requested(record.event_id, task, profile, _text(body["profile"]), numbers)
         case "cancel":
             task = _task(_body(record))
             return Cancel(record.event_id, _named(task.task_id))
@@ -167,8 +174,7 @@ def _parse(record: DispatchInbox) -> Input:
             _named(profile.customer_id)
             return ProfileChanged(record.event_id, profile, _text(data))
         case "opted_out" | "opted_in":
-            optout = _event("compliance.optouts", _body(record), OptOut)
-            return OptedOut(record.event_id, optout.phone_hash, optout.kind == "opted_in")
+            return OptedOut(record.event_id, _event("compliance.optouts", _body(record), OptOut))
         case "call":
             call = _event("calls.events", _body(record), CallEvent)
             _named(call.call_id)
@@ -181,6 +187,19 @@ def _parse(record: DispatchInbox) -> Input:
             partitions = tuple(int(p) for p in body.get("partitions", ()))
             name, offset = _named(body["name"]), int(body["offset"])
             return Liveness(record.event_id, record.kind, name, up, offset, partitions)
+
+
+def _requested(
+    event_id: str, task: TaskRequested, profile: Profile, profile_text: str, numbers: Numbers
+) -> Request:
+    if not task.phone:
+        return Request(event_id, task, profile, profile_text, invalid="no phone number")
+    try:
+        phone, invalid = e164(task.phone, numbers.region), None
+    except InvalidNumber as why:
+        phone, invalid = "", f"phone: {why}"
+    hashes = numbers.hashes(task.phone)
+    return Request(event_id, task, profile, profile_text, phone, hashes, invalid)
 
 
 def _configured(event_id: str, body: Any) -> RobotChanged | PlaybookChanged:

@@ -23,6 +23,10 @@ class Policy(BaseSettings):
         20_000, description="How long a call holds its slot without a sign of life, ms"
     )
     retry_ms: Span = Field(600_000, description="Wait after no_answer or busy, ms")
+    line_retry_ms: Span = Field(
+        15_000,
+        description="Wait where the edge put off a dial, such as to a number in another call, ms",
+    )
     max_dials: Annotated[int, Field(ge=1)] = Field(3, description="Dials of one task, at most")
     max_attempts: Annotated[int, Field(ge=1)] = Field(
         10, description="Permits of one task, at most, dialled or not"

@@ -6,32 +6,54 @@ running maximum is the pool's `now`. Fed with the same records, it gives the sam
 same ids. The cost of a step does not depend on how many tasks wait.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from heapq import heappop, heappush
 
 from ringlog.dispositions import FAILED, NOT_DIALLED, RETRIED
 from schemas.catalogue import CALL_PARTITIONS
+from schemas.donotcall import GLOBAL, extents
+from schemas.events import Profile
 from schemas.ids import call_id as id_of_call
 from streams.dispatch import inputs as i
+from streams.dispatch.decided import Decided, Verdict
 from streams.dispatch.facts import Output, call_ended, refusal, task_event
 from streams.dispatch.fairness import Fairness
 from streams.dispatch.lines import RANKS, Lines
 from streams.dispatch.outcome import disposition_of
 from streams.dispatch.policy import Policy
 from streams.dispatch.roster import Robot
-from streams.dispatch.state import Index, Optouts, Presence, Recent, Touched
-from streams.dispatch.task import HOLDING, Requirement, State, Task, rank_of
+from streams.dispatch.state import Index, OptOuts, Recent, Touched, Up
+from streams.dispatch.task import HOLDING, OPEN, Requirement, State, Task, rank_of
 from streams.dispatch.timers import Timer, Timers, accept
 
 ALL_PARTITIONS = frozenset(range(CALL_PARTITIONS))
 
+DECIDED_OF_OPEN = ("assigned", "refused", "failed")
+"""Decisions about a task without a call that follow from its own last event."""
+
+EFFECTS_OF_TIMERS = ("queued", "cancelled", "failed", "expired")
+"""Decisions about a task that follow from a timer's record."""
+
 
 class Pool:
-    """The state of one pool. Attributes are for the snapshot and for tests to read."""
+    """The state of one pool. Attributes are for the snapshot and for tests to read.
 
-    def __init__(self, name: str, policy: Policy | None = None) -> None:
+    With `decided` it folds again what it once folded: every decision is taken from there, and
+    nothing is decided anew, whatever the policy is now.
+    """
+
+    def __init__(
+        self, name: str, policy: Policy | None = None, decided: Decided | None = None
+    ) -> None:
         self.name = name
         self.policy = policy or Policy()
+        self.decided = decided
+        self._ahead: list[tuple[int, str, str]] = []
+        """Heap of decisions about open tasks that the fold has yet to come to: (at_ms, id of the
+        task's event that it follows, task_id)."""
         self.now = 0
+        self._call_ahead: dict[str, tuple[str, str]] = {}
+        """The same by call, for those that make one."""
         self.next_seq = 0
         self.next_robot = 0
         self.assignments = 0
@@ -43,20 +65,27 @@ class Pool:
         self.timers = Timers()
         self.playbooks: dict[str, tuple[str | None, int]] = {}
         self.touched = Touched()
-        self.optouts = Optouts(self.touched)
+        self.optouts = OptOuts(self.touched)
         self.recent = Recent(self.touched)
-        self.presence = Presence()
+        self.up = Up()
         self._by_call: dict[str, Task] = {}
         self._by_customer = Index()
         self._by_phone = Index()
+        self._on_line: dict[str, str] = {}
+        self._for_line = Index()
         self._edge_load: dict[str, int] = {}
         self._robot_by_n: dict[int, Robot] = {}
 
     def step(self, record: i.Input, timestamp_ms: int) -> list[Output]:
         """Works one inbox record; returns (topic, event) pairs in the order to write them."""
-        self.now = max(self.now, timestamp_ms)
+        if timestamp_ms > self.now:
+            self.catch_up()
+            self.now = timestamp_ms
         out = self._work(record)
-        self._assign(out)
+        if self.decided is None:
+            self._assign(out)
+        else:
+            self._assign_as_decided(out, self.decided)
         return out
 
     def take_due(self, clock_ms: int) -> list[Timer]:
@@ -73,6 +102,8 @@ class Pool:
             self.timers.restore(task)
             if task.state is State.QUEUED:
                 self.lines.add(task)
+            elif task.state is State.LINE_BUSY:
+                self._for_line.add(task.line, task.task_id)
 
     def robot_by_n(self, n: int) -> Robot | None:
         """The robot of that order of arrival."""
@@ -104,7 +135,7 @@ class Pool:
                 if record.offset > self.playbooks.get(record.playbook, ("", -1))[1]:
                     self.playbooks[record.playbook] = (record.version, record.offset)
             case i.Liveness():
-                self.presence.note(record)
+                self.up.note(record)
         return []
 
     # Requests
@@ -112,21 +143,26 @@ class Pool:
     def _requested(self, record: i.Request) -> list[Output]:
         request, profile = record.task, record.profile
         task_id = request.task_id or ""
-        if task_id in self.tasks or task_id in self.recent:
+        if task_id in self.tasks or (self.decided is None and task_id in self.recent):
             return []
         need = Requirement(tuple(sorted(request.skills.items())), request.playbook)
-        why = self._why_not(record, need)
-        if why is not None:
-            kind, reason = why
-            return [refusal(request, self.name, kind, reason, self.now, record.event_id)]
+        verdict = self._verdict(
+            record.event_id, lambda: self._admission(record, need), "queued", "refused", "expired"
+        )
+        if verdict is None:
+            return []
+        if verdict.kind != "queued":
+            self.recent.add(task_id)  # a copy of the request comes to nothing else
+            why = (verdict.kind, verdict.reason)
+            return [refusal(request, self.name, *why, self.now, record.event_id)]
         task = Task(
             seq=self.next_seq,
             task_id=task_id,
             tenant_id=request.tenant_id,
             customer_id=request.customer_id or "",
             campaign_id=request.campaign_id,
-            phone=request.phone or "",
-            phone_hash=profile.phone_hash,
+            phone=record.phone or request.phone or "",
+            phone_hash=record.hashes[0] if record.hashes else profile.phone_hash,
             priority=request.priority,
             rank=rank_of(request.priority, profile.purchase_intent, profile.level, self.policy),
             requirement=need,
@@ -138,8 +174,7 @@ class Pool:
         )
         self.next_seq += 1
         self._index(task)
-        starts = request.not_before
-        later = starts if starts is not None and starts > self.now else None
+        later = verdict.retry_at
         out = [self._say(task, "queued", retry_at=later)]
         if request.deadline is not None:
             self.timers.set(task, "deadline", request.deadline, task.last_event_id)
@@ -150,44 +185,48 @@ class Pool:
             self.timers.set(task, "start", later, task.last_event_id)
         return out
 
-    def _why_not(self, record: i.Request, need: Requirement) -> tuple[str, str] | None:
+    def _admission(self, record: i.Request, need: Requirement) -> Verdict:
         request, profile = record.task, record.profile
-        if not request.phone:
-            return "refused", "no phone number"
-        if profile.opted_out or (profile.phone_hash or "") in self.optouts:
-            return "refused", "opted_out"
+        if record.invalid or not request.phone:
+            return Verdict("refused", record.invalid or "no phone number")
+        hashes = record.hashes or ((profile.phone_hash,) if profile.phone_hash else ())
+        if self._barred(hashes, request.tenant_id, request.campaign_id, profile):
+            return Verdict("refused", "opted_out")
         if request.deadline is not None and request.deadline <= self.now:
-            return "expired", "deadline"
+            return Verdict("expired", "deadline")
         if why := self.roster.unservable(need):
-            return "refused", why
+            return Verdict("refused", why)
         limit = self.policy.queue_limit
         if limit and len(self.tasks) >= limit:
-            return "refused", f"queue is full: {limit} open tasks"
-        return None
+            return Verdict("refused", f"queue is full: {limit} open tasks")
+        starts = request.not_before
+        return Verdict("queued", retry_at=starts if starts and starts > self.now else None)
 
     def _cancelled(self, record: i.Cancel) -> list[Output]:
         task = self.tasks.get(record.task_id)
         if task is None:
             return []
-        if task.state in (State.QUEUED, State.WAITING):
+        now = task.state in OPEN
+        if self.decided is not None:
+            now = self.decided.of(record.event_id, "cancelled") is not None
+        if now:
             return [self._over(task, "cancelled", "cancelled", record.event_id)]
         task.cancel_requested = True  # the edge may be dialling: the call's end decides
         self._touch(task)
         return []
 
     def _opted_out(self, record: i.OptedOut) -> list[Output]:
-        if record.allowed:
-            self.optouts.discard(record.phone_hash)
-            return []
-        self.optouts.add(record.phone_hash)
-        return self._drop_waiting(self._by_phone.of(record.phone_hash))
+        self.optouts.evolve(record.optout)
+        found = map(self.tasks.__getitem__, self._by_phone.of(record.optout.phone_hash))
+        return self._drop([task for task in found if self._task_barred(task)])
 
     def _profile_changed(self, record: i.ProfileChanged) -> list[Output]:
         profile = record.profile
-        ids = self._by_customer.of(profile.customer_id)
-        if profile.opted_out:
-            return self._drop_waiting(ids)
-        for task in map(self.tasks.__getitem__, ids):
+        tasks = [self.tasks[task_id] for task_id in self._by_customer.of(profile.customer_id)]
+        out = self._drop([task for task in tasks if self._task_barred(task, profile)])
+        for task in tasks:
+            if task.task_id not in self.tasks:
+                continue
             if task.state in HOLDING or task.profile_version >= profile.version:
                 continue
             task.profile, task.profile_version = record.profile_text, profile.version
@@ -197,20 +236,49 @@ class Pool:
                 task.rank = rank
                 if task.state is State.QUEUED:
                     self.lines.add(task)
-        return []
+        return out
 
-    def _drop_waiting(self, ids: Iterable[str]) -> list[Output]:
-        found = [self.tasks[task_id] for task_id in ids]
+    def _drop(self, tasks: Iterable[Task]) -> list[Output]:
+        """Ends the tasks that have no call: their numbers must not be called."""
+        found = [task for task in tasks if task.state in OPEN]
+        if self.decided is not None:
+            said = [self.decided.of(task.last_event_id, "refused", "failed") for task in found]
+            found = [t for t, v in zip(found, said, strict=True) if v and v.at_ms == self.now]
         return [
             self._over(task, "refused" if task.attempt == 1 else "failed", "opted_out")
             for task in found
-            if task.state in (State.QUEUED, State.WAITING)
         ]
+
+    def _barred(
+        self,
+        hashes: tuple[str, ...],
+        tenant_id: str,
+        campaign_id: str | None,
+        profile: Profile | None = None,
+    ) -> bool:
+        """By the list, or by what the customer said of whichever number, unless that was taken
+        back for this one."""
+        if self.optouts.barred(hashes, tenant_id, campaign_id):
+            return True
+        if profile is None or not (profile.opted_out or profile.opted_out_in):
+            return False
+        said = profile.opted_out_in or [GLOBAL]
+        return any(
+            extent in said and self.optouts.says(hashes, extent) is None
+            for extent in extents(tenant_id, campaign_id)
+        )
+
+    def _task_barred(self, task: Task, profile: Profile | None = None) -> bool:
+        hashes = (task.phone_hash,) if task.phone_hash else ()
+        return self._barred(hashes, task.tenant_id, task.campaign_id, profile)
 
     # Calls
 
     def _call_changed(self, record: i.CallChanged) -> list[Output]:
-        task = self._by_call.get(record.call.call_id or "")
+        call_id = record.call.call_id or ""
+        if call_id in self._call_ahead and call_id not in self._by_call:
+            self._follow(*self._call_ahead[call_id])  # decided in this very millisecond
+        task = self._by_call.get(call_id)
         if task is None:
             return []
         kind = record.call.kind
@@ -232,28 +300,46 @@ class Pool:
     def _ended(self, task: Task, record: i.CallChanged) -> list[Output]:
         cause = record.event_id
         disposition = disposition_of(record.call, task.answered)
-        if disposition not in NOT_DIALLED:
+        verdict = self._verdict(
+            cause,
+            lambda: self._after_call(task, disposition),
+            "completed", "failed", "cancelled", "retry_scheduled",
+        )  # fmt: skip
+        if verdict is None:
+            return []
+        if disposition in NOT_DIALLED:
+            task.undialled += 1
+        else:
             task.dials += 1
         self._release(task)
-        if disposition == "opted_out" and not task.answered:
-            return [self._over(task, "failed", disposition, cause)]  # the edge refused to dial
-        if disposition not in FAILED:
-            return [self._over(task, "completed", disposition, cause)]
-        retry_at = self.now + self.policy.retry_ms
-        if disposition not in RETRIED or task.dials >= self.policy.max_dials:
-            return [self._over(task, "failed", disposition, cause)]
-        if task.cancel_requested:
-            return [self._over(task, "cancelled", "cancelled", cause)]
-        if (task.phone_hash or "") in self.optouts:
-            return [self._over(task, "failed", "opted_out", cause)]
-        if task.attempt >= self.policy.max_attempts or (
-            task.deadline is not None and task.deadline <= retry_at
-        ):
-            return [self._over(task, "failed", disposition, cause)]
+        if verdict.kind != "retry_scheduled":
+            return [self._over(task, verdict.kind, verdict.reason, cause)]
+        retry_at = verdict.retry_at or self.now
         self._next_attempt(task, State.WAITING)
-        out = [self._say(task, "retry_scheduled", cause, reason=disposition, retry_at=retry_at)]
+        out = [self._say(task, verdict.kind, cause, reason=verdict.reason, retry_at=retry_at)]
         self.timers.set(task, "retry", retry_at, task.last_event_id)
         return out
+
+    def _after_call(self, task: Task, disposition: str) -> Verdict:
+        """What follows from a call's end, before it is counted."""
+        policy, failed = self.policy, Verdict("failed", disposition)
+        if disposition == "opted_out" and not task.answered:
+            return failed  # the edge refused to dial
+        if disposition not in FAILED:
+            return Verdict("completed", disposition)
+        free = disposition in NOT_DIALLED
+        if not free and (disposition not in RETRIED or task.dials + 1 >= policy.max_dials):
+            return failed
+        if task.cancel_requested:
+            return Verdict("cancelled", "cancelled")
+        if self._task_barred(task):
+            return Verdict("failed", "opted_out")
+        retry_at = self.now + (policy.line_retry_ms if free else policy.retry_ms)
+        if task.deadline is not None and task.deadline <= retry_at:
+            return failed
+        if not free and task.attempt - task.undialled >= policy.max_attempts:
+            return failed
+        return Verdict("retry_scheduled", disposition, retry_at)
 
     # Timers
 
@@ -262,6 +348,11 @@ class Pool:
         if task is None:
             return []
         due = accept(task, record.name, record.event_id)
+        if self.decided is not None and due is None:
+            # Set with another wait than today's policy gives: that it counted, its effect tells.
+            if self.decided.of(record.event_id, *EFFECTS_OF_TIMERS) is None:
+                return []
+            due, _ = task.timers.pop(record.name, (self.now, ""))
         if due is None:
             return []
         self._touch(task)
@@ -270,28 +361,44 @@ class Pool:
         if record.name == "lease":
             return self._lease_expired(task, due, record.event_id)
         if record.name == "deadline":
-            if task.state in (State.QUEUED, State.WAITING):
-                return [self._over(task, "expired", "deadline", record.event_id)]
-            return []
+            verdict = self._verdict(
+                record.event_id,
+                lambda: Verdict("expired" if task.state in OPEN else "", "deadline"),
+                "expired",
+            )
+            if verdict is None or not verdict.kind:
+                return []
+            return [self._over(task, verdict.kind, verdict.reason, record.event_id)]
         out = [self._say(task, "queued", record.event_id, reason=record.name)]
         self._queue(task)
         return out
 
     def _permit_expired(self, task: Task, cause: str) -> list[Output]:
+        verdict = self._verdict(
+            cause, lambda: self._after_permit(task), "queued", "cancelled", "failed", "expired"
+        )
+        if verdict is None:
+            return []
         self._release(task)
-        if task.cancel_requested:
-            return [self._over(task, "cancelled", "cancelled", cause)]
-        if (task.phone_hash or "") in self.optouts:
-            return [self._over(task, "failed", "opted_out", cause)]
-        if task.deadline is not None and task.deadline <= self.now:
-            return [self._over(task, "expired", "deadline", cause)]
-        if task.attempt >= self.policy.max_attempts:
-            return [self._over(task, "failed", "no edge dialled", cause)]
+        if verdict.kind != "queued":
+            return [self._over(task, verdict.kind, verdict.reason, cause)]
         # Another attempt is another call: the one whose permit ran out can never be dialled again.
         self._next_attempt(task, State.QUEUED)
         out = [self._say(task, "queued", cause, reason="permit_expired")]
         self._queue(task)
         return out
+
+    def _after_permit(self, task: Task) -> Verdict:
+        """What follows when nobody has dialled in time."""
+        if task.cancel_requested:
+            return Verdict("cancelled", "cancelled")
+        if self._task_barred(task):
+            return Verdict("failed", "opted_out")
+        if task.deadline is not None and task.deadline <= self.now:
+            return Verdict("expired", "deadline")
+        if task.attempt - task.undialled >= self.policy.max_attempts:
+            return Verdict("failed", "no edge dialled")
+        return Verdict("queued", "permit_expired")
 
     def _lease_expired(self, task: Task, due: int, cause: str) -> list[Output]:
         if task.lease_until > due:
@@ -342,29 +449,86 @@ class Pool:
 
     def _assign(self, out: list[Output]) -> None:
         """Gives waiting tasks to idle robots until none of either is left that fit."""
-        if not self.presence.any_edge or not self.presence.covers(ALL_PARTITIONS):
+        if not self.up.any_edge or not self.up.covers(ALL_PARTITIONS):
             return
         while True:
-            found = {rank: pair for rank in RANKS if (pair := self.lines.first(rank)) is not None}
-            if not found:
+            pair = self._choice()
+            if pair is None:
                 return
-            task, robot = found[self.fairness.pick(tuple(found))]
-            out.append(self._permit(task, robot))
+            out.append(self._permit(*pair))
 
-    def _permit(self, task: Task, robot: Robot) -> Output:
-        edge_id = self.presence.least_loaded(self._edge_load)
+    def _choice(self) -> tuple[Task, Robot] | None:
+        """The next task to be served, and the robot for it."""
+        found = {rank: pair for rank in RANKS if (pair := self._first(rank)) is not None}
+        return found[self.fairness.pick(tuple(found))] if found else None
+
+    def _first(self, rank: int) -> tuple[Task, Robot] | None:
+        """As the lines have it; a task whose number is on a call steps aside until that ends."""
+        while (pair := self.lines.first(rank)) is not None:
+            task, _ = pair
+            if task.line not in self._on_line:
+                return pair
+            task.state = State.LINE_BUSY
+            self._for_line.add(task.line, task.task_id)
+            self._touch(task)
+        return None
+
+    def _assign_as_decided(self, out: list[Output], decided: Decided) -> None:
+        """Follows our own choice as long as it is what was decided then: so the counters of
+        fairness are the same, too. What was decided otherwise comes with `catch_up`."""
+        while self.up.any_edge and self.up.covers(ALL_PARTITIONS):
+            credits = list(self.fairness.credits)
+            pair = self._choice()
+            if pair is None:
+                return
+            task, robot = pair
+            fact = decided.of(task.last_event_id, "assigned")
+            if fact is None or (fact.at_ms, fact.robot_id) != (self.now, robot.robot_id):
+                self.fairness.credits = credits
+                return
+            out.append(self._permit(task, robot, fact))
+
+    def catch_up(self) -> None:
+        """Folds the decisions up to `now` that we would not have made, or not then."""
+        while self._ahead and self._ahead[0][0] <= self.now:
+            _, last_event_id, task_id = heappop(self._ahead)
+            self._follow(last_event_id, task_id)
+
+    def _follow(self, last_event_id: str, task_id: str) -> None:
+        """Folds what was decided about a task after an event of its, unless that is folded."""
+        task = self.tasks.get(task_id)
+        if task is None or task.last_event_id != last_event_id or task.state not in OPEN:
+            return
+        fact = self.decided and self.decided.of(last_event_id, *DECIDED_OF_OPEN)
+        if not fact:
+            return
+        robot = self.roster.robots.get(fact.robot_id or "")
+        if fact.kind != "assigned":
+            self._over(task, fact.kind, fact.reason)
+        elif robot is not None:
+            self._permit(task, robot, fact)
+
+    def _permit(self, task: Task, robot: Robot, fact: Verdict | None = None) -> Output:
+        decided = fact or Verdict(
+            "assigned",
+            edge_id=self.up.least_loaded(self._edge_load),
+            expires_at=self.now + self.policy.permit_ms,
+        )
+        edge_id, expires = decided.edge_id or "", decided.expires_at or self.now
         self.assignments += 1
         robot.last_used = self.assignments
         task.state = State.ASSIGNED
         task.call_id = id_of_call(task.task_id, task.attempt)
+        self._call_ahead.pop(task.call_id, None)
         task.robot_id = robot.robot_id
         task.edge_id = edge_id
         task.answered = False
         robot.calls.add(task.call_id)
         self._by_call[task.call_id] = task
+        self._for_line.discard(task.line, task.task_id)
+        self._on_line[task.line] = task.task_id
         self._edge_load[edge_id] = self._edge_load.get(edge_id, 0) + 1
         playbook = task.requirement.playbook or next(iter(robot.playbooks), None)
-        expires = self.now + self.policy.permit_ms
         output = self._say(
             task,
             "assigned",
@@ -389,12 +553,23 @@ class Pool:
         self._by_phone.add(task.phone_hash, task.task_id)
         if task.call_id is not None:
             self._by_call[task.call_id] = task
+            self._on_line[task.line] = task.task_id
             if task.state in HOLDING and task.edge_id is not None:
                 self._edge_load[task.edge_id] = self._edge_load.get(task.edge_id, 0) + 1
 
     def _say(self, task: Task, kind: str, cause: str | None = None, **fields: object) -> Output:
         self._touch(task)
-        return task_event(task, self.name, kind, self.now, cause, **fields)
+        output = task_event(task, self.name, kind, self.now, cause, **fields)
+        fact = self.decided and self.decided.of(task.last_event_id, *DECIDED_OF_OPEN)
+        if fact and fact.at_ms is not None:
+            heappush(self._ahead, (fact.at_ms, task.last_event_id, task.task_id))
+            call_id = id_of_call(task.task_id, task.attempt)
+            self._call_ahead[call_id] = (task.last_event_id, task.task_id)
+        return output
+
+    def _verdict(self, cause: str, ours: Callable[[], Verdict], *kinds: str) -> Verdict | None:
+        """What was decided because of a record; if this is the first time, what we decide."""
+        return ours() if self.decided is None else self.decided.of(cause, *kinds)
 
     def _over(self, task: Task, kind: str, reason: str, cause: str | None = None) -> Output:
         """The task's last event; the task is forgotten, but for a while not its id."""
@@ -403,6 +578,7 @@ class Pool:
         del self.tasks[task.task_id], self.by_seq[task.seq]
         self._by_customer.discard(task.customer_id, task.task_id)
         self._by_phone.discard(task.phone_hash, task.task_id)
+        self._for_line.discard(task.line, task.task_id)
         self.recent.add(task.task_id)
         return output
 
@@ -417,8 +593,14 @@ class Pool:
         task.call_id = task.robot_id = task.edge_id = None
 
     def _unbind(self, task: Task) -> None:
-        if task.call_id is not None:
-            self._by_call.pop(task.call_id, None)
+        if task.call_id is None:
+            return
+        self._by_call.pop(task.call_id, None)
+        if self._on_line.get(task.line) == task.task_id:
+            del self._on_line[task.line]
+            for waiting in self._for_line.of(task.line):
+                self._for_line.discard(task.line, waiting)
+                self._queue(self.tasks[waiting])
 
     def _renew(self, task: Task) -> None:
         if task.state in HOLDING:

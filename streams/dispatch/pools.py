@@ -6,20 +6,27 @@ from collections.abc import Callable
 from schemas.catalogue import CALL_PARTITIONS
 from schemas.events import DispatchInbox
 from schemas.partition import partition_of
+from schemas.phone import Numbers
 from schemas.wire import Poison
 from streams.dispatch.facts import Output
 from streams.dispatch.inputs import parse
+from streams.dispatch.policy import Policy
 from streams.dispatch.snapshot import Snapshots
 
 DEFAULT_POOL = "default"
 
 
 class Pools:
-    """Pools by name. `load` gives one that was not asked for yet."""
+    """Pools by name. `load` gives one that was not asked for yet; `numbers` reads phone numbers;
+    `policy` counts for records that come after `begun`."""
 
-    def __init__(self, load: Callable[[str], Snapshots]) -> None:
+    def __init__(self, load: Callable[[str], Snapshots], numbers: Numbers, policy: Policy) -> None:
         self.by_name: dict[str, Snapshots] = {}
+        self.begun: dict[int, int] = {}
+        """Where the inbox's partitions ended when we began."""
         self._load = load
+        self._numbers = numbers
+        self._policy = policy
 
     def of(self, name: str) -> Snapshots:
         """The pool of that name."""
@@ -40,4 +47,7 @@ class Pools:
         if offset < pool.next_offset:
             return []  # the snapshot that we started from has seen it
         pool.next_offset = offset + 1
-        return pool.pool.step(parse(event), timestamp_ms)
+        if offset >= self.begun.get(partition, 0):
+            # What came earlier may have been decided before we began, by the snapshot's policy.
+            pool.pool.policy = self._policy
+        return pool.pool.step(parse(event, self._numbers), timestamp_ms)

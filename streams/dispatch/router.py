@@ -1,7 +1,7 @@
 """Copies into `dispatch.inbox` what dispatch decides on; stateless, with derived ids.
 
-Requests, cancellations, profiles and opt-outs come from the profiles service; `calls_alive` comes
-from the edges. Here: calls, robots, playbooks, and edges and workers coming and going.
+Requests, cancellations and profiles come from the profiles service; `calls_alive` comes from the
+edges. Here: calls, robots, playbooks, opt-outs, and edges and workers coming and going.
 """
 
 from collections.abc import Iterable
@@ -10,13 +10,14 @@ from typing import Any
 import orjson
 
 from schemas.envelope import Event
-from schemas.events import CallEvent, DispatchInbox, Playbook, RobotStatus
+from schemas.events import CallEvent, DispatchInbox, OptOut, Playbook, RobotStatus
 from schemas.ids import event_id
 from schemas.text import to_json, to_line
 from streams.dispatch.facts import PRODUCER, Output
 from streams.dispatch.presence import Change
 
 INBOX = "dispatch.inbox"
+OPTOUTS = "compliance.optouts"
 CALL_KINDS = frozenset(
     {"dialing", "ringing", "early_media", "answered", "bridged", "transferred", "ended"}
 )
@@ -33,6 +34,14 @@ def call_copies(event: Event, pools: Iterable[str]) -> Iterable[Output]:
     text = to_line("calls.events", event)
     for pool in (event.pool,) if event.pool else sorted(pools):
         yield _copy(event, "call", pool, "calls.events", text)
+
+
+def optout_copies(event: Event, pools: Iterable[str]) -> Iterable[Output]:
+    """An opt-out, or its undo, goes to all `pools`, whoever wrote it."""
+    if isinstance(event, OptOut):
+        text = to_line(OPTOUTS, event)
+        for pool in sorted(pools):
+            yield _copy(event, event.kind, pool, OPTOUTS, text)
 
 
 def robot_copy(event: Event, offset: int) -> Iterable[Output]:

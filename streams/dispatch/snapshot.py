@@ -22,7 +22,9 @@ from streams.dispatch.roster import Robot
 from streams.dispatch.state import PAGE
 from streams.dispatch.task import Requirement, State, Task
 
-VERSION = 1
+VERSION = 2
+"""Version 1 has opt-outs without a scope, and its heads name no policy; it is read, too."""
+
 _TASK_FIELDS = tuple(f.name for f in fields(Task))
 _ROBOT_FIELDS = tuple(f.name for f in fields(Robot))
 
@@ -64,8 +66,10 @@ class Snapshots:
         if text is None:
             return cls(pool)
         head = _unpack(text)
-        if head.get("version") != VERSION:
+        if head.get("version") not in (1, VERSION):
             raise SnapshotError(f"snapshot of pool {name} has version {head.get('version')}")
+        if "policy" in head:
+            pool.policy = Policy.model_validate(head["policy"])
         self = cls(pool, head["offset"])
         self._sides = {(kind, page): side for kind, page, side in head["pages"]}
         pool.now, pool.next_seq, pool.next_robot = head["now"], head["next_seq"], head["next_robot"]
@@ -73,7 +77,7 @@ class Snapshots:
         pool.optouts.next_n = head["next_optout"]
         pool.fairness.credits = head["credits"]
         pool.playbooks = {book: (v, at) for book, v, at in head["playbooks"]}
-        for known, found in ((pool.presence.edges, "edges"), (pool.presence.workers, "workers")):
+        for known, found in ((pool.up.edges, "edges"), (pool.up.workers, "workers")):
             known.update({n: (up, at, tuple(parts)) for n, up, at, parts in head[found]})
         tasks: list[Task] = []
         robots: list[Robot] = []
@@ -86,10 +90,13 @@ class Snapshots:
                 tasks += map(_task, items)
             elif kind == "robot":
                 robots += map(_robot, items)
-            else:
-                restore = pool.optouts.restore if kind == "optout" else pool.recent.restore
+            elif kind == "optout":
                 for n, value in items:
-                    restore(n, value)
+                    entry, barred = (value, True) if isinstance(value, str) else value
+                    pool.optouts.put(entry, barred, n)
+            else:
+                for n, value in items:
+                    pool.recent.restore(n, value)
         pool.restore(tasks, robots)
         return self
 
@@ -119,6 +126,7 @@ class Snapshots:
             "version": VERSION,
             "offset": offset,
             **self._small(),
+            "policy": self.pool.policy.model_dump(mode="json"),
             "pages": [[kind, page, side] for (kind, page), side in self._sides.items()],
         }
         return head_key(self.pool.name), _pack(head)
@@ -126,7 +134,7 @@ class Snapshots:
     def _small(self) -> dict[str, Any]:
         """What of the state lies in the head itself."""
         pool = self.pool
-        presence = ((pool.presence.edges, "edges"), (pool.presence.workers, "workers"))
+        presence = ((pool.up.edges, "edges"), (pool.up.workers, "workers"))
         return {
             "now": pool.now,
             "next_seq": pool.next_seq,
@@ -160,6 +168,7 @@ class Snapshots:
     def replace(self, pool: Pool) -> None:
         """Puts another state of the pool in place of this one; the next snapshot writes all."""
         stale = set(self._sides)
+        pool.decided = None  # from now on it decides
         self.pool = pool
         pool.touched.pages |= stale
 
@@ -193,7 +202,7 @@ def _task_row(task: Task) -> list[Any]:
 
 
 def _task(row: list[Any]) -> Task:
-    values = dict(zip(_TASK_FIELDS, row, strict=True))
+    values = dict(zip(_TASK_FIELDS, row, strict=False))  # fields that came later have defaults
     skills, playbook = values["requirement"]
     values["requirement"] = Requirement(tuple((s, level) for s, level in skills), playbook)
     values["state"] = State(values["state"])

@@ -1,5 +1,6 @@
 """The smaller parts of a pool's state."""
 
+from schemas.donotcall import DoNotCall
 from streams.dispatch.inputs import Liveness
 
 PAGE = 32
@@ -63,39 +64,30 @@ class Index:
             del self._ids[key or ""]
 
 
-class Optouts:
-    """Hashes of the numbers that must not be called, as far as this pool was told.
+class OptOuts(DoNotCall):
+    """The do-not-call list as far as this pool was told; pages of it go into snapshots.
 
     The edge has the last word: it reads the whole list before it dials.
     """
 
     def __init__(self, touched: Touched) -> None:
-        self.next_n = 0
-        self.order: dict[int, str] = {}
+        super().__init__()
+        self.order: dict[int, tuple[str, bool]] = {}
         self._n_of: dict[str, int] = {}
         self._touched = touched
 
-    def add(self, phone_hash: str) -> None:
-        """Does nothing when it is there."""
-        if phone_hash not in self._n_of:
-            self.restore(self.next_n, phone_hash)
-            self._touched.optout(self.next_n - 1)
-
-    def restore(self, n: int, phone_hash: str) -> None:
-        """Takes up an entry of a snapshot."""
-        self.order[n] = phone_hash
-        self._n_of[phone_hash] = n
-        self.next_n = max(self.next_n, n + 1)
-
-    def discard(self, phone_hash: str) -> None:
-        """Does nothing when it is not there."""
-        n = self._n_of.pop(phone_hash, None)
-        if n is not None:
-            del self.order[n]
+    def put(self, entry: str, barred: bool, n: int | None = None) -> int:
+        """As DoNotCall's; an entry moves to the page of its newest number."""
+        before = self._n_of.get(entry)
+        if before is not None:
+            del self.order[before]
+            self._touched.optout(before)
+        restored, n = n is not None, super().put(entry, barred, n)
+        self._n_of[entry] = n
+        self.order[n] = (entry, barred)
+        if not restored:
             self._touched.optout(n)
-
-    def __contains__(self, phone_hash: str) -> bool:
-        return phone_hash in self._n_of
+        return n
 
 
 class Recent:
@@ -126,7 +118,7 @@ class Recent:
         return task_id in self._ids
 
 
-class Presence:
+class Up:
     """Which edges and which shards of robot workers are up: name -> (up, lease offset,
     partitions)."""
 

@@ -10,12 +10,15 @@ from ringlog.clock import now_ms
 from ringlog.kafka.producer import EventProducer
 from ringlog.kafka.reader import Received, TopicReader
 from ringlog.lifecycle import Lifecycle
-from schemas.events import Lease, Playbook, RobotStatus
+from schemas.donotcall import entry_of
+from schemas.events import Lease, OptOut, Playbook, RobotStatus
 from streams.dispatch.facts import Output
 from streams.dispatch.presence import Change, Heartbeats
-from streams.dispatch.router import playbook_copy, presence_copy
+from streams.dispatch.router import OPTOUTS, optout_copies, playbook_copy, presence_copy
 
 TICK_S = 0.25
+AT_ONCE = 1_000
+"""Opt-outs that one write tells."""
 LATE_S = 1.0
 """A tick that comes so late says that this process stood still, not that others did."""
 
@@ -60,6 +63,7 @@ class Surroundings:
                     self.pools.add(event.pool)
                     if self._told:
                         await self._tell_all(event.pool)
+                        self._life.spawn(self._tell_optouts(event.pool), f"opt-outs/{event.pool}")
             case Playbook():
                 known = self._playbooks.get(event.playbook)
                 withdrawn = event.kind == "withdrawn"
@@ -76,6 +80,32 @@ class Surroundings:
                 change = self._heartbeats.hear(event, received.offset, at_ms)
                 if change is not None and self._told:
                     await self._tell([change])
+
+    async def _tell_optouts(self, pool: str) -> None:
+        """Tells a new pool who is on the do-not-call list. What was taken back is left out: an
+        undo that the pool has heard of meanwhile is not overtaken by a record older than it."""
+        reader = TopicReader(self._life.settings, self._producer, [OPTOUTS])
+        newest: dict[str, OptOut] = {}
+
+        async def fold() -> None:
+            async for batch in reader.batches():
+                events = [r.event for r in batch if isinstance(r.event, OptOut)]
+                newest.update((entry_of(event), event) for event in events)
+
+        await reader.start()
+        task = asyncio.create_task(fold())
+        try:
+            await reader.caught_up.wait()
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            await reader.stop()
+        barred = [event for event in newest.values() if event.kind == "opted_out"]
+        for at in range(0, len(barred), AT_ONCE):
+            some = barred[at : at + AT_ONCE]
+            await self._producer.send_all(
+                copy for event in some for copy in optout_copies(event, [pool])
+            )
 
     async def _watch(self) -> None:
         loop = asyncio.get_running_loop()

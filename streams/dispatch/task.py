@@ -15,10 +15,14 @@ class State(StrEnum):
 
     WAITING = "waiting"  # for its time: not_before, or a retry
     QUEUED = "queued"
+    LINE_BUSY = "line_busy"  # for another call to the same number to end
     ASSIGNED = "assigned"  # a permit is out, nobody has dialled yet
     CALLING = "calling"
     ENDING = "ending"  # we ended the call; which `ended` counts, the log tells
 
+
+OPEN = frozenset({State.WAITING, State.QUEUED, State.LINE_BUSY})
+"""States in which a task has no call."""
 
 HOLDING = frozenset({State.ASSIGNED, State.CALLING})
 """States in which a task holds a robot's slot."""
@@ -63,6 +67,13 @@ class Task:
     answered: bool = False
     cancel_requested: bool = False
     timers: dict[str, tuple[int, str]] = field(default_factory=dict)
+    undialled: int = 0
+    """Attempts that the edge put off before a telephone rang."""
+
+    @property
+    def line(self) -> str:
+        """What no two calls of a pool may share."""
+        return self.phone_hash or self.phone
 
 
 def rank_of(priority: Priority, purchase_intent: float, level: str, policy: Policy) -> int:

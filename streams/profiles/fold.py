@@ -1,6 +1,6 @@
 """A customer's profile as a fold over `profiles.inbox`, and what follows from each record.
 
-`evolve(customer, record)` and `decide(before, after, record, pools)` are pure; `decide` speaks in
+`evolve(customer, given)` and `decide(before, after, given)` are pure; `decide` speaks in
 the order in which the events have to be written. The record's own time is the time of all that
 follows from it.
 """
@@ -13,6 +13,7 @@ import orjson
 from pydantic import ValidationError
 
 from schemas import ids
+from schemas.donotcall import GLOBAL, extent_of
 from schemas.envelope import Event
 from schemas.events import (
     CallEvent,
@@ -24,6 +25,7 @@ from schemas.events import (
     TaskRequested,
     Turn,
 )
+from schemas.phone import InvalidNumber, Numbers, e164
 from schemas.text import from_json, to_json, to_line
 from schemas.wire import Poison
 from streams.profiles.interest import purchase_intent
@@ -36,7 +38,13 @@ NOT_TALKED = frozenset({"no_answer", "busy", "failed", "abandoned"})
 """Dispositions of calls in which the customer was not reached, unless they said something."""
 
 MAX_TAGS, MAX_PROMISES, MAX_TEXT = 32, 10, 120
-"""Limits of what one profile holds; it travels with every request and call."""
+"""Limits of what one profile holds; it travels with every request and call. Texts in characters."""
+
+MAX_OPTOUTS = 16
+"""Campaigns and tenants by which one profile names an opt-out; the list itself knows all."""
+
+MAX_TAGS_BYTES, MAX_PROMISES_BYTES = 4_096, 2_048
+"""The same in bytes of UTF-8, all together."""
 
 MAX_ATTRIBUTES, ATTRIBUTE = 16, re.compile(r"[a-z][a-z0-9_]{0,39}")
 """So many attributes are kept, by names that a playbook can write."""
@@ -44,17 +52,19 @@ LONGEST_ATTRIBUTE = 60
 """Characters; a longer one is a note and no value, and stays in `customers.changes`."""
 
 Output = tuple[str, Event]
-Source = TaskRequested | CustomerChange | Turn | CallEvent
+Source = TaskRequested | CustomerChange | Turn | CallEvent | OptOut
 """What a profile is folded from."""
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
-    """An inbox record with its source event parsed, and the hash of the phone that it names."""
+class ProfileInput:
+    """An inbox record with its source event parsed, and the hash of the phone that it names;
+    `invalid` says why that is no number to call."""
 
     inbox: ProfileInbox
     source: Source
     phone_hash: str | None
+    invalid: str | None = None
 
     @property
     def customer_id(self) -> str:
@@ -62,8 +72,8 @@ class Record:
         return self.inbox.customer_id or ""
 
 
-def parse(inbox: ProfileInbox, site_key: bytes) -> Record:
-    """The record of an inbox event; raises Poison with the reason."""
+def parse(inbox: ProfileInbox, numbers: Numbers) -> ProfileInput:
+    """The input that an inbox record holds; raises Poison with the reason."""
     if not inbox.customer_id:
         raise Poison("no customer_id")
     if inbox.source_topic not in KINDS:
@@ -79,56 +89,60 @@ def parse(inbox: ProfileInbox, site_key: bytes) -> Record:
     if not isinstance(source, Source):
         raise Poison(f"{inbox.source_topic} holds no {type(source).__name__}")
     phone = source.phone if isinstance(source, TaskRequested | CustomerChange) else None
-    return Record(inbox, source, ids.phone_hash(phone, site_key) if phone else None)
+    if not phone:
+        return ProfileInput(inbox, source, None)
+    try:
+        return ProfileInput(inbox, source, numbers.hash(e164(phone, numbers.region)))
+    except InvalidNumber as why:
+        return ProfileInput(inbox, source, None, str(why))
 
 
-def evolve(customer: Customer, record: Record) -> Customer:
+def evolve(customer: Customer, given: ProfileInput) -> Customer:
     """The customer after a record; the same value when the record was worked before."""
-    if customer.knows(record.inbox.event_id):
+    if customer.knows(given.inbox.event_id):
         return customer
     before = customer
-    customer = customer.remember(record.inbox.event_id)
-    match record.source:
+    customer = customer.remember(given.inbox.event_id)
+    match given.source:
         case TaskRequested():
-            customer = _requested(customer, record.source, record.phone_hash)
+            customer = _requested(customer, given.source, given.phone_hash)
         case CustomerChange():
-            customer = _changed(customer, record.source, record.phone_hash)
+            customer = _changed(customer, given.source, given.phone_hash)
         case Turn():
-            customer = _turn(customer, record.source)
+            customer = _turn(customer, given.source)
         case CallEvent():
-            customer = _ended(customer, record.source)
+            customer = _ended(customer, given.source)
+        case OptOut():
+            customer = _listed(customer, given.source)
     if customer.facts() != before.facts() or before.version == 0:
-        customer = replace(customer, version=before.version + 1, tenant_id=record.inbox.tenant_id)
+        customer = replace(customer, version=before.version + 1, tenant_id=given.inbox.tenant_id)
     return customer
 
 
-def decide(before: Customer, after: Customer, record: Record, pools: Iterable[str]) -> list[Output]:
-    """What follows from a record that led from `before` to `after`. `pools` are all that exist."""
-    if before.knows(record.inbox.event_id):
+def decide(before: Customer, after: Customer, given: ProfileInput) -> list[Output]:
+    """What follows from an input that led from `before` to `after`."""
+    if before.knows(given.inbox.event_id):
         return []
-    inbox, out = record.inbox, list[Output]()
-    profile = profile_event(after, record)
+    inbox, out = given.inbox, list[Output]()
+    profile = profile_event(after, given)
     if after.version != before.version:
         out.append(("customers.profiles", profile))
-        if isinstance(record.source, CustomerChange) and before.active is not None:
+        if isinstance(given.source, CustomerChange) and before.active is not None:
             out.append(("calls.events", _profile_changed(before.active, profile, inbox)))
         out += [
             _to_pool(inbox, "profile", pool, to_line("customers.profiles", profile))
             for pool in after.pools
-            if not isinstance(record.source, TaskRequested)
+            if not isinstance(given.source, TaskRequested)
         ]
-    if after.opted_out and after.phone_hash is not None:
-        # Also for a number that comes to be known only after its owner opted out.
-        news = not before.opted_out or after.phone_hash != before.phone_hash
-        out += _optout(after.phone_hash, record, {*pools, *after.pools}) if news else []
-    if isinstance(record.source, TaskRequested):
-        out += _forward(record.source, after, profile, inbox)
+    out += _optouts(before, after, given)
+    if isinstance(given.source, TaskRequested):
+        out += _forward(given.source, after, profile, inbox)
     return out
 
 
-def profile_event(customer: Customer, record: Record) -> Profile:
+def profile_event(customer: Customer, given: ProfileInput) -> Profile:
     """The profile as published. Its id comes from the record that led to it."""
-    inbox = record.inbox
+    inbox = given.inbox
     return Profile(
         event_id=ids.event_id(inbox.event_id, "profile"),
         occurred_at=inbox.occurred_at,
@@ -144,6 +158,7 @@ def profile_event(customer: Customer, record: Record) -> Profile:
         last_intent=customer.last_intent,
         last_emotion=customer.last_emotion,
         opted_out=customer.opted_out,
+        opted_out_in=list(customer.optouts),
         purchases=customer.purchases,
         promises=list(customer.promises),
         calls=customer.calls,
@@ -162,20 +177,28 @@ def _requested(customer: Customer, request: TaskRequested, phone_hash: str | Non
 
 
 def _changed(customer: Customer, change: CustomerChange, phone_hash: str | None) -> Customer:
-    """What a change does not name stays as it was; of a deleted customer our own facts stay."""
+    """What a change does not name stays as it was, unless it says that it is `cleared`."""
     if change.kind == "deleted":
-        return replace(customer, level="normal", source_tags=(), name=None, purchases=0,
-                       attributes=())  # fmt: skip
+        return _forgotten(customer)
+    cleared = frozenset(change.cleared)
     wish = change.attributes.get("opted_out", "").lower()
-    tags = tuple(dict.fromkeys(_short(tag) for tag in change.tags))[:MAX_TAGS]
+    customer = replace(
+        customer,
+        level="normal" if "level" in cleared else customer.level,
+        source_tags=() if "tags" in cleared else customer.source_tags,
+        name=None if "name" in cleared else customer.name,
+        purchases=0 if "purchases" in cleared else customer.purchases,
+    )
+    if "phone" in cleared and not customer.optouts:
+        customer = replace(customer, phone_hash=None)
     return replace(
         customer,
-        level=_short(change.level or customer.level),
-        source_tags=tags or customer.source_tags,
-        name=_short(change.name) if change.name else customer.name,
+        level=_short(change.level or "") or customer.level,
+        source_tags=_bounded(change.tags, MAX_TAGS, MAX_TAGS_BYTES) or customer.source_tags,
+        name=_short(change.name or "") or customer.name,
         purchases=customer.purchases if change.purchases is None else change.purchases,
         phone_hash=phone_hash or customer.phone_hash,
-        opted_out=customer.opted_out or wish in ("true", "1", "yes"),
+        optouts=_with(customer.optouts, GLOBAL if wish in ("true", "1", "yes") else None),
         attributes=_attributes(customer, change),
     )
 
@@ -192,8 +215,43 @@ def _attributes(customer: Customer, change: CustomerChange) -> tuple[tuple[str, 
         known.pop(name, None)
         text = value.strip()
         if text and len(text) <= LONGEST_ATTRIBUTE and len(known) < MAX_ATTRIBUTES:
-            known[name] = text
+            known[name] = _short(text)
     return tuple(sorted(known.items()))
+
+
+def _forgotten(customer: Customer) -> Customer:
+    """Of a deleted customer: how often we called, and, where they must not be called or are on a
+    call right now, the number's hash, by which they stay protected. Nothing that says who they
+    are, what they bought, said or promised."""
+    protected = bool(customer.optouts) or customer.active is not None
+    return Customer(
+        version=customer.version,
+        tenant_id=customer.tenant_id,
+        optouts=customer.optouts,
+        phone_hash=customer.phone_hash if protected else None,
+        calls=customer.calls,
+        answered_calls=customer.answered_calls,
+        active=customer.active,
+        spoke=customer.spoke,
+        seen=customer.seen,
+        ended=customer.ended,
+        pools=customer.pools,
+    )
+
+
+def _listed(customer: Customer, optout: OptOut) -> Customer:
+    """The do-not-call list names this customer. An undo holds for whoever it names: their other
+    numbers have entries of their own."""
+    extent = extent_of(optout)
+    if optout.kind == "opted_out":
+        return replace(customer, optouts=_with(customer.optouts, extent))
+    return replace(customer, optouts=tuple(e for e in customer.optouts if e != extent))
+
+
+def _with(optouts: tuple[str, ...], extent: str | None) -> tuple[str, ...]:
+    if extent is None or extent in optouts:
+        return optouts
+    return (*optouts, extent)[-MAX_OPTOUTS:] if extent != GLOBAL else (GLOBAL, *optouts)
 
 
 def _turn(customer: Customer, turn: Turn) -> Customer:
@@ -210,9 +268,9 @@ def _turn(customer: Customer, turn: Turn) -> Customer:
     return replace(
         customer,
         purchase_intent=purchase_intent(customer.purchase_intent, turn),
-        last_intent=turn.intent or customer.last_intent,
-        last_emotion=turn.emotion if heard else customer.last_emotion,
-        opted_out=customer.opted_out or turn.outcome == "opted_out",
+        last_intent=_short(turn.intent) or customer.last_intent,
+        last_emotion=_short(turn.emotion) if heard else customer.last_emotion,
+        optouts=_with(customer.optouts, GLOBAL if turn.outcome == "opted_out" else None),
         promises=_promised(customer.promises, turn),
     )
 
@@ -226,7 +284,7 @@ def _promised(promises: tuple[str, ...], turn: Turn) -> tuple[str, ...]:
     for text in map(_short, said):
         if text:
             promises = (*(p for p in promises if p != text), text)
-    return promises[-MAX_PROMISES:]
+    return tuple(reversed(_bounded(reversed(promises), MAX_PROMISES, MAX_PROMISES_BYTES)))
 
 
 def _ended(customer: Customer, call: CallEvent) -> Customer:
@@ -241,7 +299,7 @@ def _ended(customer: Customer, call: CallEvent) -> Customer:
         customer,
         calls=customer.calls + 1,
         answered_calls=customer.answered_calls + int(talked),
-        opted_out=customer.opted_out or call.disposition == "opted_out",
+        optouts=_with(customer.optouts, GLOBAL if call.disposition == "opted_out" else None),
         active=None if was_on else customer.active,
         spoke=customer.spoke and not was_on,
         ended=(*customer.ended, call_id)[-ENDED:],
@@ -263,27 +321,55 @@ def _forward(
     return [_to_pool(inbox, "cancel", pool, text) for pool in pools]
 
 
-def _optout(phone_hash: str, record: Record, pools: set[str]) -> list[Output]:
-    inbox, source = record.inbox, record.source
-    optout = OptOut(
-        event_id=ids.event_id(inbox.event_id, "opted_out"),
-        kind="opted_out",
-        occurred_at=inbox.occurred_at,
-        producer=PRODUCER,
-        causation_id=inbox.event_id,
-        tenant_id=inbox.tenant_id,
-        call_id=source.call_id,
-        task_id=source.task_id,
-        customer_id=inbox.customer_id,
-        campaign_id=source.campaign_id,
-        phone_hash=phone_hash,
-        reason="said so in a call" if isinstance(source, Turn | CallEvent) else "customer's record",
-    )
-    text = to_line("compliance.optouts", optout)
-    copies = [
-        _to_pool(inbox, "opted_out", pool, text, "compliance.optouts") for pool in sorted(pools)
-    ]
-    return [("compliance.optouts", optout), *copies]
+def _optouts(before: Customer, after: Customer, given: ProfileInput) -> list[Output]:
+    """What the do-not-call list does not know yet. Also of a number that comes to be known only
+    after its owner opted out."""
+    inbox, source = given.inbox, given.source
+    if after.phone_hash is None:
+        return []
+    moved = after.phone_hash != before.phone_hash
+    news = [extent for extent in after.optouts if moved or extent not in before.optouts]
+    if isinstance(source, OptOut) and source.phone_hash == after.phone_hash:
+        news = [extent for extent in news if extent != extent_of(source)]
+    why, where, who = _said(given, new=after.optouts != before.optouts)
+    out = list[Output]()
+    for n, extent in enumerate(news):
+        scope, _, name = extent.partition(":")
+        optout = OptOut.model_validate(
+            {
+                "event_id": ids.event_id(inbox.event_id, "opted_out", n),
+                "kind": "opted_out",
+                "occurred_at": inbox.occurred_at,
+                "producer": PRODUCER,
+                "causation_id": inbox.event_id,
+                "tenant_id": name if scope == "tenant" else inbox.tenant_id,
+                "call_id": source.call_id,
+                "task_id": source.task_id,
+                "customer_id": inbox.customer_id,
+                "campaign_id": name if scope == "campaign" else source.campaign_id,
+                "phone_hash": after.phone_hash,
+                "scope": scope,
+                "reason": why,
+                "source": where,
+                "actor": who,
+            }
+        )
+        out.append(("compliance.optouts", optout))
+    return out
+
+
+def _said(given: ProfileInput, new: bool) -> tuple[str, str, str | None]:
+    """Reason, source and actor of an opt-out."""
+    source = given.source
+    if not new:
+        return "the customer's other number", PRODUCER, None
+    match source:
+        case OptOut():
+            return source.reason, source.source, source.actor
+        case CustomerChange():
+            return "customer's record", "crm", _short(source.source)
+        case _:
+            return "said so in a call", "voice", "customer"
 
 
 def _profile_changed(call: ActiveCall, profile: Profile, inbox: ProfileInbox) -> CallEvent:
@@ -306,9 +392,7 @@ def _profile_changed(call: ActiveCall, profile: Profile, inbox: ProfileInbox) ->
     )
 
 
-def _to_pool(
-    inbox: ProfileInbox, kind: str, pool: str, body: str, source_topic: str | None = None
-) -> Output:
+def _to_pool(inbox: ProfileInbox, kind: str, pool: str, body: str) -> Output:
     record = DispatchInbox.model_validate(
         {
             "event_id": ids.event_id(inbox.event_id, f"{kind}/{pool}"),
@@ -321,7 +405,7 @@ def _to_pool(
             "customer_id": inbox.customer_id,
             "campaign_id": inbox.campaign_id,
             "pool": pool,
-            "source_topic": source_topic or inbox.source_topic,
+            "source_topic": inbox.source_topic,
             "body": body,
         }
     )
@@ -329,4 +413,17 @@ def _to_pool(
 
 
 def _short(text: str) -> str:
-    return text[:MAX_TEXT]
+    """Cut to its limit, without control characters: in JSON each takes six bytes."""
+    return "".join(c for c in text[: 4 * MAX_TEXT] if c.isprintable())[:MAX_TEXT]
+
+
+def _bounded(texts: Iterable[str], at_most: int, max_bytes: int) -> tuple[str, ...]:
+    """The first different texts that are not empty, as many as the limits allow."""
+    found: dict[str, None] = {}
+    for text in map(_short, texts):
+        max_bytes -= len(text.encode()) if text not in found else 0
+        if len(found) == at_most or max_bytes < 0:
+            break
+        if text:
+            found[text] = None
+    return tuple(found)

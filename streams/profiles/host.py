@@ -3,12 +3,12 @@
 from functools import partial
 
 from ringlog.kafka.producer import Outgoing
-from ringlog.kafka.reader import TopicReader
 from ringlog.lifecycle import Lifecycle
 from ringlog.site_key import site_key
 from schemas.catalogue import CALL_PARTITIONS
 from schemas.events import ProfileInbox
 from schemas.partition import partition_of
+from schemas.phone import Numbers
 from schemas.wire import Poison
 from streams.faust_host import FaustHost, Found, Record
 from streams.profiles.fold import decide, evolve, parse
@@ -25,14 +25,12 @@ class Profiles:
 
     def __init__(self, life: Lifecycle) -> None:
         self._life = life
-        self._key = site_key(life.settings)
+        self._numbers = Numbers(life.settings.region, site_key(life.settings))
         self._host = FaustHost(life, APP_ID)
         self._table = self._host.table("customers", lambda customer_id: customer_id)
-        self._pools: set[str] = set()
         for name in KINDS:
             self._host.route(name, partial(copies, name))
         self._host.consume(INBOX, self._fold)
-        self._host.before(self._follow_pools)
         life.health.rebuild = self.rebuild
 
     async def run(self) -> None:
@@ -41,7 +39,7 @@ class Profiles:
 
     async def rebuild(self) -> Found:
         """Folds our customers anew and puts every row right that differs; raises NotRebuilt."""
-        refold = Refold(self._life.settings, self._key)
+        refold = Refold(self._life.settings, self._numbers)
         return await self._host.refold(
             INBOX, refold.read, lambda partitions: self._put_right(refold.customers, partitions)
         )
@@ -61,21 +59,6 @@ class Profiles:
         await self._table.written()
         return {"customers": len(right), "differed": differed}
 
-    async def _follow_pools(self) -> None:
-        """Knows every pool before the first opt-out is told to all of them."""
-        reader = TopicReader(self._life.settings, self._host.producer, ["robots.status"])
-        await reader.start()
-
-        async def follow() -> None:
-            try:
-                async for batch in reader.batches():
-                    self._pools.update(r.event.pool for r in batch if r.event.pool)
-            finally:
-                await reader.stop()
-
-        self._life.spawn(follow(), "pools")
-        await reader.caught_up.wait()
-
     async def _fold(self, batch: list[Record]) -> None:
         generation = self._host.generation
         changed: dict[str, Customer] = {}
@@ -84,17 +67,22 @@ class Profiles:
             if not isinstance(record.event, ProfileInbox):
                 continue
             try:
-                parsed = parse(record.event, self._key)
+                parsed = parse(record.event, self._numbers)
             except Poison as poison:
                 await self._host.bury(record, poison)
                 continue
             customer_id = parsed.customer_id
+            if parsed.invalid is not None:
+                self._host.log.warning(
+                    "a number is left out", customer=customer_id, why=parsed.invalid,
+                    source=record.event.source_topic, record=record.event.causation_id,
+                )  # fmt: skip
             before = changed.get(customer_id) or self._read(customer_id)
             after = evolve(before, parsed)
             if after is not before:
                 changed[customer_id] = after
                 try:
-                    outputs += self._host.outgoing(decide(before, after, parsed, self._pools))
+                    outputs += self._host.outgoing(decide(before, after, parsed))
                 except Poison as poison:  # too large: the row stays as a rebuild folds it
                     await self._host.bury(record, poison)
         await self._host.producer.send_outgoing(outputs)

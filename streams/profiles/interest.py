@@ -3,12 +3,14 @@
 from schemas.events import Turn
 
 _TOWARDS = {
-    "affirm": 1.0, "agree": 1.0, "interested": 1.0, "buy": 1.0, "order": 1.0, "send_info": 0.9,
+    "register": 1.0, "interested": 1.0, "buy": 1.0, "order": 1.0, "send_info": 0.9,
     "ask_price": 0.8, "ask_details": 0.8, "ask_discount": 0.8, "ask_product": 0.8,
-    "consider": 0.5, "price_too_high": 0.4,
+    "consider": 0.5, "price_too_high": 0.4, "price_objection": 0.4,
     "reject": 0.0, "stop_calling": 0.0, "not_interested": 0.0, "opt_out": 0.0,
 }  # fmt: skip
-"""Where an intent draws purchase intention to. Intents that are not listed say nothing."""
+"""Where a meaning, or an intent of that name, draws purchase intention to. What is not listed says
+nothing; a yes neither, for it depends on the question: 是的 also answers "are you Mr Li?". Where it
+is a wish to buy, the playbook gives the outcome `interested`."""
 
 _OUTCOMES = {"interested": 1.0, "opted_out": 0.0}
 
@@ -19,7 +21,7 @@ STEP = 0.4
 def purchase_intent(before: float, turn: Turn) -> float:
     """Purchase intention, 0 to 1, after a turn; rounded, so that it is the same on every replay."""
     after = before
-    target = _TOWARDS.get(turn.intent)
+    target = _TOWARDS.get(turn.meaning or turn.intent)
     if target is not None:
         weight = STEP * min(1.0, max(0.0, turn.confidence))
         if turn.emotion == "angry" and target > before:

@@ -8,6 +8,7 @@ from ringlog.kafka.replay import replay
 from ringlog.settings import Settings
 from schemas.catalogue import topic
 from schemas.events import ProfileInbox
+from schemas.phone import Numbers
 from schemas.wire import Poison
 from streams.profiles.fold import evolve, parse
 from streams.profiles.state import Customer
@@ -18,10 +19,10 @@ INBOX = "profiles.inbox"
 class Refold:
     """What the inbox says of every customer, from nothing instead of from a table."""
 
-    def __init__(self, config: Settings, site_key: bytes) -> None:
+    def __init__(self, config: Settings, numbers: Numbers) -> None:
         self.customers: dict[str, Customer] = {}
         self._config = config
-        self._key = site_key
+        self._numbers = numbers
 
     def read(self, ends: Mapping[int, int], begins: Mapping[int, int] | None = None) -> None:
         """Goes on from `begins` to before `ends`, offsets by partition; blocks.
@@ -30,7 +31,7 @@ class Refold:
         """
         for replayed in replay(self._config, topic(INBOX), ends, begins):
             try:
-                parsed = parse(ProfileInbox.model_validate(replayed.record), self._key)
+                parsed = parse(ProfileInbox.model_validate(replayed.record), self._numbers)
             except (Poison, ValidationError):
                 continue  # the service has sent it to dead_letters
             before = self.customers.get(parsed.customer_id, Customer())

@@ -10,13 +10,17 @@ from schemas.text import to_line
 from schemas.wire import Poison
 
 PRODUCER = "profiles"
-Kind = Literal["request", "change", "turn", "ended"]
+Kind = Literal["request", "change", "turn", "ended", "optout"]
+
+MAX_REQUEST_BYTES = 7_000
+"""Longest request, as JSON text: with a profile it must fit into what dispatch takes."""
 
 KINDS: dict[str, Kind] = {
     "tasks.requested": "request",
     "customers.changes": "change",
     "dialogue.turns": "turn",
     "calls.events": "ended",
+    "compliance.optouts": "optout",
 }
 """Inbox kind by source topic."""
 
@@ -24,12 +28,15 @@ KINDS: dict[str, Kind] = {
 def copies(source_topic: str, event: Event, _offset: int = 0) -> Iterable[tuple[str, Event]]:
     """The inbox record of an event, if it concerns a known customer's profile.
 
-    Raises Poison for a request of nobody.
+    Raises Poison for a request that names no customer or task, or is too long for dispatch.
     """
     if source_topic == "tasks.requested" and not (event.customer_id and event.task_id):
         raise Poison("a request needs customer_id and task_id")
     if not event.customer_id or (source_topic == "calls.events" and event.kind != "ended"):
         return
+    body = to_line(source_topic, event)
+    if source_topic == "tasks.requested" and len(body.encode()) > MAX_REQUEST_BYTES:
+        raise Poison(f"a request of {len(body.encode())} bytes; at most {MAX_REQUEST_BYTES}")
     record = ProfileInbox(
         event_id=event_id(event.event_id, "inbox"),
         kind=KINDS[source_topic],
@@ -44,6 +51,6 @@ def copies(source_topic: str, event: Event, _offset: int = 0) -> Iterable[tuple[
         pool=event.pool,
         robot_id=event.robot_id,
         source_topic=source_topic,
-        body=to_line(source_topic, event),
+        body=body,
     )
     yield "profiles.inbox", record

@@ -4,6 +4,8 @@ import json
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from schemas.donotcall import GLOBAL
+
 SEEN = 64
 """Inbox records whose ids are remembered; a record that lies twice lies close."""
 
@@ -42,7 +44,8 @@ class Customer:
     purchase_intent: float = 0.0
     last_intent: str | None = None
     last_emotion: str | None = None
-    opted_out: bool = False
+    optouts: tuple[str, ...] = ()
+    """Where they must not be called, as `schemas.donotcall.extent_of` names it."""
     purchases: int = 0
     promises: tuple[str, ...] = ()
     calls: int = 0
@@ -69,9 +72,14 @@ class Customer:
         """What the published profile shows; it gets a new version when this changes."""
         return (
             self.level, self.tags, self.name, self.purchase_intent, self.last_intent,
-            self.last_emotion, self.opted_out, self.purchases, self.promises, self.calls,
+            self.last_emotion, self.optouts, self.purchases, self.promises, self.calls,
             self.answered_calls, self.phone_hash, self.attributes,
         )  # fmt: skip
+
+    @property
+    def opted_out(self) -> bool:
+        """Whether their tenant must not call them at all."""
+        return not {GLOBAL, f"tenant:{self.tenant_id}"}.isdisjoint(self.optouts)
 
     @property
     def tags(self) -> tuple[str, ...]:
@@ -91,7 +99,9 @@ def to_text(customer: Customer) -> str:
 def from_text(text: str) -> Customer:
     """The customer of `to_text`; raises ValueError or TypeError on anything else."""
     data = json.loads(text)
-    for name in ("source_tags", "promises", "seen", "ended", "pools"):
+    if data.pop("opted_out", False):  # from before opt-outs had scopes
+        data["optouts"] = [GLOBAL]
+    for name in ("source_tags", "promises", "optouts", "seen", "ended", "pools"):
         if name in data:
             data[name] = tuple(data[name])
     if "attributes" in data:

@@ -9,7 +9,7 @@ from confluent_kafka.admin._config import ConfigResource
 from ringlog.settings import Settings
 from ringlog.site_key import site_key
 from schemas.catalogue import CALL_PARTITIONS
-from schemas.events import CustomerChange, Turn
+from schemas.events import CustomerChange, OptOut, Turn
 from schemas.ids import phone_hash
 from tests.integration.dispatch.lab import Process, World, request, robot, until
 
@@ -42,6 +42,26 @@ def test_an_opt_out_reaches_the_list_and_every_pool(
 
     until("every pool to know", told)
     until("refused", lambda: world.first("tasks.events", task_id=f"{run}-t", kind="refused"))
+
+    # An operator takes it back, straight on the list: dispatch and the profile follow.
+    undo = OptOut(
+        event_id=str(uuid4()), kind="opted_in", occurred_at=6, producer="api",
+        customer_id=customer, phone_hash=listed.phone_hash, reason="asked us to", source="api",
+    )  # fmt: skip
+    world.write("compliance.optouts", undo)
+    until(
+        "the undo in the profile",
+        lambda: [p for p in world.first("customers.profiles", customer_id=customer)
+                 if not p.opted_out and p.version > 1 and p.last_intent],
+    )  # fmt: skip
+    until(
+        "every pool to know it",
+        lambda: (
+            len(world.first("dispatch.inbox", customer_id=customer, kind="opted_in")) >= len(pools)
+        ),
+    )
+    world.write("tasks.requested", request(f"{run}-u", customer, pools[0], phone=phone))
+    until("queued", lambda: world.first("tasks.events", task_id=f"{run}-u", kind="queued"))
     assert phone not in "".join(p.log() for p in services.values())
 
 

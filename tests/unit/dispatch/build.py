@@ -4,8 +4,9 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, cast
 
-from schemas.events import CallEvent, Profile, RobotStatus, TaskEvent, TaskRequested
+from schemas.events import CallEvent, OptOut, Profile, RobotStatus, TaskEvent, TaskRequested
 from schemas.ids import root_id
+from schemas.phone import Numbers
 from schemas.text import to_line
 from streams.dispatch.facts import Output
 from streams.dispatch.inputs import (
@@ -23,6 +24,7 @@ from streams.dispatch.inputs import (
 from streams.dispatch.policy import Policy
 from streams.dispatch.pool import Pool
 
+NUMBERS = Numbers("CN", b"k" * 32)
 T0 = 1_760_000_000_000
 _ids = count()
 
@@ -90,8 +92,13 @@ def cancel(task: str) -> Cancel:
     return Cancel(fresh("cancel"), task)
 
 
-def opted_out(phone_hash: str, allowed: bool = False) -> OptedOut:
-    return OptedOut(fresh("optout"), phone_hash, allowed)
+def opted_out(phone_hash: str, allowed: bool = False, **values: Any) -> OptedOut:
+    event = OptOut.model_validate(
+        {"event_id": fresh("optout"), "kind": "opted_in" if allowed else "opted_out",
+         "occurred_at": T0, "producer": "test", "phone_hash": phone_hash, "reason": "test",
+         **values}
+    )  # fmt: skip
+    return OptedOut(event.event_id, event)
 
 
 def changed(known: Profile) -> ProfileChanged:

@@ -7,10 +7,12 @@ import pytest
 
 from schemas import ids
 from streams.dispatch.policy import Policy
+from streams.dispatch.snapshot import Snapshots
 from tests.unit.dispatch.build import (
     T0,
     Desk,
     call,
+    cancel,
     changed,
     edge,
     opted_out,
@@ -199,6 +201,68 @@ def test_opted_out_is_refused_by_profile_and_by_number() -> None:
     assert desk.give(request("t2", profile("c2")))[0].reason == "opted_out"
     desk.give(opted_out("hash-c2", allowed=True))
     assert desk.give(request("t3", profile("c2")))[0].kind == "queued"
+
+
+def test_an_optout_of_one_campaign_or_tenant_bars_no_other() -> None:
+    desk = Desk().open(robot("r1", state="paused"))
+    for n, campaign in enumerate(("spring", "autumn")):
+        desk.give(request(f"t{n}", profile("c1"), campaign_id=campaign))
+    desk.give(request("t2", profile("c1"), campaign_id="winter", tenant_id="acme"))
+    desk.give(opted_out("hash-c1", scope="campaign", campaign_id="spring"))
+    assert [desk.kinds(f"t{n}")[-1] for n in range(3)] == ["refused", "queued", "queued"]
+    desk.give(opted_out("hash-c1", scope="tenant", tenant_id="acme"))
+    assert [desk.kinds(f"t{n}")[-1] for n in range(3)] == ["refused", "queued", "refused"]
+    again = request("t3", profile("c1"), campaign_id="spring")
+    assert desk.give(again)[0].reason == "opted_out"
+    desk.give(opted_out("hash-c1", True, scope="campaign", campaign_id="spring"))
+    assert desk.give(request("t4", profile("c1"), campaign_id="spring"))[0].kind == "queued"
+
+
+def test_an_operators_undo_by_number_counts_more_than_the_profile_does() -> None:
+    desk = Desk().open(robot("r1"))
+    said = profile("c1", opted_out=True, opted_out_in=["global"])
+    desk.give(opted_out("hash-c1"))
+    assert desk.give(request("t1", said))[0].reason == "opted_out"
+    desk.give(opted_out("hash-c1", allowed=True))
+    assert desk.give(request("t2", said))[0].kind == "queued"
+    # The customer's other numbers stay protected.
+    other = profile("c1", opted_out=True, phone_hash="hash-other")
+    assert desk.give(request("t3", other))[0].reason == "opted_out"
+
+
+def test_review_11_a_refused_request_stays_refused() -> None:
+    desk = Desk().open()
+    asked = request("t1")
+    assert desk.give(asked)[0].kind == "refused"
+    desk.give(robot("r1"))
+    assert desk.give(asked) == []
+    assert desk.give(request("t1")) == []
+    assert desk.kinds("t1") == ["refused"]
+
+
+def test_review_16_a_number_is_on_one_call_at_a_time_in_a_pool() -> None:
+    desk = Desk().open(robot("r1"), robot("r2"))
+    desk.give(request("t1", profile("c1")))
+    desk.give(request("t2", profile("c1")))
+    desk.give(request("t3", profile("c2")))
+    assert [e.task_id for e in desk.events("assigned")] == ["t1", "t3"]
+    desk.give(robot("r3"))
+    assert desk.kinds("t2") == ["queued"], "it waits and is not refused"
+    desk.give(call(ids.call_id("t1", 1), "ended", disposition="completed"))
+    assert desk.kinds("t2") == ["queued", "assigned"]
+
+
+def test_a_task_that_waits_for_its_number_can_be_cancelled_and_survives_a_restart() -> None:
+    desk = Desk().open(robot("r1"), robot("r2"))
+    for n in range(4):
+        desk.give(request(f"t{n}", profile("c1")))
+    desk.give(cancel("t1"))
+    assert desk.kinds("t1") == ["queued", "cancelled"]
+    rows = (saved := Snapshots(desk.pool)).pages()
+    desk.pool = Snapshots.load("main", rows | dict([saved.head(9)])).pool
+    desk.give(call(ids.call_id("t0", 1), "ended", disposition="completed"))
+    desk.give(call(ids.call_id("t2", 1), "ended", disposition="completed"))
+    assert [e.task_id for e in desk.events("assigned")] == ["t0", "t2", "t3"]
 
 
 def test_a_paused_robot_gets_nothing_until_it_is_active_again() -> None:

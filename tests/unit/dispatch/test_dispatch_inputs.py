@@ -4,7 +4,9 @@ import json
 
 import pytest
 
+from schemas.catalogue import CALL_PARTITIONS
 from schemas.events import DispatchInbox, Profile, RobotStatus, TaskRequested
+from schemas.partition import partition_of
 from schemas.text import to_json
 from schemas.wire import Poison
 from streams.dispatch.inputs import (
@@ -16,7 +18,11 @@ from streams.dispatch.inputs import (
     TimerFired,
     parse,
 )
-from tests.unit.dispatch.build import T0, fresh, profile, request
+from streams.dispatch.policy import Policy
+from streams.dispatch.pool import Pool
+from streams.dispatch.pools import Pools
+from streams.dispatch.snapshot import Snapshots
+from tests.unit.dispatch.build import NUMBERS, T0, fresh, profile, request
 
 
 def _inbox(kind: str, body: object = None, **values: object) -> DispatchInbox:
@@ -37,24 +43,24 @@ def test_request_round_trip() -> None:
             "profile": to_json("customers.profiles", known),
         },
     )
-    parsed = parse(record)
+    parsed = parse(record, NUMBERS)
     assert isinstance(parsed, Request)
     assert (parsed.event_id, parsed.task, parsed.profile) == (record.event_id, asked, known)
 
 
 def test_others() -> None:
-    alive = parse(_inbox("calls_alive", call_ids=["a", "b"], edge_id="edge-1"))
+    alive = parse(_inbox("calls_alive", call_ids=["a", "b"], edge_id="edge-1"), NUMBERS)
     assert isinstance(alive, CallsAlive)
     assert alive.call_ids == ("a", "b")
-    fired = parse(_inbox("timer", task_id="t1", timer="permit", due_at=T0))
+    fired = parse(_inbox("timer", task_id="t1", timer="permit", due_at=T0), NUMBERS)
     assert isinstance(fired, TimerFired)
     assert (fired.task_id, fired.name) == ("t1", "permit")
-    up = parse(_inbox("edge", {"state": "up", "name": "edge-1", "offset": 4}))
+    up = parse(_inbox("edge", {"state": "up", "name": "edge-1", "offset": 4}), NUMBERS)
     assert isinstance(up, Liveness)
     assert (up.kind, up.up, up.offset) == ("edge", True, 4)
     status = RobotStatus(event_id=fresh("r"), occurred_at=T0, producer="x", robot_id="r1")
     body = {"robot": to_json("robots.status", status), "offset": 9}
-    changed = parse(_inbox("robot", body))
+    changed = parse(_inbox("robot", body), NUMBERS)
     assert isinstance(changed, RobotChanged)
     assert (changed.robot, changed.offset) == (status, 9)
 
@@ -81,4 +87,49 @@ def test_others() -> None:
 )
 def test_what_cannot_be_read_is_poison(kind: str, body: object) -> None:
     with pytest.raises(Poison):
-        parse(_inbox(kind, body))
+        parse(_inbox(kind, body), NUMBERS)
+
+
+@pytest.mark.parametrize("spelling", ["13800138000", "+86 138-0013-8000", "0086 13800138000"])
+def test_R1_every_spelling_of_a_line_is_one_number(spelling: str) -> None:
+    asked = request("t1", phone=spelling)
+    body = {
+        "request": to_json("tasks.requested", asked.task),
+        "profile": to_json("customers.profiles", asked.profile),
+    }
+    parsed = parse(_inbox("request", body), NUMBERS)
+    assert isinstance(parsed, Request)
+    assert (parsed.phone, parsed.invalid) == ("+8613800138000", None)
+    assert parsed.hashes[0] == NUMBERS.hash("+8613800138000")
+    assert NUMBERS.hash("13800138000") in parsed.hashes
+
+
+@pytest.mark.parametrize("phone", ["110", "call me", "+86138"])
+def test_what_is_no_number_to_call_is_named_and_not_poison(phone: str) -> None:
+    asked = request("t1", phone=phone)
+    body = {
+        "request": to_json("tasks.requested", asked.task),
+        "profile": to_json("customers.profiles", asked.profile),
+    }
+    parsed = parse(_inbox("request", body), NUMBERS)
+    assert isinstance(parsed, Request)
+    assert parsed.invalid is not None
+    assert phone not in parsed.invalid
+
+
+def test_review_4_what_came_before_a_start_is_decided_by_the_policy_of_then() -> None:
+    """A worker that died between its outputs and its snapshot says the same again."""
+
+    def saved() -> dict[str, str]:
+        found = Snapshots(Pool("main", Policy(queue_limit=7)))
+        return dict([found.head(0)])
+
+    rows, now = saved(), Policy(queue_limit=9)
+    partition = partition_of("main", CALL_PARTITIONS)
+    pools = Pools(lambda name: Snapshots.load(name, rows, now), NUMBERS, now)
+    pools.begun = {partition: 1}
+    alive = _inbox("calls_alive", call_ids=[])
+    pools.work(alive, partition, 0, T0)
+    assert pools.of("main").pool.policy.queue_limit == 7
+    pools.work(alive, partition, 1, T0)
+    assert pools.of("main").pool.policy.queue_limit == 9

@@ -170,3 +170,21 @@ def test_opt_out_of_waiting_tasks() -> None:
     ]  # fmt: skip
     second = ids.call_id("t2", 1)
     assert _kinds(desk.give(call(second, "ended", disposition="busy"))) == [("failed", "opted_out")]
+
+
+def test_a_number_on_another_call_is_tried_again_soon_and_counts_as_no_attempt() -> None:
+    policy = Policy(max_dials=1, max_attempts=2, line_retry_ms=15_000)
+    desk = Desk(policy).open(robot("r1"))
+    desk.give(request("t1", profile("c1")))
+    for n in range(1, 6):
+        desk.give(
+            call(
+                ids.call_id("t1", n),
+                "ended",
+                disposition=("number_in_call", "edge_stopping")[n % 2],
+            )
+        )
+        assert desk.wait(14_999) == []
+        assert [e.kind for e in desk.wait(1)] == ["queued", "assigned"]
+    last = ids.call_id("t1", 6)
+    assert _kinds(desk.give(call(last, "ended", disposition="busy"))) == [("failed", "busy")]

@@ -7,7 +7,9 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from schemas.events import TaskEvent
 from schemas.ids import call_id as id_of_call
+from streams.dispatch.decided import Decided, Verdict
 from streams.dispatch.facts import Output
 from streams.dispatch.inputs import Input, TimerFired
 from streams.dispatch.policy import Policy
@@ -37,7 +39,11 @@ TERMINAL = {"completed", "failed", "cancelled", "refused", "expired"}
 class CheckedPool(Pool):
     """Compares every choice with a search through all robots and all tasks."""
 
-    def _permit(self, task: Task, robot: Robot) -> Output:
+    def _permit(self, task: Task, robot: Robot, fact: Verdict | None = None) -> Output:
+        assert fact is None
+        others = [t for t in self.tasks.values() if t.line == task.line and t is not task]
+        assert all(t.call_id is None for t in others), "a number is on two calls"
+
         def key(r: Robot) -> tuple[int, int, str]:
             over = over_qualification(r, task.requirement)
             assert over is not None
@@ -109,7 +115,9 @@ class Life:
                 self.give(alive(found) if kind == "alive" else call(found, kind))
             case 3 if self.open_calls:
                 found = rng.choice(self.open_calls)
-                how = rng.choice(("completed", "busy", "no_answer", "failed", "opted_out"))
+                how = rng.choice(
+                    ("completed", "busy", "no_answer", "failed", "opted_out", "number_in_call")
+                )
                 self.give(call(found, "ended", disposition=how))
             case 4:
                 self.give(opted_out(f"c{rng.randrange(6)}", allowed=rng.random() < 0.7))
@@ -281,7 +289,7 @@ def test_a_pool_folded_anew_is_the_same_and_can_take_its_place(
         kept = Snapshots.load("main", rows, POLICY)
     assert kept.differences(anew) == []
 
-    kept.pool.optouts.add("wrong")
+    kept.pool.optouts.put("wrong", True)
     kept.pool.step(robot("wrong"), 0)
     assert {"optout", "robot"} <= set(kept.differences(anew))
     rows |= kept.pages()
@@ -296,3 +304,61 @@ def test_a_pool_folded_anew_is_the_same_and_can_take_its_place(
     for gone in kept.garbage():
         rows.pop(gone, None)
     assert Snapshots.load("main", rows, POLICY).differences(anew) == []
+
+
+OTHER = Policy(
+    retry_ms=77_000, max_attempts=1, max_dials=1, queue_limit=1, permit_ms=1_000,
+    line_retry_ms=9_000, boost_intent=0.01,
+)  # fmt: skip
+"""Under which hardly any decision of POLICY would be made again."""
+
+
+def decided_of(life: Life) -> Decided:
+    decided = Decided()
+    for _, _, out in life.journal:
+        for _, event in out:
+            if isinstance(event, TaskEvent):
+                decided.add(event)
+    return decided
+
+
+def standing(pool: Pool) -> dict[str, Any]:
+    """What was decided about every task and robot, without what only a policy says."""
+    return {
+        "tasks": {
+            t.task_id: (
+                t.state is State.ENDING, t.attempt, t.call_id, t.robot_id, t.edge_id, t.dials,
+                t.undialled, t.cancel_requested, t.last_event_id, t.phone_hash,
+            )
+            for t in pool.tasks.values()
+        },
+        "slots": {r.robot_id: (r.state, r.slots, r.skills, r.calls) for r in pool.roster},
+        "over": set(pool.recent.slots.values()),
+        "optouts": pool.optouts.order,
+    }  # fmt: skip
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 2**32), steps=st.integers(1, 150), drained=st.booleans())
+def test_review_4_folded_anew_under_another_policy_what_was_decided_stays(
+    seed: int, steps: int, drained: bool
+) -> None:
+    life = live(seed, steps)
+    if drained:
+        life.drain()
+    anew = Pool("main", OTHER, decided_of(life))
+    for record, now, _ in life.journal:
+        anew.step(record, now)
+    anew.catch_up()
+    assert standing(anew) == standing(life.pool)
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 2**32), steps=st.integers(1, 150))
+def test_review_4_folded_anew_under_the_same_policy_all_is_the_same(seed: int, steps: int) -> None:
+    life = live(seed, steps)
+    anew = Pool("main", POLICY, decided_of(life))
+    for record, now, out in life.journal:
+        assert anew.step(record, now) == out
+    anew.catch_up()
+    assert Snapshots(life.pool).differences(Snapshots(anew)) == []

@@ -7,8 +7,14 @@ from schemas.events import CallEvent, DispatchInbox, Lease, Playbook, RobotStatu
 from schemas.ids import event_id
 from streams.dispatch.inputs import CallChanged, Liveness, PlaybookChanged, RobotChanged, parse
 from streams.dispatch.presence import SILENCE_MS, Change, Heartbeats
-from streams.dispatch.router import call_copies, playbook_copy, presence_copy, robot_copy
-from tests.unit.dispatch.build import T0, fresh
+from streams.dispatch.router import (
+    call_copies,
+    optout_copies,
+    playbook_copy,
+    presence_copy,
+    robot_copy,
+)
+from tests.unit.dispatch.build import NUMBERS, T0, fresh, opted_out
 
 
 def _call(kind: str, **values: Any) -> CallEvent:
@@ -20,7 +26,7 @@ def _call(kind: str, **values: Any) -> CallEvent:
 
 def _parsed(record: Event) -> Any:
     assert isinstance(record, DispatchInbox)
-    return parse(record)
+    return parse(record, NUMBERS)
 
 
 def test_a_calls_step_goes_to_its_pool() -> None:
@@ -101,3 +107,15 @@ def test_coming_and_going_is_told_with_an_id_of_the_lease() -> None:
     assert record.event_id == event_id(change.cause, "worker/down/main")
     parsed = _parsed(record)
     assert parsed == Liveness(record.event_id, "worker", "robots/0", False, 9, (0, 1))
+
+
+def test_an_optout_and_its_undo_go_to_every_pool_whoever_wrote_them() -> None:
+    for allowed in (False, True):
+        event = opted_out("h", allowed, producer="api", scope="campaign", campaign_id="c").optout
+        records = [record for _, record in optout_copies(event, {"b", "a"})]
+        assert [r.pool for r in records] == ["a", "b"]
+        assert len({r.event_id for r in records}) == 2
+        assert all(_parsed(record).optout == event for record in records)
+        assert [r.event_id for _, r in optout_copies(event, ["a", "b"])] == [
+            r.event_id for r in records
+        ]

@@ -35,7 +35,6 @@ ALLOWED = {
     "Problem": "an answer of the REST API (RFC 9457), and a fault of a YAML file",
     "Profiles": CHECK,
     "Prompt": "a sentence of a playbook, and its sound",
-    "Record": "a record of a batch in a Faust host, and one as the profile's fold takes it",
     "Refold": SAME_STEP,
     "Registry": "of schemas; the recogniser's is of models",
     "RegistryError": "as Registry",

@@ -13,14 +13,16 @@ from schemas.envelope import Event
 from schemas.events import (
     CallEvent,
     CustomerChange,
+    DispatchInbox,
     OptOut,
     Profile,
     ProfileInbox,
     TaskRequested,
     Turn,
 )
+from schemas.phone import Numbers
 from schemas.wire import Poison
-from streams.dispatch.inputs import OptedOut, ProfileChanged, Request
+from streams.dispatch.inputs import ProfileChanged, Request
 from streams.dispatch.inputs import parse as parse_dispatch
 from streams.profiles.fold import (
     MAX_ATTRIBUTES,
@@ -31,10 +33,10 @@ from streams.profiles.fold import (
     evolve,
     parse,
 )
-from streams.profiles.router import copies
+from streams.profiles.router import MAX_REQUEST_BYTES, copies
 from streams.profiles.state import SEEN, Customer, from_text, to_text
 
-KEY = b"k" * 64
+NUMBERS = Numbers("CN", b"k" * 64)
 PHONE = "+8613812345678"
 _ids = count()
 
@@ -70,7 +72,7 @@ def ended(call_id: str = "call-1", **values: Any) -> CallEvent:
 
 TOPIC = {
     CustomerChange: "customers.changes", TaskRequested: "tasks.requested",
-    Turn: "dialogue.turns", CallEvent: "calls.events",
+    Turn: "dialogue.turns", CallEvent: "calls.events", OptOut: "compliance.optouts",
 }  # fmt: skip
 
 
@@ -84,9 +86,9 @@ def live(*events: Event, customer: Customer | None = None) -> tuple[Customer, li
     """The customer after these events, and what followed from the last."""
     customer, out = customer or Customer(), list[Output]()
     for event in events:
-        record = parse(inbox(event), KEY)
+        record = parse(inbox(event), NUMBERS)
         before, customer = customer, evolve(customer, record)
-        out = decide(before, customer, record, ["sales", "care"])
+        out = decide(before, customer, record)
     return customer, out
 
 
@@ -126,11 +128,11 @@ def test_a_request_goes_to_its_pool_with_the_newest_profile() -> None:
     assert topics(out) == ["customers.profiles", "dispatch.inbox"]
     profile, forwarded = out[0][1], out[1][1]
     assert forwarded.pool == "sales"
-    parsed = parse_dispatch(forwarded)  # type: ignore[arg-type] # a DispatchInbox
+    parsed = parse_dispatch(forwarded, NUMBERS)  # type: ignore[arg-type] # a DispatchInbox
     assert isinstance(parsed, Request)
     assert parsed.profile == profile
     assert parsed.task.priority == "high"
-    assert customer.phone_hash == ids.phone_hash(PHONE, KEY)
+    assert customer.phone_hash == NUMBERS.hash(PHONE)
     assert PHONE not in to_text(customer)
 
 
@@ -147,7 +149,7 @@ def test_pools_that_asked_hear_of_a_newer_profile() -> None:
     customer, _ = live(asked())
     _, out = live(change(level="vip"), customer=customer)
     assert topics(out) == ["customers.profiles", "dispatch.inbox"]
-    parsed = parse_dispatch(out[1][1])  # type: ignore[arg-type] # a DispatchInbox
+    parsed = parse_dispatch(out[1][1], NUMBERS)  # type: ignore[arg-type] # a DispatchInbox
     assert isinstance(parsed, ProfileChanged)
     assert parsed.profile == out[0][1]
 
@@ -155,14 +157,16 @@ def test_pools_that_asked_hear_of_a_newer_profile() -> None:
 @pytest.mark.parametrize(
     ("values", "direction"),
     [
-        ({"intent": "affirm"}, 1),
+        ({"intent": "interested"}, 1),
+        ({"intent": "yes_please", "meaning": "register"}, 1),
+        ({"intent": "affirm"}, 0),  # which question it answers, it does not say
         ({"intent": "ask_price"}, 1),
         ({"outcome": "interested"}, 1),
         ({"intent": "reject"}, -1),
         ({"intent": "stop_calling"}, -1),
         ({"intent": "hello"}, 0),
-        ({"intent": "affirm", "emotion": "angry"}, 0),
-        ({"intent": "affirm", "confidence": 0.0}, 0),
+        ({"intent": "ask_price", "emotion": "angry"}, 0),
+        ({"intent": "ask_price", "confidence": 0.0}, 0),
     ],
 )
 def test_turns_move_purchase_intention(values: dict[str, Any], direction: int) -> None:
@@ -225,21 +229,134 @@ def test_calls_are_counted_once(events: list[Event], calls: int, answered: int) 
         change(attributes={"opted_out": "true"}),
     ],
 )
-def test_an_opt_out_is_listed_and_told_to_every_pool(event: Event) -> None:
+def test_an_opt_out_is_listed(event: Event) -> None:
     customer, _ = live(asked())
     customer, out = live(event, customer=customer)
-    listed = [e for _, e in out if isinstance(e, OptOut)]
-    assert [e.phone_hash for e in listed] == [ids.phone_hash(PHONE, KEY)]
-    copied = [e for _, e in out if e.kind == "opted_out" and not isinstance(e, OptOut)]
-    assert [e.pool for e in copied] == ["care", "sales"]
-    parsed = parse_dispatch(copied[0])  # type: ignore[arg-type] # a DispatchInbox
-    assert parsed == OptedOut(copied[0].event_id, ids.phone_hash(PHONE, KEY), False)
+    (listed,) = [e for _, e in out if isinstance(e, OptOut)]
+    assert listed.phone_hash == NUMBERS.hash(PHONE)
+    assert (listed.scope, listed.customer_id) == ("global", "c1")
+    assert listed.source == ("crm" if isinstance(event, CustomerChange) else "voice")
     assert customer.opted_out
     _, out = live(turn(outcome="opted_out"), customer=customer)
     assert "compliance.optouts" not in topics(out)
+    # Its own record comes back and says nothing new.
+    assert live(listed, customer=customer)[1] == []
     # Their other number must not be called either.
     _, out = live(asked(phone="+8613999999999"), customer=customer)
-    assert "compliance.optouts" in topics(out)
+    assert [e.phone_hash for _, e in out if isinstance(e, OptOut)] == [
+        NUMBERS.hash("+8613999999999")
+    ]
+
+
+def listed(kind: str, **values: Any) -> OptOut:
+    base = {"kind": kind, "phone_hash": NUMBERS.hash(PHONE), "reason": "asked", "source": "api"}
+    return OptOut.model_validate(_envelope(**{**base, **values}))
+
+
+def test_an_operators_undo_reaches_the_profile_and_says_its_scope() -> None:
+    customer, _ = live(asked(), turn(outcome="opted_out"))
+    customer, _ = live(listed("opted_out", scope="campaign", campaign_id="k"), customer=customer)
+    assert customer.optouts == ("global", "campaign:k")
+    customer, out = live(listed("opted_in"), customer=customer)
+    assert (customer.opted_out, customer.optouts) == (False, ("campaign:k",))
+    profile = out[0][1]
+    assert isinstance(profile, Profile)
+    assert (profile.opted_out, profile.opted_out_in) == (False, ["campaign:k"])
+    customer, out = live(turn(outcome="opted_out"), customer=customer)
+    assert [e.kind for _, e in out if isinstance(e, OptOut)] == ["opted_out"], "said again"
+
+
+def test_an_optout_by_an_older_number_protects_the_newer_one_in_its_scope() -> None:
+    customer, _ = live(asked())
+    event = listed(
+        "opted_out", phone_hash="older", scope="tenant", tenant_id="acme", actor="operator 7"
+    )
+    _, out = live(event, customer=customer)
+    (found,) = [e for _, e in out if isinstance(e, OptOut)]
+    assert (found.phone_hash, found.scope, found.tenant_id) == (
+        NUMBERS.hash(PHONE), "tenant", "acme",
+    )  # fmt: skip
+    assert found.actor == "operator 7"
+
+
+def test_a_customer_of_before_scopes_is_opted_out_everywhere() -> None:
+    assert from_text('{"opted_out":true}') == Customer(optouts=("global",))
+
+
+def test_review_15_the_source_can_empty_a_field_and_absent_is_not_empty() -> None:
+    customer, _ = live(change(name="李雷", level="vip", tags=["a"], purchases=3, phone=PHONE))
+    same, _ = live(change(), customer=customer)
+    assert same.source_tags == ("a",)
+    cleared, _ = live(
+        change(cleared=["tags", "name", "level", "purchases", "phone"]), customer=customer
+    )
+    assert (cleared.source_tags, cleared.name, cleared.level) == ((), None, "normal")
+    assert (cleared.purchases, cleared.phone_hash) == (0, None)
+
+
+def test_review_15_a_deleted_customer_is_forgotten_and_stays_protected() -> None:
+    deleted = CustomerChange.model_validate(_envelope(kind="deleted", source="crm"))
+    said = turn(intent="ask_price", emotion="happy", slots={"promise": "五千元"})
+    known = change(name="李雷", level="vip", tags=["a"], purchases=3)
+    customer, _ = live(known, asked(), said, ended(disposition="opted_out"), deleted)
+    assert customer.opted_out
+    assert customer.phone_hash == NUMBERS.hash(PHONE)
+    text = to_text(customer)
+    assert not any(word in text for word in ("李雷", "vip", "五千元", "ask_price", "happy"))
+    assert customer.purchase_intent == 0
+    customer, _ = live(known, asked(), deleted)
+    assert customer.phone_hash is None
+
+
+def test_review_15_a_yes_to_who_they_are_is_no_wish_to_buy() -> None:
+    customer, _ = live(*(turn(intent="affirm", meaning="affirm", text="是的") for _ in range(2)))
+    assert customer.purchase_intent == 0
+
+
+@pytest.mark.parametrize("phone", ["110", "call me", "+86138"])
+def test_a_crm_number_that_is_none_is_named_and_left_out(phone: str) -> None:
+    customer, _ = live(change(phone=PHONE, name="a"))
+    event = change(phone=phone, name="b")
+    entry = parse(inbox(event), NUMBERS)
+    assert entry.invalid is not None
+    assert phone not in entry.invalid
+    after = evolve(customer, entry)
+    assert (after.phone_hash, after.name) == (NUMBERS.hash(PHONE), "b")
+
+
+def test_R1_every_spelling_at_the_crm_is_one_hash() -> None:
+    for spelling in (
+        "13800138000",
+        "+86 138-0013-8000",
+        "0086 13800138000",
+        "１３８００１３８０００",
+    ):
+        customer, _ = live(change(phone=spelling))
+        assert customer.phone_hash == NUMBERS.hash("+8613800138000")
+
+
+def test_K4_the_longest_profile_and_request_fit_into_what_dispatch_takes() -> None:
+    wide, control = "\U0001f4a1" * 500, "\u0001\n" * 500
+    customer, _ = live(
+        *(change(name=text, level=text, tags=[f"{n}{text}" for n in range(64)],
+                 attributes={f"a{n:039}": text[:60] for n in range(64)})
+          for text in (control, wide)),
+        *(turn(intent=wide, emotion=wide, slots={"promise": f"{n}{wide}"}) for n in range(20)),
+        *(listed("opted_out", scope="campaign", campaign_id=f"{n}" * 36) for n in range(40)),
+    )  # fmt: skip
+    room = MAX_REQUEST_BYTES - 900
+    _, out = live(asked(idempotency_key="k" * room), customer=customer)
+    (forwarded,) = [e for _, e in out if isinstance(e, DispatchInbox)]
+    parsed = parse_dispatch(forwarded, NUMBERS)
+    assert isinstance(parsed, Request)
+    assert not any("\u0001" in text for text in (parsed.profile.level, *parsed.profile.tags))
+    with pytest.raises(Poison, match="a request of"):
+        list(copies("tasks.requested", asked(idempotency_key="k" * MAX_REQUEST_BYTES)))
+
+
+def test_K4_sixty_four_tags_of_128_characters_are_cut() -> None:
+    customer, _ = live(change(tags=[f"{n:02}" + "x" * 126 for n in range(64)]))
+    assert 16 <= len(customer.source_tags) <= MAX_TAGS
 
 
 def test_text_stays_bounded() -> None:
@@ -293,7 +410,7 @@ def test_what_cannot_be_read_is_poison(source_topic: str, body: str, customer: s
         _envelope(kind="request", source_topic=source_topic, body=body, customer_id=customer)
     )
     with pytest.raises(Poison):
-        parse(record, KEY)
+        parse(record, NUMBERS)
 
 
 def test_the_router_copies_what_concerns_a_customer() -> None:
@@ -309,6 +426,12 @@ def test_the_router_copies_what_concerns_a_customer() -> None:
 
 
 EVENTS = st.one_of(
+    st.builds(
+        listed,
+        st.sampled_from(["opted_out", "opted_in"]),
+        scope=st.sampled_from(["global", "tenant", "campaign"]),
+        campaign_id=st.sampled_from(["k", None]),
+    ),
     st.builds(change, level=st.sampled_from(["normal", "vip", None]), purchases=st.integers(0, 3)),
     st.builds(
         asked, pool=st.sampled_from(["a", "b"]), phone=st.sampled_from([PHONE, "+86139", None])
@@ -333,16 +456,16 @@ EVENTS = st.one_of(
 def test_any_life_survives_repeats_and_restarts(events: list[Event], data: st.DataObject) -> None:
     plain, said = Customer(), list[Output]()
     for event in events:
-        record = parse(inbox(event), KEY)
+        record = parse(inbox(event), NUMBERS)
         before, plain = plain, evolve(plain, record)
-        said += decide(before, plain, record, ["a"])
+        said += decide(before, plain, record)
         assert plain.version - before.version in (0, 1)
     rough, again = Customer(), list[Output]()
     for event in events:
-        record = parse(inbox(event), KEY)
+        record = parse(inbox(event), NUMBERS)
         for _ in range(data.draw(st.integers(1, 2))):
             before, rough = rough, evolve(rough, record)
-            again += decide(before, rough, record, ["a"])
+            again += decide(before, rough, record)
         rough = from_text(to_text(rough))
     assert rough == plain
     assert again == said

@@ -93,3 +93,25 @@ async def test_k3_a_marker_last_is_no_lag_and_no_reason_to_restart(
     assert await progress.check(mine) == {}
     with pytest.raises(Stuck):
         await progress.check(mine)
+
+
+async def test_review_10_work_that_we_have_paused_does_not_stand_still(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    progress = Progress(
+        Settings(), "group", [TP.topic], holes_of(FakeConsumer({0, 1, 2}, 3)), stuck_s=0.0
+    )
+
+    async def committed() -> dict[TopicPartition, int]:
+        return {TP: 1}
+
+    async def ends(_: str) -> dict[TopicPartition, int]:
+        return {TP: 3}
+
+    monkeypatch.setattr(progress, "committed", committed)
+    monkeypatch.setattr(progress, "ends", ends)
+    for _ in range(4):
+        assert await progress.check({TP.topic: {0}}, {TP.topic}) == {}
+    with pytest.raises(Stuck):
+        for _ in range(2):
+            await progress.check({TP.topic: {0}})

@@ -23,6 +23,7 @@ from schemas.events import (
     Turn,
 )
 from schemas.partition import partition_of
+from schemas.phone import Numbers
 from schemas.registry import MemoryRegistry
 from schemas.wire import Codec
 from streams.analytics.recount import event_id_of, recount
@@ -87,11 +88,11 @@ class World:
             self._fold(event)
 
     def _fold(self, event: ProfileInbox) -> None:
-        record = parse(event, KEY)
+        record = parse(event, Numbers("CN", KEY))
         before = self._customers.get(record.customer_id, Customer())
         after = evolve(before, record)
         self._customers[record.customer_id] = after
-        for name, output in decide(before, after, record, {"sales"}):
+        for name, output in decide(before, after, record):
             self.write(name, output)
 
     def raw(self, topic: str, value: bytes, partition: int = 0) -> None:

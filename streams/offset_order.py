@@ -7,7 +7,7 @@ from typing import Literal
 
 from streams.progress import Stuck
 
-Turn = Literal["next", "seen", "ahead"]
+Position = Literal["next", "seen", "ahead"]
 """To be worked, worked already, or behind one that was left out."""
 
 _ASK_AGAIN_S = 1.0
@@ -22,7 +22,7 @@ class _Asked:
 
 
 @dataclass(slots=True)
-class Turns:
+class OffsetOrder:
     """The order of all partitions of an assignment."""
 
     _expected: dict[Hashable, int] = field(default_factory=dict)
@@ -36,7 +36,7 @@ class Turns:
         """Retention has deleted what lies before an offset."""
         self._expected[partition] = offset
 
-    def take(self, partition: Hashable, offset: int, begun: int) -> Turn:
+    def take(self, partition: Hashable, offset: int, begun: int) -> Position:
         """Takes the next record that was read."""
         expected = self.expected(partition, begun)
         if offset > expected:
