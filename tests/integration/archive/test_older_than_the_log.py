@@ -19,6 +19,7 @@ from ringlog.settings import Settings, root
 from schemas.catalogue import TOPICS, Topic
 from schemas.events import CustomerChange
 from schemas.ids import root_id
+from schemas.phone import Numbers
 from schemas.wire import AvroRecord
 from streams.history.columns import TOPICS_KEPT
 from streams.history.compare import compare
@@ -183,13 +184,13 @@ def test_customers_are_folded_from_archive_and_log(
     with closing(sync.consumer_of(stack, "ends")) as consumer:
         places = [(INBOX, n) for n in range(TOPICS[INBOX].partitions)]
         ends = {n: at for (_, n), at in sync.ends_of(consumer, places).items()}
-    whole = Refold(stack, b"key")
+    whole = Refold(stack, Numbers("CN", b"key"))
     whole.read(ends)
     assert {f"older-{n}" for n in range(50)} <= whole.customers.keys()
     shorten(stack, keep=0.3)
     # In two goes, as beside a service that works; the first may lie before the log's beginning.
     halves = {n: at // 2 for n, at in ends.items()}
-    again = Refold(stack, b"key")
+    again = Refold(stack, Numbers("CN", b"key"))
     again.read(halves)
     again.read(ends, halves)
     assert again.customers == whole.customers
