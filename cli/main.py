@@ -18,6 +18,7 @@ _COMMANDS = {
     "sql": ("cli.sql:sql", "Ask ClickHouse."),
     "call": ("cli.calls:call", "Show what happened in a call."),
     "recording": ("cli.recording:recording", "Write a call's sound to a WAV file."),
+    "optout": ("cli.optouts:optout", "Say who must not be called."),
     "rebuild": ("cli.rebuild:rebuild", "Make derived state again from the log."),
     "verify": ("cli.verify:verify", "Prove that what must always hold does hold."),
     "config": ("cli.config:config", "Show or check the settings."),

@@ -7,13 +7,15 @@ from typing import Any, TextIO
 
 import click
 
+from cli.entry import entered
 from cli.errors import CheckFailed, need_kafka, need_registry
 from ringlog.kafka import sync
 from ringlog.kafka.codec import codec_of
-from ringlog.settings import settings
+from ringlog.settings import Settings, settings
 from schemas.catalogue import TOPICS, topic
+from schemas.envelope import Event
 from schemas.partition import partition_of
-from schemas.text import from_json, to_tail
+from schemas.text import to_tail
 from schemas.wire import Poison, TooLarge
 
 _HIDDEN = frozenset(
@@ -121,7 +123,8 @@ def _short(record: dict[str, Any]) -> str:
 def produce(topic_name: str, source: TextIO) -> None:
     """Produce events to TOPIC, one JSON object a line, from a file or standard input.
 
-    Times are ISO 8601 or milliseconds, bytes base64. All lines are checked before the first is
+    Times are ISO 8601 with a zone, or milliseconds; bytes are base64; a number may be written in
+    any way and is stored as E.164. All lines are checked before the first is
     produced, and the command ends when the broker has acknowledged every one.
 
     \b
@@ -136,7 +139,7 @@ def produce(topic_name: str, source: TextIO) -> None:
         if not line.strip():
             continue
         try:
-            events.append(event := from_json(topic_name, json.loads(line)))
+            events.append(event := _entered(topic_name, line, config))
             codec.encode(topic_name, event)
         except (ValueError, TooLarge) as error:
             raise CheckFailed(f"line {number}: {error}; nothing was produced") from None
@@ -148,3 +151,11 @@ def produce(topic_name: str, source: TextIO) -> None:
     finally:
         producer.close()
     click.echo(f"{len(events)} events acknowledged", err=True)
+
+
+def _entered(topic_name: str, line: str, config: Settings) -> Event:
+    try:
+        data = json.loads(line)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    return entered(topic_name, data, config.region, config.zone)

@@ -2,6 +2,7 @@
 of those whose state can be folded anew."""
 
 import asyncio
+import ipaddress
 import threading
 import time
 from collections.abc import Awaitable, Callable
@@ -13,6 +14,22 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 BACKLOG = 2048
 """Connections that may wait to be accepted: a burst of 1,000 and as many again. The kernel allows
 `net.core.somaxconn`, 4096 by default."""
+
+
+def from_web_page(request: web.Request) -> bool:
+    """Whether a browser sends this for a page: it says so itself, or names a host by a name that a
+    page's owner may have pointed at us (DNS rebinding)."""
+    headers = request.headers
+    if "Origin" in headers or headers.get("Sec-Fetch-Site", "none") != "none":
+        return True
+    host = request.url.host or ""
+    if host == "localhost":
+        return False
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return True
+    return False
 
 
 class NotRebuilt(Exception):
@@ -74,7 +91,9 @@ def add_routes(app: web.Application, health: Health) -> None:
     async def metrics(_: web.Request) -> web.Response:
         return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
-    async def rebuild(_: web.Request) -> web.Response:
+    async def rebuild(request: web.Request) -> web.Response:
+        if from_web_page(request):
+            return web.Response(status=403, text="a web page may not rebuild; use ringlog rebuild")
         if health.rebuild is None:
             return web.Response(status=404, text=f"{health.service} has nothing to rebuild")
         if not health.ready:

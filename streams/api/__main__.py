@@ -10,11 +10,12 @@ from ringlog.kafka.producer import EventProducer
 from ringlog.lifecycle import Lifecycle, run
 from streams.api.auth import api_key, middleware
 from streams.api.calls import CallRoutes
+from streams.api.history import HistoryRows
 from streams.api.hub import Hub
 from streams.api.live import LiveRoutes
 from streams.api.media import MediaRoutes
-from streams.api.older import Archive
 from streams.api.openapi import document
+from streams.api.optouts import OptOutRoutes
 from streams.api.problems import Problem, problem_middleware
 from streams.api.tasks import TaskRoutes
 
@@ -58,14 +59,15 @@ async def _when_caught_up(life: Lifecycle, hub: Hub) -> None:
 def _application(life: Lifecycle, hub: Hub, producer: EventProducer) -> web.Application:
     config = life.settings
     key, configured = api_key(config)
-    archive = Archive(config)
+    history = HistoryRows(config)
     live = LiveRoutes(config, producer)
     app = web.Application(
         client_max_size=MAX_BODY_BYTES,
         middlewares=[problem_middleware, _until_ready(life), middleware(key, configured)],
     )
-    app.add_routes(TaskRoutes(config, hub, producer, archive).routes())
-    app.add_routes(CallRoutes(config, hub, producer, archive).routes())
+    app.add_routes(TaskRoutes(config, hub, producer, history).routes())
+    app.add_routes(CallRoutes(config, hub, producer, history).routes())
+    app.add_routes(OptOutRoutes(config, hub, producer).routes())
     app.add_routes(MediaRoutes(config).routes())
     app.add_routes(live.routes())
     described = document()

@@ -7,12 +7,14 @@ import secrets
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
+from ringlog.health import from_web_page
 from ringlog.settings import Settings
 from streams.api.problems import Problem
 
 _OPEN_PATHS = frozenset({"/openapi.json"})
+_PROXIED = frozenset({"Forwarded", "Via", "X-Real-IP", "X-Original-Forwarded-For", "CF-Ray"})
 _LOCAL_HOSTS = frozenset({"127.0.0.1", "localhost", "[::1]", "::1"})
 
 
@@ -37,8 +39,18 @@ def api_key(config: Settings) -> tuple[str, bool]:
 
 
 def _is_local(request: web.Request) -> bool:
-    """Whether peer and Host header are this machine: a web page elsewhere, made to resolve to
-    loopback, still names its own host."""
+    """Whether a program of this machine asks, and neither a proxy nor a web page does for another.
+
+    A web page elsewhere, made to resolve to loopback, still names its own host. A proxy adds a
+    header, or speaks HTTP/1.0 as nginx does unless told otherwise. One that does neither looks like
+    a program of this machine: behind any proxy, set RINGLOG_API_KEY.
+    """
+    if request.version < HttpVersion11 or not _PROXIED.isdisjoint(request.headers):
+        return False
+    if any(name.startswith("X-Forwarded-") for name in map(str.title, request.headers)):
+        return False
+    if from_web_page(request):
+        return False
     peer = request.remote
     host = request.host.rsplit(":", 1)[0] if not request.host.endswith("]") else request.host
     try:
@@ -60,7 +72,7 @@ def middleware(key: str, configured: bool) -> "web.middleware":  # type: ignore[
         scheme, _, token = given.partition(" ")
         if not given and not configured and _is_local(request):
             return await handler(request)
-        right = hmac.compare_digest(token.strip().encode(), key.encode())
+        right = hmac.compare_digest(token.strip().encode("utf-8", "surrogateescape"), key.encode())
         if scheme.lower() != "bearer" or not right:
             raise Problem(401, "Key needed", "send Authorization: Bearer with the key of the API")
         return await handler(request)

@@ -5,6 +5,7 @@ import contextlib
 
 from aiohttp import web
 
+from ringlog.clock import now_ms
 from ringlog.dispositions import disposition_of
 from ringlog.kafka.producer import EventProducer
 from ringlog.metrics import CALLS
@@ -12,11 +13,17 @@ from ringlog.settings import Settings
 from schemas import ids
 from schemas.events import CallEvent
 from schemas.text import to_json
+from streams.api.history import HistoryAway, HistoryRows
 from streams.api.hub import Hub
 from streams.api.models import CallStatusRequest
-from streams.api.older import Archive, ArchiveAway
-from streams.api.problems import Problem, body_of
+from streams.api.problems import Problem, body_of, limit_of, unknown_cursor
 from streams.api.state import CALL_STATES, CallStatus
+
+FUTURE_MS = 5 * 60_000
+"""How far the clock of a carrier may be ahead of ours."""
+
+PAST_MS = 7 * 24 * 3_600_000
+"""How old a report may be: longer than any call, and time to send what was kept back."""
 
 LOOKUP_S = 0.5
 """How long a report waits for the fold to know its call, so that the envelope can be filled."""
@@ -29,10 +36,10 @@ class CallRoutes:
     """The call and customer routes of one API process."""
 
     def __init__(
-        self, config: Settings, hub: Hub, producer: EventProducer, archive: Archive
+        self, config: Settings, hub: Hub, producer: EventProducer, history: HistoryRows
     ) -> None:
-        self._tenant = config.tenant_id
-        self._hub, self._producer, self._archive = hub, producer, archive
+        self._config, self._tenant = config, config.tenant_id
+        self._hub, self._producer, self._history = hub, producer, history
 
     def routes(self) -> list[web.RouteDef]:
         """For `add_routes`."""
@@ -44,7 +51,8 @@ class CallRoutes:
 
     async def report(self, request: web.Request) -> web.Response:
         """202 once the report is on the log; the same report again has the same id."""
-        body = await body_of(request, CallStatusRequest)
+        body = await body_of(request, CallStatusRequest, self._config.zone)
+        _require_recent(body.occurred_at, now_ms())
         call = await self._known(body.call_id)
         if body.kind in ("answered", "ended"):
             event_id = ids.call_once_id(body.call_id, body.kind)
@@ -91,8 +99,8 @@ class CallRoutes:
             if call is not None:
                 return web.json_response(call.model_dump(exclude={"pool"}))
             try:
-                row = await self._archive.call(call_id)
-            except ArchiveAway as error:
+                row = await self._history.call(call_id)
+            except HistoryAway as error:
                 raise Problem(503, "History does not answer", str(error)) from None
             if row is None:
                 raise Problem(404, "No such call", call_id)
@@ -100,12 +108,12 @@ class CallRoutes:
         state = query.get("state")
         if state is not None and state not in CALL_STATES:
             raise Problem(422, "Invalid request", f"state: one of {', '.join(CALL_STATES)}")
-        try:
-            limit = min(max(int(query.get("limit", PAGE)), 1), 1_000)
-        except ValueError:
-            raise Problem(422, "Invalid request", "limit: a number") from None
+        limit = limit_of(request, PAGE)
+        before = query.get("next")
+        if before is not None and before not in self._hub.board.calls:
+            raise unknown_cursor()
         page: list[dict[str, object]] = []
-        for call in self._hub.board.newest_calls(state, query.get("next")):
+        for call in self._hub.board.newest_calls(state, before):
             if len(page) == limit:
                 break
             page.append(call.model_dump(exclude={"pool"}))
@@ -120,11 +128,23 @@ class CallRoutes:
         return web.json_response(to_json("customers.profiles", found))
 
 
+def _require_recent(occurred_at: int, now: int) -> None:
+    if occurred_at > now + FUTURE_MS:
+        why = "it lies in the future; check the clock and the zone of your system"
+    elif occurred_at < now - PAST_MS:
+        why = "it is older than 7 days; a call is reported while it lasts or soon after"
+    else:
+        return
+    message = f"occurred_at: {why} (milliseconds since 1970 UTC)"
+    raise Problem(422, "Invalid request", message)
+
+
 def _disposition(call: CallStatus | None, body: CallStatusRequest) -> str | None:
     """What an ended call came to, as far as the carrier can know it."""
     if body.kind != "ended":
         return None
     if call is not None and call.state == "transferred":
         return "transferred"
-    answered = call is not None and call.answered_at is not None
+    # A call that was bridged was answered, though that report may come later or never.
+    answered = call is not None and (call.answered_at is not None or call.state == "bridged")
     return disposition_of(answered, body.cause_q850, body.cause_sip)

@@ -5,10 +5,12 @@ import contextlib
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 
+from ringlog.health import NotRebuilt
 from ringlog.kafka.producer import EventProducer
 from ringlog.kafka.reader import BEGINNING, TopicReader
 from ringlog.settings import Settings
-from schemas.events import CallEvent, Profile, TaskEvent, TaskRequested
+from schemas.events import CallEvent, OptOut, Profile, TaskEvent, TaskRequested
+from streams.api.standing import OptOuts
 from streams.api.state import Board, TaskStatus
 
 FOLD_MS = 24 * 3_600_000
@@ -22,6 +24,8 @@ class Hub:
 
     def __init__(self, config: Settings, producer: EventProducer) -> None:
         self.board = Board()
+        self.optouts = OptOuts()
+        self._meanwhile: list[CallEvent | TaskRequested | TaskEvent] | None = None
         self.profiles: dict[str, Profile] = {}
         self.caught_up = asyncio.Event()
         self._config = config
@@ -34,7 +38,10 @@ class Hub:
             readers = [
                 TopicReader(self._config, self._producer, STATUS_TOPICS, back_ms=FOLD_MS),
                 TopicReader(
-                    self._config, self._producer, ("customers.profiles",), since_ms=BEGINNING
+                    self._config,
+                    self._producer,
+                    ("customers.profiles", "compliance.optouts"),
+                    since_ms=BEGINNING,
                 ),
             ]
             for reader in readers:
@@ -43,6 +50,7 @@ class Hub:
             work = [asyncio.create_task(self._drain(reader)) for reader in readers]
             try:
                 await asyncio.gather(*(reader.caught_up.wait() for reader in readers))
+                self.board.sort_calls()
                 self.caught_up.set()
                 await asyncio.gather(*work)
             finally:
@@ -59,14 +67,37 @@ class Hub:
             known = self.profiles.get(event.customer_id or "")
             if event.customer_id and (known is None or event.version >= known.version):
                 self.profiles[event.customer_id] = event
-        elif isinstance(event, CallEvent | TaskRequested | TaskEvent) and self.board.apply(event):
-            key = event.call_id if isinstance(event, CallEvent) else event.task_id
-            for waiter in self._waiting.get(key or "", ()):
-                waiter.set()
+        elif isinstance(event, OptOut):
+            self._wake(self.optouts.evolve(event))
+        elif isinstance(event, CallEvent | TaskRequested | TaskEvent):
+            if self._meanwhile is not None:
+                self._meanwhile.append(event)
+            if self.board.apply(event):
+                self._wake(event.call_id if isinstance(event, CallEvent) else event.task_id)
+
+    def _wake(self, key: str | None) -> None:
+        for waiter in self._waiting.get(key or "", ()):
+            waiter.set()
 
     async def refold(self) -> dict[str, int]:
         """Folds the whole log into a fresh board and puts it in place of the old one; returns how
-        many calls and tasks it has."""
+        many calls and tasks it has. Raises NotRebuilt while another rebuild is under way."""
+        if self._meanwhile is not None:
+            raise NotRebuilt("another rebuild of the status is under way")
+        # What `follow` folds from here on may lie behind the end that the reader below sees.
+        self._meanwhile = []
+        try:
+            board = await self._folded_anew()
+            for event in self._meanwhile:
+                board.apply(event)
+        finally:
+            self._meanwhile = None
+        board.keep(self.board)
+        board.sort_calls()
+        self.board = board
+        return {"calls": len(board.calls), "tasks": len(board.tasks)}
+
+    async def _folded_anew(self) -> Board:
         board = Board()
         reader = TopicReader(self._config, self._producer, STATUS_TOPICS, since_ms=BEGINNING)
         await reader.start()
@@ -81,12 +112,7 @@ class Hub:
                 await work
         finally:
             await reader.stop()
-        old, self.board = self.board, board
-        # What `follow` folded into the old board since then is folded again: ids make it harmless.
-        for call_id, call in old.calls.items():
-            if call_id not in board.calls:
-                board.calls[call_id] = call
-        return {"calls": len(board.calls), "tasks": len(board.tasks)}
+        return board
 
     @contextlib.asynccontextmanager
     async def watching(self, key: str) -> AsyncIterator[asyncio.Event]:

@@ -10,7 +10,8 @@ from ringlog.kafka.reader import BEGINNING, TopicReader
 from ringlog.settings import Settings
 from schemas.catalogue import TOPICS, topic
 from schemas.partition import partition_of
-from schemas.text import ms_of, to_tail
+from schemas.text import to_tail
+from schemas.times import checked_ms
 from streams.api.problems import Problem
 
 MAX_CLIENTS = 64
@@ -42,7 +43,7 @@ class LiveRoutes:
         if unknown or not names:
             known = ", ".join(sorted(TOPICS))
             raise Problem(422, "Invalid request", f"topics: some of {known}")
-        since = _since(request.query.get("from"))
+        since = _since(request.query.get("from"), self._config.zone)
         call_id = request.query.get("call_id")
         if len(self._clients) >= MAX_CLIENTS:
             raise Problem(503, "Too many listeners", f"at most {MAX_CLIENTS} at once")
@@ -81,12 +82,12 @@ async def _send(reader: TopicReader, ws: web.WebSocketResponse, call_id: str | N
                 await ws.send_json(line)
 
 
-def _since(value: str | None) -> int | None:
+def _since(value: str | None, zone: str) -> int | None:
     if not value:
         return None
     if value == "beginning":
         return BEGINNING
     try:
-        return int(value) if value.isdigit() else ms_of(value)
-    except ValueError:
-        raise Problem(422, "Invalid request", "from: `beginning` or an ISO 8601 time") from None
+        return checked_ms(int(value) if value.isdigit() and len(value) < 32 else value, zone)
+    except ValueError as error:
+        raise Problem(422, "Invalid request", f"from: `beginning` or a time: {error}") from None

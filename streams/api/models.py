@@ -4,19 +4,36 @@ import hashlib
 import json
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationInfo,
+)
 
 from ringlog.identifier import Id
-from schemas.text import ms_of
+from schemas.events.customers import OptOutScope
+from schemas.phone import MAX_CHARACTERS
+from schemas.times import checked_ms
+
+
+def _time(value: object, info: ValidationInfo) -> int:
+    return checked_ms(value, (info.context or {}).get("zone", ""))
+
 
 Label = Annotated[
     str, StringConstraints(min_length=1, max_length=128, pattern=r"^[^\s|\x00-\x1f]+$")
 ]
 """Text that names no path: a tag, a skill, a call that was opened before ids were checked."""
-Phone = Annotated[str, StringConstraints(pattern=r"^\+?[0-9][0-9 -]{1,20}[0-9]$")]
+
+Phone = Annotated[str, StringConstraints(min_length=1, max_length=MAX_CHARACTERS)]
+"""A number in any spelling; `schemas.phone.e164` says whether it is one."""
+
 Level = Annotated[int, Field(ge=1, le=10)]
-Time = Annotated[int, BeforeValidator(ms_of)]
-"""ISO 8601 text or milliseconds since 1970 UTC."""
+Time = Annotated[int, BeforeValidator(_time)]
+"""ISO 8601 text or milliseconds since 1970 UTC; the context's `zone` is of text without one."""
 
 
 class _Request(BaseModel):
@@ -43,6 +60,16 @@ class AssignRequest(_Request):
         data = self.model_dump(exclude={"wait_ms"})
         text = json.dumps(data, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+class OptOutRequest(_Request):
+    """`POST /api/optouts`: a number that must not be called any more."""
+
+    phone: Phone
+    scope: OptOutScope = "global"
+    reason: Annotated[str, StringConstraints(min_length=1, max_length=500)]
+    campaign_id: Id | None = None
+    customer_id: Id | None = None
 
 
 class CallStatusRequest(_Request):

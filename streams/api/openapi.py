@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from ringlog.media_session import MediaSessionRequest
-from streams.api.models import AssignRequest, CallStatusRequest
+from streams.api.models import AssignRequest, CallStatusRequest, OptOutRequest
 from streams.api.state import CallStatus, TaskStatus
 
 _REF = "#/components/schemas/{model}"
@@ -43,7 +43,14 @@ def _parameter(name: str, where: str, text: str, required: bool = False) -> dict
 
 def document() -> dict[str, Any]:
     """The whole document as JSON data."""
-    models = (AssignRequest, CallStatusRequest, MediaSessionRequest, CallStatus, TaskStatus)
+    models = (
+        AssignRequest,
+        CallStatusRequest,
+        MediaSessionRequest,
+        OptOutRequest,
+        CallStatus,
+        TaskStatus,
+    )
     schemas: dict[str, Any] = {
         "Problem": {
             "type": "object",
@@ -61,6 +68,9 @@ def document() -> dict[str, Any]:
                       ws_url="string", token="string")  # fmt: skip
     assigned = _object(task_id="string", call_id="string", robot_id="string", status="string",
                        profile_version="integer")  # fmt: skip
+    optout = _object(id="string", scope="string", campaign_id="string", customer_id="string",
+                     reason="string", source="string", actor="string",
+                     occurred_at="integer")  # fmt: skip
     paths = {
         "/api/tasks/assign": {"post": {
             "summary": "Ask for a call; a repeated Idempotency-Key is the same task",
@@ -101,6 +111,27 @@ def document() -> dict[str, Any]:
             "parameters": [_parameter("customer_id", "path", "The customer", required=True)],
             "responses": _answers(s200=_object(customer_id="string", version="integer"),
                                   s404="No such customer"),
+        }},
+        "/api/optouts": {
+            "post": {
+                "summary": "Bar a number from being called",
+                "requestBody": {"required": True, "content": _json(OptOutRequest)},
+                "responses": _answers(s200="It stands already", s201=optout, s422="Invalid"),
+            },
+            "get": {
+                "summary": "A page of the opt-outs in force, the newest first",
+                "parameters": [
+                    _parameter("limit", "query", "Opt-outs on a page, 1 to 1000"),
+                    _parameter("next", "query", "`next` of the page before"),
+                ],
+                "responses": _answers(s200=_object(items="array", next="string"),
+                                      s410="`next` names nothing"),
+            },
+        },
+        "/api/optouts/{id}": {"delete": {
+            "summary": "Take an opt-out back",
+            "parameters": [_parameter("id", "path", "The opt-out", required=True)],
+            "responses": _answers(s204="Taken back", s404="No such opt-out"),
         }},
         "/api/media/sessions": {"post": {
             "summary": "Bring a call that another telephone system placed itself",

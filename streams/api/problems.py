@@ -4,13 +4,21 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from aiohttp import web
+from aiohttp import ClientPayloadError, web
+from aiohttp.http_exceptions import HttpProcessingError
 from pydantic import BaseModel, ValidationError
 
 from ringlog import log
+from ringlog.settings import Settings
+from schemas.phone import InvalidNumber, e164
 from schemas.wire import TooLarge
 
 logger = log.logger("ringlog.api")
+
+_CHARSETS = frozenset(
+    {"utf-8", "utf8", "us-ascii", "ascii", "gbk", "gb2312", "gb18030", "big5", "iso-8859-1"}
+)
+"""Character sets of bodies. Python's other codecs include some that are no character sets."""
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -20,6 +28,7 @@ class Problem(Exception):
 
     def __init__(self, status: int, title: str, detail: str = "", **extra: Any) -> None:
         super().__init__(title)
+        self.headers: dict[str, str] = {}
         self.status, self.title, self.detail, self.extra = status, title, detail, extra
 
     def response(self) -> web.Response:
@@ -27,7 +36,9 @@ class Problem(Exception):
         body = {"type": "about:blank", "title": self.title, "status": self.status, **self.extra}
         if self.detail:
             body["detail"] = self.detail
-        return web.json_response(body, status=self.status, content_type="application/problem+json")
+        return web.json_response(
+            body, status=self.status, content_type="application/problem+json", headers=self.headers
+        )
 
 
 @web.middleware
@@ -50,16 +61,44 @@ async def problem_middleware(
         return Problem(500, "Internal error", "see the log of the service `api`").response()
 
 
-async def body_of(request: web.Request, model: type[M]) -> M:
-    """The request's JSON body as a model; raises Problem 400, 415 or 422."""
+def json_of(data: bytes, charset: str = "utf-8") -> object:
+    """The JSON value in a body (RFC 8259); raises ValueError, also for a key that comes twice and
+    for a number or nesting beyond Python's limits."""
+    try:
+        return json.loads(data.decode(charset), object_pairs_hook=_without_repeats)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def _without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found: dict[str, object] = {}
+    for name, value in pairs:
+        if name in found:
+            raise ValueError(f"the key {name[:64]!r} comes twice in one object")
+        found[name] = value
+    return found
+
+
+async def body_of(request: web.Request, model: type[M], zone: str = "") -> M:
+    """The request's JSON body as a model; raises Problem 400, 415 or 422.
+
+    `zone` is the time zone of times that name none; empty: such times are refused.
+    """
     if request.content_type != "application/json":
         raise Problem(415, "JSON expected", "send Content-Type: application/json")
+    charset = (request.charset or "utf-8").lower()
+    if charset not in _CHARSETS:
+        raise Problem(415, "Unknown charset", "send JSON as UTF-8, without a charset parameter")
     try:
-        data = await request.json()
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise Problem(400, "Not JSON", str(error)) from None
+        data = json_of(await request.read(), charset)
+    except (HttpProcessingError, ClientPayloadError, web.RequestPayloadError):
+        raise Problem(
+            400, "Unreadable body", "its transfer or content encoding broke off"
+        ) from None
+    except ValueError as error:
+        raise Problem(400, "Not JSON", str(error)[:300]) from None
     try:
-        return model.model_validate(data)
+        return model.model_validate(data, context={"zone": zone})
     except ValidationError as error:
         errors = [
             {"field": ".".join(str(p) for p in e["loc"]), "message": e["msg"]}
@@ -69,3 +108,33 @@ async def body_of(request: web.Request, model: type[M]) -> M:
         raise Problem(
             422, "Invalid request", f"{first['field']}: {first['message']}", errors=errors
         ) from None
+
+
+def number_of(text: str, config: Settings, field: str = "phone") -> str:
+    """The E.164 form of a number in a request; raises Problem 422, which never repeats it."""
+    try:
+        return e164(text, config.region)
+    except InvalidNumber as error:
+        message = str(error)
+        raise Problem(
+            422, "Invalid request", f"{field}: {message}",
+            errors=[{"field": field, "message": message}],
+        ) from None  # fmt: skip
+
+
+def limit_of(request: web.Request, default: int, most: int = 1_000) -> int:
+    """The query's `limit`; raises Problem 422 unless it is 1 to `most`."""
+    text = request.query.get("limit")
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdigit() and len(text) <= 6 and 1 <= int(text) <= most):
+        raise Problem(422, "Invalid request", f"limit: a whole number from 1 to {most}")
+    return int(text)
+
+
+def unknown_cursor() -> Problem:
+    """For a `next` that names no item: never silently the first page again."""
+    return Problem(
+        410, "Unknown page", "next: it names nothing in this list, or what it named is too old; "
+        "begin again without it",
+    )  # fmt: skip

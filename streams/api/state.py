@@ -2,8 +2,10 @@
 
 from collections import OrderedDict
 from collections.abc import Iterator
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.json_schema import SkipJsonSchema
 
 from schemas.events import CallEvent, TaskEvent, TaskRequested
 
@@ -11,6 +13,12 @@ CALL_STATES = (
     "dialing", "ringing", "early_media", "answered", "bridged", "transferred", "ended",
 )  # fmt: skip
 """States in the order in which a call can only move forward."""
+
+CONNECTED = frozenset({"answered", "bridged", "transferred"})
+"""Kinds that say that somebody answered."""
+
+UNANSWERED = frozenset({"no_answer", "busy", "rejected"})
+"""Dispositions that an answer contradicts: such a call was `abandoned`."""
 
 _RANK = {state: n for n, state in enumerate(CALL_STATES)}
 
@@ -36,29 +44,46 @@ class CallStatus(BaseModel):
     cause_q850: int | None = None
     disposition: str | None = None
     version: int = 0
+    connected: SkipJsonSchema[bool] = Field(False, exclude=True)
+    """Whether any record says that somebody answered."""
 
 
 def evolve_call(status: CallStatus | None, event: CallEvent) -> CallStatus:
-    """One event folded in; a late one is counted but never moves a call back."""
+    """One event folded in; a late one never moves a call back, but what it alone knows counts.
+
+    `started_at` is the earliest time of all records, `answered_at` that of the first `answered`,
+    wherever it lies; the first `ended` counts. Times never run backwards: an answer that is said to
+    be later than the end was at the end.
+    """
     old = status or CallStatus(call_id=event.call_id or "", started_at=event.occurred_at)
-    if old.state == "ended":
-        return old
-    changes: dict[str, object] = {
-        name: getattr(event, name)
-        for name in ("task_id", "customer_id", "campaign_id", "pool", "robot_id")
-        if getattr(old, name) is None and getattr(event, name) is not None
-    }
+    over = old.state == "ended"
+    changes: dict[str, Any] = {}
+    if not over:
+        changes |= {
+            name: getattr(event, name)
+            for name in ("task_id", "customer_id", "campaign_id", "pool", "robot_id")
+            if getattr(old, name) is None and getattr(event, name) is not None
+        }
     rank = _RANK.get(event.kind)
     if rank is not None and (status is None or rank > _RANK[old.state]):
         changes["state"] = event.kind
-        if event.kind == "answered":
-            changes["answered_at"] = event.occurred_at
-        if event.kind == "ended":
-            changes |= {
-                "ended_at": event.occurred_at,
-                "cause_q850": event.cause_q850,
-                "disposition": event.disposition,
-            }
+    if old.started_at is None or event.occurred_at < old.started_at:
+        changes["started_at"] = event.occurred_at
+    if event.kind == "answered" and old.answered_at is None:
+        changes["answered_at"] = event.occurred_at
+    if event.kind in CONNECTED and not old.connected:
+        changes["connected"] = True
+    if event.kind == "ended" and not over:
+        changes |= {
+            "ended_at": event.occurred_at,
+            "cause_q850": event.cause_q850,
+            "disposition": event.disposition,
+        }
+    made = old.model_copy(update=changes)
+    if made.ended_at is not None and (made.answered_at or 0) > made.ended_at:
+        changes["answered_at"] = made.ended_at
+    if made.connected and made.disposition in UNANSWERED:
+        changes["disposition"] = "abandoned"
     if status is not None and not changes:
         return old
     return old.model_copy(update={**changes, "version": old.version + 1})
@@ -140,6 +165,24 @@ class Board:
             self.tasks[key] = evolve_task(self.tasks.get(key), event)
             self._trim(self.tasks)
         return True
+
+    def sort_calls(self) -> None:
+        """Puts calls in the order in which they began: partitions are read one beside another."""
+        self.calls = OrderedDict(sorted(self.calls.items(), key=lambda c: c[1].started_at or 0))
+
+    def keep(self, older: "Board") -> None:
+        """Takes over the calls and tasks that this board knows nothing of: the log no longer has
+        their records."""
+        for call_id in reversed(older.calls):
+            if call_id not in self.calls:
+                self.calls[call_id] = older.calls[call_id]
+                self._seen[call_id] = older._seen.get(call_id, set())
+                self.calls.move_to_end(call_id, last=False)
+        for task_id in reversed(older.tasks):
+            if task_id not in self.tasks:
+                self.tasks[task_id] = older.tasks[task_id]
+                self._seen[task_id] = older._seen.get(task_id, set())
+                self.tasks.move_to_end(task_id, last=False)
 
     def newest_calls(
         self, state: str | None = None, before: str | None = None

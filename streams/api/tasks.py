@@ -1,6 +1,10 @@
 """`/api/tasks`: ask for a call, see what became of it, take it back."""
 
+import asyncio
 import uuid
+from collections import OrderedDict
+from dataclasses import dataclass
+from weakref import WeakValueDictionary
 
 from aiohttp import web
 
@@ -9,23 +13,37 @@ from ringlog.kafka.producer import EventProducer
 from ringlog.settings import Settings
 from schemas import ids
 from schemas.events import TaskRequested
+from schemas.wire import TooLarge
+from streams.api.history import HistoryAway, HistoryRows
 from streams.api.hub import Hub
 from streams.api.models import AssignRequest
-from streams.api.older import Archive, ArchiveAway
-from streams.api.problems import Problem, body_of
+from streams.api.problems import Problem, body_of, number_of
 from streams.api.state import TaskStatus
 
 ROUTE = "/api/tasks/assign"
+
+_SENT_KEPT = 100_000
+"""Requests whose digest is kept until the fold surely has them."""
+
+
+@dataclass
+class _Sent:
+    """A request of this process. `digest` is of its body."""
+
+    digest: str
+    acknowledged: bool = False
 
 
 class TaskRoutes:
     """The task routes of one API process."""
 
     def __init__(
-        self, config: Settings, hub: Hub, producer: EventProducer, archive: Archive
+        self, config: Settings, hub: Hub, producer: EventProducer, history: HistoryRows
     ) -> None:
-        self._tenant = config.tenant_id
-        self._hub, self._producer, self._archive = hub, producer, archive
+        self._config, self._tenant = config, config.tenant_id
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._sent: OrderedDict[str, _Sent] = OrderedDict()
+        self._hub, self._producer, self._history = hub, producer, history
 
     def routes(self) -> list[web.RouteDef]:
         """For `add_routes`."""
@@ -36,27 +54,49 @@ class TaskRoutes:
         ]
 
     async def assign(self, request: web.Request) -> web.Response:
-        """200 assigned, 202 queued, 409 key reused with another body, 422 refused."""
-        body = await body_of(request, AssignRequest)
+        """200 assigned, 202 queued, 409 key reused with another body, 422 refused.
+
+        503 when a key is unknown here and ClickHouse, which knows the older ones, does not answer.
+        """
+        asked = await body_of(request, AssignRequest, self._config.zone)
+        body = asked.model_copy(update={"phone": number_of(asked.phone, self._config)})
         if body.deadline is not None and body.deadline <= now_ms():
             raise Problem(422, "Invalid request", "deadline: it has passed")
-        key = request.headers.get("Idempotency-Key") or f"made-{uuid.uuid4()}"
+        given = request.headers.get("Idempotency-Key")
+        key = given if given is not None else f"made-{uuid.uuid4()}"
         if not 0 < len(key) <= 200 or not key.isprintable():
             raise Problem(422, "Invalid request", "Idempotency-Key: 1 to 200 printable characters")
         task_id = ids.task_id(self._tenant, ROUTE, key)
-        digest = body.sha256()
-        known = await self._known_digest(task_id)
-        if known is None:
-            await self._producer.send(
-                "tasks.requested", self._requested(body, task_id, key, digest)
-            )
-        elif known != digest:
-            raise Problem(
-                409, "Idempotency-Key reused", "this key came before with another body",
-                task_id=task_id,
-            )  # fmt: skip
+        # Requests from before numbers were normalised have the digest of the body as it came.
+        same = (body.sha256(), asked.sha256())
+        async with self._locks.setdefault(task_id, asyncio.Lock()):
+            sent = self._sent.get(task_id)
+            known = sent.digest if sent else None
+            if known is None and given is not None:
+                known = await self._known_digest(task_id)
+            if known is not None and known not in same:
+                raise Problem(
+                    409, "Idempotency-Key reused", "this key came before with another body",
+                    task_id=task_id,
+                )  # fmt: skip
+            if known is None or (sent is not None and not sent.acknowledged):
+                await self._send(self._requested(body, task_id, key, known or same[0]))
         status = await self._hub.wait_for_task(task_id, lambda s: s.settled, body.wait_ms / 1000)
         return self._answer(task_id, status)
+
+    async def _send(self, event: TaskRequested) -> None:
+        """Logs a request. Its digest is kept from before the write, since a write whose answer is
+        lost may have come through."""
+        task_id = event.task_id or ""
+        sent = self._sent[task_id] = _Sent(event.body_sha256)
+        while len(self._sent) > _SENT_KEPT:
+            self._sent.popitem(last=False)
+        try:
+            await self._producer.send("tasks.requested", event)
+        except TooLarge:
+            del self._sent[task_id]
+            raise
+        sent.acknowledged = True
 
     def _requested(self, body: AssignRequest, task: str, key: str, digest: str) -> TaskRequested:
         fields = body.model_dump(exclude={"wait_ms", "customer_id", "campaign_id", "pool"})
@@ -80,10 +120,15 @@ class TaskRoutes:
         if status is not None and status.body_sha256 is not None:
             return status.body_sha256
         try:
-            row = await self._archive.request(task_id)
-        except ArchiveAway:
-            # Harmless: a repeat has the same event id, and the first record of an id counts.
-            return None
+            row = await self._history.request(task_id)
+        except HistoryAway:
+            problem = Problem(
+                503, "History does not answer",
+                "this Idempotency-Key is not of the last 24 hours, and only ClickHouse knows "
+                "whether it is older; send the request again later, or without a key",
+            )  # fmt: skip
+            problem.headers["Retry-After"] = "5"
+            raise problem from None
         return None if row is None else str(row["body_sha256"])
 
     def _answer(self, task_id: str, status: TaskStatus | None) -> web.Response:
@@ -115,8 +160,8 @@ class TaskRoutes:
         if status is not None:
             return status.model_dump(exclude={"body_sha256"})
         try:
-            row = await self._archive.task(task_id)
-        except ArchiveAway as error:
+            row = await self._history.task(task_id)
+        except HistoryAway as error:
             raise Problem(503, "History does not answer", str(error)) from None
         if row is None:
             raise Problem(404, "No such task", task_id)

@@ -14,6 +14,8 @@ _CALL_RANKS: Final = {
         ("dialing", "ringing", "early_media", "answered", "bridged", "transferred", "ended")
     )
 }
+_CONNECTED: Final = frozenset({"answered", "bridged", "transferred"})
+_UNANSWERED: Final = frozenset({"no_answer", "busy", "rejected"})
 _OF_CALL: Final = (
     "task_id", "customer_id", "campaign_id", "pool", "robot_id", "edge_id", "playbook",
 )  # fmt: skip
@@ -44,6 +46,7 @@ class Status(Check):
     def __init__(self) -> None:
         super().__init__()
         self._calls: dict[str, Fields] = {}
+        self._connected: set[str] = set()
         self._tasks: dict[str, Fields] = {}
         self._requests: dict[str, Fields] = {}
         self._over: dict[str, tuple[int, int]] = {}
@@ -67,25 +70,26 @@ class Status(Check):
         if call is None:
             call = self._calls[call_id] = dict.fromkeys(_CALL)
             call |= {"call_id": call_id, "state": "dialing", "started_at": event["occurred_at"]}
-        if call["state"] == "ended":
-            return
-        for name in _OF_CALL:
-            if call[name] is None:
-                call[name] = event[name]
-        rank = _CALL_RANKS.get(kind)
-        if rank is None or rank < _CALL_RANKS[call["state"]]:
-            return
-        if rank == _CALL_RANKS[call["state"]] and kind != "dialing":
-            return
-        call["state"] = kind
-        if kind == "answered":
+        call["started_at"] = min(call["started_at"], event["occurred_at"])
+        if kind == "answered" and call["answered_at"] is None:
             call["answered_at"] = event["occurred_at"]
-        elif kind == "ended":
-            for name in ("cause_q850", "cause_sip", "disposition"):
-                call[name] = event[name]
-            call["ended_at"] = event["occurred_at"]
-            if record.judged:
-                self._over[call_id] = record.partition, record.offset
+        if kind in _CONNECTED:
+            self._connected.add(call_id)
+        if call["state"] != "ended":
+            for name in _OF_CALL:
+                if call[name] is None:
+                    call[name] = event[name]
+            rank = _CALL_RANKS.get(kind)
+            if rank is not None and rank > _CALL_RANKS[call["state"]]:
+                call["state"] = kind
+            if kind == "ended":
+                for name in ("cause_q850", "cause_sip", "disposition"):
+                    call[name] = event[name]
+                call["ended_at"] = event["occurred_at"]
+                if record.judged:
+                    self._over[call_id] = record.partition, record.offset
+        elif not record.judged and (kind in _CONNECTED or event["occurred_at"] < call["ended_at"]):
+            self._over.pop(call_id, None)  # ClickHouse may not have this record yet
 
     def _task(self, record: LogRecord) -> None:
         event = record.event
@@ -130,6 +134,11 @@ class Status(Check):
                 task |= {
                     "requested_at": request["occurred_at"], "body_sha256": request["body_sha256"],
                 }  # fmt: skip
+        for call_id, call in self._calls.items():
+            if call["answered_at"] is not None and call["ended_at"] is not None:
+                call["answered_at"] = min(call["answered_at"], call["ended_at"])
+            if call_id in self._connected and call["disposition"] in _UNANSWERED:
+                call["disposition"] = "abandoned"
         self._compare("calls.events", "calls", _CALL, self._calls, context)
         self._compare("tasks.events", "tasks", _TASK, self._tasks, context)
         return self.result

@@ -97,7 +97,8 @@ def test_calls_are_what_the_api_folds(tables: Tables) -> None:
     topic = TOPICS["calls.events"]
     events = []
     for n in range(600):
-        data = record(topic, n, call_id=f"call-{rng.randrange(60)}", occurred_at=START_MS + n)
+        at = START_MS + rng.randrange(600)
+        data = record(topic, n, call_id=f"call-{rng.randrange(60)}", occurred_at=at)
         for name in ("task_id", "customer_id", "campaign_id", "pool", "robot_id"):
             data[name] = rng.choice((None, f"{name}-{rng.randrange(3)}"))
         data["disposition"] = rng.choice((None, "completed", "busy"))

@@ -1,17 +1,20 @@
 """Call and task status by lists of events."""
 
 import itertools
+from typing import Any, cast
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ringlog import settings as site
 from ringlog.dispositions import disposition_of
 from schemas.events import CallEvent, TaskEvent, TaskRequested
 from schemas.ids import root_id
+from streams.api.hub import Hub
 from streams.api.models import AssignRequest
 from streams.api.openapi import document
-from streams.api.state import CALL_STATES, Board
+from streams.api.state import CALL_STATES, Board, CallStatus
 
 _n = itertools.count()
 
@@ -35,6 +38,82 @@ def test_a_call_moves_forward_only() -> None:
     status = board.calls["c"]
     assert status.state == "ended"
     assert status.version == 3
+
+
+def folded(*events: CallEvent) -> CallStatus:
+    board = Board()
+    versions = [0]
+    for event in events:
+        board.apply(event)
+        versions.append(board.calls["c"].version)
+    assert versions == sorted(versions)
+    return board.calls["c"]
+
+
+def test_R2a_an_answer_after_the_bridge_counts() -> None:
+    status = folded(
+        call("bridged", occurred_at=5_000), call("answered", occurred_at=4_000),
+        call("ended", occurred_at=60_000, cause_q850=16, disposition="no_answer"),
+    )  # fmt: skip
+    assert (status.answered_at, status.started_at, status.ended_at) == (4_000, 4_000, 60_000)
+    assert (status.state, status.disposition) == ("ended", "abandoned")
+
+
+def test_R2a_a_bridge_without_an_answer_is_never_no_answer() -> None:
+    status = folded(call("bridged"), call("ended", disposition="no_answer"))
+    assert (status.answered_at, status.disposition) == (None, "abandoned")
+
+
+def test_R2b_an_answer_after_the_end_counts() -> None:
+    status = folded(
+        call("ended", occurred_at=60_000, disposition="no_answer", cause_q850=16),
+        call("answered", occurred_at=4_000),
+    )
+    assert (status.answered_at, status.started_at) == (4_000, 4_000)
+    assert (status.state, status.disposition, status.version) == ("ended", "abandoned", 2)
+
+
+def test_R2c_a_call_began_at_its_earliest_record() -> None:
+    status = folded(call("ringing", occurred_at=2_000), call("dialing", occurred_at=0))
+    assert (status.state, status.started_at) == ("ringing", 0)
+
+
+def test_R2e_the_first_answer_counts() -> None:
+    status = folded(call("answered", occurred_at=5_000), call("answered", occurred_at=3_000))
+    assert (status.answered_at, status.started_at) == (5_000, 3_000)
+
+
+@given(st.lists(st.tuples(st.sampled_from(CALL_STATES), st.integers(0, 99)), min_size=1))
+@settings(deadline=None)
+def test_R5_no_duration_is_negative(records: list[tuple[str, int]]) -> None:
+    status = folded(*(call(kind, occurred_at=at) for kind, at in records))
+    times = [status.started_at, status.answered_at, status.ended_at]
+    known = [t for t in times if t is not None]
+    assert known == sorted(known)
+
+
+async def test_a_rebuild_of_the_status_has_no_gap() -> None:
+    """What `follow` folds while the rebuild reads, behind the end that the rebuild sees."""
+    hub = Hub(site.Settings(), cast(Any, None))
+    first, late = call("dialing"), call("answered")
+    hub._fold(first)
+    other = call("dialing", call_id="gone from the log")
+    hub._fold(other)
+
+    async def folded_anew() -> Board:
+        board = Board()
+        board.apply(first)
+        hub._fold(late)
+        return board
+
+    hub._folded_anew = folded_anew  # type: ignore[method-assign]
+    old = hub.board
+    assert await hub.refold() == {"calls": 2, "tasks": 0}
+    assert hub.board is not old
+    assert hub.board.calls["c"] == old.calls["c"]
+    assert hub.board.calls["c"].state == "answered"
+    hub._fold(late)
+    assert hub.board.calls["c"].version == 2
 
 
 def test_the_first_end_counts() -> None:

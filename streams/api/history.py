@@ -24,8 +24,8 @@ select task_id, status, reason, call_id, robot_id, attempt, customer_id, campaig
 from tasks where task_id = {id:String} limit 1"""
 
 
-class Archive:
-    """Rows of history. Every method returns None for 'not there', and raises ArchiveAway."""
+class HistoryRows:
+    """Rows of history. Every method returns None for 'not there', and raises HistoryAway."""
 
     def __init__(self, config: Settings) -> None:
         self._url = config.clickhouse_http + "/"
@@ -53,7 +53,7 @@ class Archive:
             "database": self._database,
             "default_format": "JSONEachRow",
             "output_format_json_quote_64bit_integers": "0",
-            "param_id": key,
+            "param_id": _escaped(key),
         }
         try:
             async with (
@@ -63,15 +63,20 @@ class Archive:
                 ) as answer,
             ):
                 if answer.status != 200:
-                    raise ArchiveAway((await answer.text())[:300])
+                    raise HistoryAway((await answer.text())[:300])
                 text = (await answer.text()).strip()
         except (TimeoutError, aiohttp.ClientError) as error:
-            raise ArchiveAway(type(error).__name__) from None
+            raise HistoryAway(type(error).__name__) from None
         if not text:
             return None
         row: dict[str, Any] = json.loads(text.splitlines()[0])
         return row
 
 
-class ArchiveAway(Exception):
+def _escaped(text: str) -> str:
+    """A query parameter as ClickHouse reads it: as a field of a tab-separated file."""
+    return text.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n")
+
+
+class HistoryAway(Exception):
     """ClickHouse did not answer; the text says how."""

@@ -1,0 +1,126 @@
+"""`/api/optouts`: who must not be called, entered and taken back by an operator."""
+
+import asyncio
+import contextlib
+from itertools import islice
+
+from aiohttp import web
+
+from ringlog.clock import now_ms
+from ringlog.kafka.producer import EventProducer
+from ringlog.settings import Settings
+from ringlog.site_key import site_key
+from schemas import ids
+from schemas.events import OptOut
+from schemas.phone import Numbers
+from streams.api.hub import Hub
+from streams.api.models import OptOutRequest
+from streams.api.problems import Problem, body_of, limit_of, number_of, unknown_cursor
+from streams.api.standing import optout_id
+
+PAGE = 100
+"""Opt-outs on one page."""
+
+SEEN_S = 2.0
+"""Longest wait until our own fold has what was written, so that the next request sees it."""
+
+
+class OptOutRoutes:
+    """The opt-out routes of one API process."""
+
+    def __init__(self, config: Settings, hub: Hub, producer: EventProducer) -> None:
+        self._config, self._hub, self._producer = config, hub, producer
+        self._numbers = Numbers(config.region, site_key(config))
+
+    def routes(self) -> list[web.RouteDef]:
+        """For `add_routes`."""
+        return [
+            web.post("/api/optouts", self.add),
+            web.get("/api/optouts", self.list),
+            web.delete("/api/optouts/{id}", self.undo),
+        ]
+
+    async def add(self, request: web.Request) -> web.Response:
+        """201 once it is on the log; 200 when it stands already."""
+        body = await body_of(request, OptOutRequest)
+        if (body.scope == "campaign") != (body.campaign_id is not None):
+            raise Problem(
+                422, "Invalid request", "campaign_id: needed for scope campaign, and only there"
+            )
+        line = number_of(body.phone, self._config)
+        forms = [self._event(body, h) for h in self._numbers.hashes(line)]
+        newest = self._hub.optouts.newest_of(forms)
+        if newest is not None and newest.kind == "opted_out":
+            return web.json_response(_shown(newest))
+        ours = self._hub.optouts.get(optout_id(forms[0]))
+        event = forms[0].model_copy(update={"event_id": _next_id(forms[0], ours or newest)})
+        await self._write(event)
+        return web.json_response(_shown(event), status=201)
+
+    async def undo(self, request: web.Request) -> web.Response:
+        """204 once the undo is on the log, also when it was undone before; 404."""
+        this = request.match_info["id"]
+        found = self._hub.optouts.get(this)
+        if found is None:
+            raise Problem(404, "No such opt-out", "GET /api/optouts lists those in force")
+        if found.kind == "opted_out":
+            event = found.model_copy(
+                update={
+                    "kind": "opted_in", "occurred_at": now_ms(), "producer": "api",
+                    "source": "api", "reason": "undone by an operator",
+                    "causation_id": found.event_id, "actor": None,
+                    "event_id": ids.event_id(found.event_id, "opted_in"),
+                }
+            )  # fmt: skip
+            await self._write(event)
+        return web.Response(status=204)
+
+    async def list(self, request: web.Request) -> web.Response:
+        """200 with a page of those in force, the newest first."""
+        limit, before = limit_of(request, PAGE), request.query.get("next")
+        if before is not None and self._hub.optouts.get(before) is None:
+            raise unknown_cursor()
+        page = [_shown(event) for event in islice(self._hub.optouts.standing(before), limit)]
+        after = page[-1]["id"] if len(page) == limit else None
+        return web.json_response({"items": page, "next": after})
+
+    def _event(self, body: OptOutRequest, phone_hash: str) -> OptOut:
+        return OptOut(
+            event_id=ids.root_id(phone_hash),
+            kind="opted_out",
+            occurred_at=now_ms(),
+            producer="api",
+            tenant_id=self._config.tenant_id,
+            customer_id=body.customer_id,
+            campaign_id=body.campaign_id,
+            phone_hash=phone_hash,
+            reason=body.reason,
+            scope=body.scope,
+            source="api",
+        )
+
+    async def _write(self, event: OptOut) -> None:
+        this = optout_id(event)
+        async with self._hub.watching(this) as changed:
+            await self._producer.send("compliance.optouts", event)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(SEEN_S):
+                    await changed.wait()
+
+
+def _next_id(event: OptOut, last: OptOut | None) -> str:
+    """Two equal requests at once make one record; after an undo there is a new one."""
+    return ids.event_id(last.event_id if last else optout_id(event), "opted_out")
+
+
+def _shown(event: OptOut) -> dict[str, object]:
+    return {
+        "id": optout_id(event),
+        "scope": event.scope,
+        "campaign_id": event.campaign_id,
+        "customer_id": event.customer_id,
+        "reason": event.reason,
+        "source": event.source,
+        "actor": event.actor,
+        "occurred_at": event.occurred_at,
+    }
