@@ -63,5 +63,5 @@ def load(path: Path = DIALOGUES) -> list[Person]:
 
 
 def phone_of(run: int, index: int) -> str:
-    """The phone number of the n-th person of a run; no two runs share one."""
-    return f"+861{(run * 1_000 + index) % 10_000_000_000:010d}"
+    """The mobile number of the n-th person of a run; the next 999,999 runs have others."""
+    return f"+8613{(run * 1_000 + index) % 1_000_000_000:09d}"
