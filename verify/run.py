@@ -14,6 +14,7 @@ from schemas.wire import Poison
 from streams.history.clickhouse import ClickHouse
 from verify.check import Check, Context, Result, Rows
 from verify.checks import ALL, Ids
+from verify.checks.numbers import LinesInUse
 from verify.checks.optouts import OptOuts
 from verify.checks.profiles import Profiles
 from verify.cut import Cut, KafkaBroker, take_cut
@@ -127,6 +128,7 @@ def make_checks(names: Iterable[str], key: bytes | None, region: str = "CN") -> 
     wanted = frozenset(names) or frozenset(NAMES)
     numbers = None if key is None else Numbers(region, key)
     made: dict[type[Check], Callable[[], Check]] = {
+        LinesInUse: lambda: LinesInUse(numbers),
         OptOuts: lambda: OptOuts(numbers),
         Profiles: lambda: Profiles(numbers),
     }

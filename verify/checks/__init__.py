@@ -6,6 +6,7 @@ from verify.checks.dead_letters import DeadLetters
 from verify.checks.directives import Directives
 from verify.checks.history import History
 from verify.checks.ids import Ids
+from verify.checks.numbers import LinesInUse
 from verify.checks.optouts import OptOuts
 from verify.checks.permits import Permits
 from verify.checks.profiles import Profiles
@@ -17,8 +18,8 @@ from verify.checks.views import Views
 from verify.checks.windows import Windows
 
 ALL: tuple[type[Check], ...] = (
-    Ids, Calls, Directives, Turns, Permits, OptOuts, Tasks, Routes, Profiles, Status, Views,
-    Windows, History, DeadLetters,
+    Ids, Calls, Directives, Turns, Permits, LinesInUse, OptOuts, Tasks, Routes, Profiles, Status,
+    Views, Windows, History, DeadLetters,
 )  # fmt: skip
 
 __all__ = ["ALL", "Ids"]

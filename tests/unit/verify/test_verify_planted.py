@@ -73,7 +73,7 @@ def a_call_is_never_ended_and_a_task_misses_its_end(world: World) -> None:
     drop(world, "calls.events", lambda e: e.kind == "ended")
     world.whole_call()
     world.drops = lambda topic, event: False
-    wish = world.wish(2)
+    wish = world.wish(2, "13800000002")
     world.task(wish, "queued")
     permit = world.assigned(wish)
     world.dial(permit)
@@ -306,6 +306,22 @@ def a_dial_does_not_tell_what_it_has_read(world: World) -> None:
     world.task(wish, "dialing")
     world.call_event(permit.call_id or "", "ended", pool="sales")
     world.task(wish, "failed")
+
+
+@plants("numbers.two_calls")
+def a_number_is_called_while_it_is_in_a_call(world: World) -> None:
+    """The second task writes the same line in another way."""
+    dialled = []
+    for n, phone in enumerate(("13800000007", "+86 138-0000 0007"), 1):
+        wish = world.wish(n, phone)
+        world.task(wish, "queued")
+        permit = world.assigned(wish)
+        world.dial(permit)
+        world.task(wish, "dialing")
+        dialled.append((wish, permit.call_id or ""))
+    for wish, call_id in dialled:
+        world.call_event(call_id, "ended", pool="sales", task_id=wish.task_id)
+        world.task(wish, "failed")
 
 
 # tasks, routes, profiles
