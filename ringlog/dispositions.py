@@ -16,6 +16,12 @@ RETRIED = frozenset({"no_answer", "busy"}) | NOT_DIALLED
 FAILED = RETRIED | {"failed", "rejected", "abandoned"}
 """Dispositions after which a task has not done what it was for."""
 
+CONNECTED = frozenset({"answered", "bridged", "transferred"})
+"""Kinds of `calls.events` that say that somebody answered."""
+
+UNANSWERED = frozenset({"no_answer", "busy", "rejected"})
+"""Dispositions that an answer contradicts: such a call was `abandoned`."""
+
 _BUSY = frozenset({17})
 _NO_ANSWER = frozenset({18, 19, 20})
 _REJECTED = frozenset({21})

@@ -7,18 +7,13 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
 
+from ringlog.dispositions import CONNECTED, UNANSWERED
 from schemas.events import CallEvent, TaskEvent, TaskRequested
 
 CALL_STATES = (
     "dialing", "ringing", "early_media", "answered", "bridged", "transferred", "ended",
 )  # fmt: skip
 """States in the order in which a call can only move forward."""
-
-CONNECTED = frozenset({"answered", "bridged", "transferred"})
-"""Kinds that say that somebody answered."""
-
-UNANSWERED = frozenset({"no_answer", "busy", "rejected"})
-"""Dispositions that an answer contradicts: such a call was `abandoned`."""
 
 _RANK = {state: n for n, state in enumerate(CALL_STATES)}
 

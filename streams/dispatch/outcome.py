@@ -5,8 +5,12 @@ from schemas.events import CallEvent
 
 
 def disposition_of(ended: CallEvent, answered: bool) -> str:
-    """The call's disposition: as recorded, else from its causes and from whether it was
-    answered."""
+    """The call's disposition: as recorded, else from its causes and from whether it was answered.
+
+    Whoever recorded the end may not have known yet that somebody had taken the call.
+    """
+    if answered and ended.disposition in dispositions.UNANSWERED:
+        return "abandoned"
     return ended.disposition or dispositions.disposition_of(
         answered, ended.cause_q850, ended.cause_sip
     )

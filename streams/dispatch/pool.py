@@ -9,7 +9,7 @@ same ids. The cost of a step does not depend on how many tasks wait.
 from collections.abc import Callable, Iterable
 from heapq import heappop, heappush
 
-from ringlog.dispositions import FAILED, NOT_DIALLED, RETRIED
+from ringlog.dispositions import CONNECTED, FAILED, NOT_DIALLED, RETRIED
 from schemas.catalogue import CALL_PARTITIONS
 from schemas.donotcall import GLOBAL, extents
 from schemas.events import Profile
@@ -279,13 +279,13 @@ class Pool:
         if call_id in self._call_ahead and call_id not in self._by_call:
             self._follow(*self._call_ahead[call_id])  # decided in this very millisecond
         task = self._by_call.get(call_id)
-        if task is None:
-            return []
         kind = record.call.kind
+        if task is None:
+            return self._answered_late(record) if kind in CONNECTED else []
         if kind == "ended":
             return self._ended(task, record)
         out: list[Output] = []
-        if kind == "answered":
+        if kind in CONNECTED:
             task.answered = True
         if task.state is State.ASSIGNED:
             task.state = State.CALLING
@@ -296,6 +296,17 @@ class Pool:
         else:
             self._renew(task)
         return out
+
+    def _answered_late(self, record: i.CallChanged) -> list[Output]:
+        """A call that was taken for unanswered was answered: the customer is not called again."""
+        task = self.tasks.get(record.call.task_id or "")
+        if task is None or task.state not in OPEN or task.attempt == 1:
+            return []
+        if record.call.call_id != id_of_call(task.task_id, task.attempt - 1):
+            return []
+        cause = record.event_id
+        verdict = self._verdict(cause, lambda: Verdict("failed", "abandoned"), "failed")
+        return [self._over(task, verdict.kind, verdict.reason, cause)] if verdict else []
 
     def _ended(self, task: Task, record: i.CallChanged) -> list[Output]:
         cause = record.event_id

@@ -44,7 +44,7 @@ def _kinds(events: list[Any]) -> list[tuple[str, str | None]]:
         ({"cause_q850": 16}, "failed", "abandoned"),
         ({"cause_q850": 38}, "failed", "failed"),
         ({}, "failed", "abandoned"),
-        ({"disposition": "rejected"}, "failed", "rejected"),
+        ({"disposition": "rejected"}, "failed", "abandoned"),  # nobody refuses what was answered
     ],
 )
 def test_the_first_end_decides(desk: Desk, ended: dict[str, Any], kind: str, reason: str) -> None:
@@ -53,6 +53,31 @@ def test_the_first_end_decides(desk: Desk, ended: dict[str, Any], kind: str, rea
     assert _kinds(desk.give(call(FIRST, "ended", **ended))) == [(kind, reason)]
     assert desk.give(call(FIRST, "ended", disposition="busy")) == []
     assert desk.kinds("t1") == ["queued", "assigned", "dialing", kind]
+
+
+@pytest.mark.parametrize("taken", ["answered", "bridged"])
+def test_r2_a_call_that_somebody_took_is_not_made_again(desk: Desk, taken: str) -> None:
+    desk.give(call(FIRST, "dialing"))
+    desk.give(call(FIRST, taken))
+    ended = call(FIRST, "ended", disposition="no_answer", cause_q850=16)
+    assert _kinds(desk.give(ended)) == [("failed", "abandoned")]
+
+
+def test_r2b_an_answer_behind_the_end_takes_the_retry_back(desk: Desk) -> None:
+    desk.give(call(FIRST, "dialing"))
+    ended = call(FIRST, "ended", disposition="no_answer", cause_q850=16)
+    assert _kinds(desk.give(ended)) == [("retry_scheduled", "no_answer")]
+    late = call(FIRST, "answered", task_id="t1")
+    assert _kinds(desk.give(late)) == [("failed", "abandoned")]
+    assert desk.give(call(FIRST, "bridged", task_id="t1")) == [], "a task ends once"
+
+
+def test_r2b_an_answer_of_an_earlier_attempt_changes_nothing(desk: Desk) -> None:
+    for attempt in (FIRST, SECOND):
+        desk.give(call(attempt, "dialing"))
+        desk.give(call(attempt, "ended", disposition="no_answer"))
+        desk.wait(Policy().retry_ms)
+    assert desk.give(call(FIRST, "answered", task_id="t1")) == []
 
 
 def test_a_repeated_request_of_a_task_that_is_over_is_not_begun_again(desk: Desk) -> None:
