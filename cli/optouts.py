@@ -1,49 +1,25 @@
 """`ringlog optout`: who must not be called, entered and taken back through the API."""
 
+import getpass
 import json
-from typing import Any
 from urllib.parse import quote, urlencode
 
 import click
-import urllib3
 
-from cli.errors import CheckFailed, NotRunning
-from ringlog.settings import Settings, settings
-
-
-def _key(config: Settings) -> str:
-    if config.api_key is not None:
-        return config.api_key.get_secret_value()
-    try:
-        return (config.home / "api-key").read_text(encoding="ascii").strip()
-    except (OSError, ValueError):
-        return ""
-
-
-def _ask(method: str, path: str, body: dict[str, Any] | None = None) -> Any:
-    config = settings()
-    headers = {"Authorization": f"Bearer {key}"} if (key := _key(config)) else {}
-    if body is not None:
-        headers["Content-Type"] = "application/json"
-    data = None if body is None else json.dumps(body).encode()
-    try:
-        answer = urllib3.PoolManager(timeout=30).request(
-            method, config.api_url + path, body=data, headers=headers, retries=False
-        )
-    except urllib3.exceptions.HTTPError:
-        raise NotRunning("the API does not answer; start it with `ringlog up -d`") from None
-    try:
-        told = json.loads(answer.data) if answer.data else {}
-    except ValueError:
-        raise CheckFailed(f"the API answered {answer.status} without JSON") from None
-    if answer.status >= 400:
-        raise CheckFailed(told.get("detail") or told.get("title") or str(answer.status))
-    return told
+from cli.api import ask
+from cli.errors import CheckFailed
 
 
 @click.group()
 def optout() -> None:
-    """Say who must not be called, and take it back."""
+    """Say who must not be called, and take it back.
+
+    \b
+    ringlog optout add 13800138000 --reason "asked by letter"
+    ringlog optout add "+86 138-0013-8000" --scope campaign --campaign spring --reason "not this"
+    ringlog optout list
+    ringlog optout undo 13800138000 --reason "asked to be called again"
+    """
 
 
 @optout.command()
@@ -63,17 +39,30 @@ def add(
 ) -> None:
     """Bar PHONE, in any spelling, from being called; prints the opt-out's id."""
     body = {"phone": phone, "reason": reason, "scope": scope, "campaign_id": campaign_id,
-            "customer_id": customer_id}  # fmt: skip
-    told = _ask("POST", "/api/optouts", {k: v for k, v in body.items() if v is not None})
+            "customer_id": customer_id, "actor": getpass.getuser()}  # fmt: skip
+    told = ask("POST", "/api/optouts", {k: v for k, v in body.items() if v is not None})
     click.echo(told["id"])
 
 
 @optout.command()
-@click.argument("optout_id", metavar="ID")
-def undo(optout_id: str) -> None:
-    """Take opt-out ID back: the number may be called again."""
-    _ask("DELETE", f"/api/optouts/{quote(optout_id, safe='')}")
-    click.echo(f"undone: {optout_id}", err=True)
+@click.argument("which", metavar="PHONE|ID")
+@click.option("--reason", default="taken back", show_default=True, help="Why, in words.")
+def undo(which: str, reason: str) -> None:
+    """Take back the opt-out ID, or all of a number: it may be called again."""
+    found = [which]
+    if not _is_id(which):
+        items = ask("POST", "/api/optouts/find", {"phone": which})["items"]
+        found = [item["id"] for item in items]
+        if not found:
+            raise CheckFailed("no opt-out of this number is in force")
+    said = urlencode({"reason": reason, "actor": getpass.getuser()})
+    for optout_id in found:
+        ask("DELETE", f"/api/optouts/{quote(optout_id, safe='')}?{said}")
+    click.echo(f"undone: {', '.join(found)}", err=True)
+
+
+def _is_id(text: str) -> bool:
+    return len(text) == 36 and text.count("-") == 4 and not text.startswith("+")
 
 
 @optout.command("list")
@@ -83,7 +72,7 @@ def list_(most: int | None) -> None:
     left, after = most, None
     while left is None or left > 0:
         query = {"limit": str(min(left or 1_000, 1_000))} | ({"next": after} if after else {})
-        page = _ask("GET", "/api/optouts?" + urlencode(query))
+        page = ask("GET", "/api/optouts?" + urlencode(query))
         for item in page["items"]:
             click.echo(json.dumps(item, ensure_ascii=False))
         left = None if left is None else left - len(page["items"])

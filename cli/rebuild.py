@@ -6,6 +6,7 @@ import click
 import urllib3
 
 from cli.errors import CheckFailed, NotRunning, need_clickhouse, need_kafka, need_registry
+from ringlog.api_key import api_key
 from ringlog.settings import settings
 
 
@@ -104,8 +105,11 @@ def _ask(service: str) -> str:
     """The answer of a running service that was told to fold its state again."""
     config = settings()
     url = f"http://127.0.0.1:{config.metrics_port_of(service)}/rebuild"
+    key = {"Authorization": f"Bearer {api_key(config)[0]}"}
     try:
-        answer = urllib3.PoolManager().request("POST", url, timeout=3600, retries=False)
+        answer = urllib3.PoolManager().request(
+            "POST", url, timeout=3600, retries=False, headers=key
+        )
     except urllib3.exceptions.HTTPError:
         raise NotRunning(f"{service} does not answer; start it with `ringlog up -d`") from None
     text = answer.data.decode("utf-8", "replace")

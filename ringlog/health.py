@@ -2,7 +2,6 @@
 of those whose state can be folded anew."""
 
 import asyncio
-import ipaddress
 import threading
 import time
 from collections.abc import Awaitable, Callable
@@ -11,25 +10,13 @@ from dataclasses import dataclass, field
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from ringlog.api_key import api_key
+from ringlog.callers import has_key, is_from_a_page
+from ringlog.settings import settings
+
 BACKLOG = 2048
 """Connections that may wait to be accepted: a burst of 1,000 and as many again. The kernel allows
 `net.core.somaxconn`, 4096 by default."""
-
-
-def from_web_page(request: web.Request) -> bool:
-    """Whether a browser sends this for a page: it says so itself, or names a host by a name that a
-    page's owner may have pointed at us (DNS rebinding)."""
-    headers = request.headers
-    if "Origin" in headers or headers.get("Sec-Fetch-Site", "none") != "none":
-        return True
-    host = request.url.host or ""
-    if host == "localhost":
-        return False
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return True
-    return False
 
 
 class NotRebuilt(Exception):
@@ -92,10 +79,12 @@ def add_routes(app: web.Application, health: Health) -> None:
         return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def rebuild(request: web.Request) -> web.Response:
-        if from_web_page(request):
-            return web.Response(status=403, text="a web page may not rebuild; use ringlog rebuild")
         if health.rebuild is None:
             return web.Response(status=404, text=f"{health.service} has nothing to rebuild")
+        if is_from_a_page(request):
+            return web.Response(status=403, text="a web page may not rebuild; use ringlog rebuild")
+        if not has_key(request, api_key(settings())[0]):
+            return web.Response(status=401, text="send Authorization: Bearer with the API's key")
         if not health.ready:
             return web.Response(status=503, text=f"not ready: {health.waiting_for}")
         try:

@@ -5,10 +5,11 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
+from ringlog.api_key import api_key
 from ringlog.health import add_routes, serve
 from ringlog.kafka.producer import EventProducer
 from ringlog.lifecycle import Lifecycle, run
-from streams.api.auth import api_key, middleware
+from streams.api.auth import middleware
 from streams.api.calls import CallRoutes
 from streams.api.history import HistoryRows
 from streams.api.hub import Hub

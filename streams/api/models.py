@@ -70,6 +70,15 @@ class OptOutRequest(_Request):
     reason: Annotated[str, StringConstraints(min_length=1, max_length=500)]
     campaign_id: Id | None = None
     customer_id: Id | None = None
+    actor: Annotated[str, StringConstraints(max_length=128)] | None = Field(
+        None, description="Who enters it"
+    )
+
+
+class OptOutQuery(_Request):
+    """`POST /api/optouts/find`: the opt-outs of one number."""
+
+    phone: Phone
 
 
 class CallStatusRequest(_Request):

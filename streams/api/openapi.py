@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from ringlog.media_session import MediaSessionRequest
-from streams.api.models import AssignRequest, CallStatusRequest, OptOutRequest
+from streams.api.models import AssignRequest, CallStatusRequest, OptOutQuery, OptOutRequest
 from streams.api.state import CallStatus, TaskStatus
 
 _REF = "#/components/schemas/{model}"
@@ -48,6 +48,7 @@ def document() -> dict[str, Any]:
         CallStatusRequest,
         MediaSessionRequest,
         OptOutRequest,
+        OptOutQuery,
         CallStatus,
         TaskStatus,
     )
@@ -128,9 +129,18 @@ def document() -> dict[str, Any]:
                                       s410="`next` names nothing"),
             },
         },
+        "/api/optouts/find": {"post": {
+            "summary": "Opt-outs of one number",
+            "requestBody": {"required": True, "content": _json(OptOutQuery)},
+            "responses": _answers(s200=_object(items="array"), s422="Invalid"),
+        }},
         "/api/optouts/{id}": {"delete": {
             "summary": "Take an opt-out back",
-            "parameters": [_parameter("id", "path", "The opt-out", required=True)],
+            "parameters": [
+                _parameter("id", "path", "The opt-out", required=True),
+                _parameter("reason", "query", "Why"),
+                _parameter("actor", "query", "Who"),
+            ],
             "responses": _answers(s204="Taken back", s404="No such opt-out"),
         }},
         "/api/media/sessions": {"post": {

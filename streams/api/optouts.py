@@ -14,7 +14,7 @@ from schemas import ids
 from schemas.events import OptOut
 from schemas.phone import Numbers
 from streams.api.hub import Hub
-from streams.api.models import OptOutRequest
+from streams.api.models import OptOutQuery, OptOutRequest
 from streams.api.problems import Problem, body_of, limit_of, number_of, unknown_cursor
 from streams.api.standing import optout_id
 
@@ -37,6 +37,7 @@ class OptOutRoutes:
         return [
             web.post("/api/optouts", self.add),
             web.get("/api/optouts", self.list),
+            web.post("/api/optouts/find", self.find),
             web.delete("/api/optouts/{id}", self.undo),
         ]
 
@@ -67,8 +68,9 @@ class OptOutRoutes:
             event = found.model_copy(
                 update={
                     "kind": "opted_in", "occurred_at": now_ms(), "producer": "api",
-                    "source": "api", "reason": "undone by an operator",
-                    "causation_id": found.event_id, "actor": None,
+                    "source": "operator", "causation_id": found.event_id,
+                    "reason": request.query.get("reason", "undone by an operator")[:500],
+                    "actor": request.query.get("actor", "")[:128] or None,
                     "event_id": ids.event_id(found.event_id, "opted_in"),
                 }
             )  # fmt: skip
@@ -84,6 +86,14 @@ class OptOutRoutes:
         after = page[-1]["id"] if len(page) == limit else None
         return web.json_response({"items": page, "next": after})
 
+    async def find(self, request: web.Request) -> web.Response:
+        """200 with those of one number that are in force. The number is in the body, since
+        addresses end up in logs."""
+        body = await body_of(request, OptOutQuery)
+        hashes = self._numbers.hashes(number_of(body.phone, self._config))
+        found = [e for e in self._hub.optouts.standing() if e.phone_hash in hashes]
+        return web.json_response({"items": [_shown(event) for event in found]})
+
     def _event(self, body: OptOutRequest, phone_hash: str) -> OptOut:
         return OptOut(
             event_id=ids.root_id(phone_hash),
@@ -97,6 +107,7 @@ class OptOutRoutes:
             reason=body.reason,
             scope=body.scope,
             source="api",
+            actor=body.actor,
         )
 
     async def _write(self, event: OptOut) -> None:

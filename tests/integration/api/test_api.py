@@ -21,6 +21,7 @@ from ringlog.settings import Settings
 from schemas import ids
 from schemas.envelope import Event
 from schemas.events import CallEvent, MediaChunk, Profile, TaskEvent
+from schemas.text import ms_of
 
 HTTP = urllib3.PoolManager(timeout=60)
 
@@ -191,9 +192,94 @@ def test_a_carriers_reports_become_the_calls_state(api: Settings) -> None:
     page = until(api, "/api/calls/status?state=ended&limit=1", lambda b: b["items"])
     assert page["items"][0]["call_id"] == call_id  # type: ignore[index]
     assert ask(api, "GET", "/api/calls/status?call_id=nobody")[0] in (404, 503)
-    rebuilt = HTTP.request("POST", f"http://127.0.0.1:{api.metrics_port_of('api')}/rebuild")
+    door = f"http://127.0.0.1:{api.metrics_port_of('api')}/rebuild"
+    assert HTTP.request("POST", door).status == 401, "a web page must not reach it"
+    key = {"Authorization": f"Bearer {(api.home / 'api-key').read_text().strip()}"}
+    rebuilt = HTTP.request("POST", door, headers=key)
     assert json.loads(rebuilt.data)["calls"] >= 1
     assert ask(api, "GET", f"/api/calls/status?call_id={call_id}")[1] == end
+
+
+def test_r2_the_view_calls_agrees_with_the_api_in_any_order(api: Settings) -> None:
+    history = subprocess.Popen(
+        [sys.executable, "-m", "streams.history", "--topics", "calls.events"],
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        at = now_ms() - 90_000
+        orders: dict[str, list[tuple[str, int]]] = {
+            "a": [("bridged", 5_000), ("answered", 4_000), ("ended", 60_000)],
+            "b": [("ended", 60_000), ("answered", 4_000)],
+            "c": [("ringing", 2_000), ("dialing", 0), ("ended", 9_000)],
+            "d": [("ended", 9_000), ("ended", 8_000)],
+            "e": [("answered", 5_000), ("answered", 3_000), ("ended", 1_000)],
+        }
+        calls = {name: str(uuid.uuid4()) for name in orders}
+        for name, reports in orders.items():
+            for kind, after_ms in reports:
+                report = {"call_id": calls[name], "source": "pbx", "kind": kind,
+                          "occurred_at": at + after_ms, "cause_q850": 16}  # fmt: skip
+                assert ask(api, "POST", "/api/calls/status", report)[0] == 202
+        fields = "state, started_at, answered_at, ended_at, cause_q850, disposition"
+        said = {
+            name: until(api, f"/api/calls/status?call_id={this}", lambda b: b["state"] == "ended")
+            for name, this in calls.items()
+        }
+        assert {n: s["disposition"] for n, s in said.items()} == {
+            "a": "abandoned", "b": "abandoned", "c": "no_answer", "d": "no_answer",
+            "e": "abandoned",
+        }  # fmt: skip
+        for name, this in calls.items():
+            query = f"select {fields} from calls where call_id = '{this}'"
+            wanted = [said[name][field] for field in fields.split(", ")]
+            deadline = time.monotonic() + 30
+            while (row := _row(query)) != wanted:
+                assert time.monotonic() < deadline, (name, row, wanted)
+                time.sleep(0.2)
+    finally:
+        history.terminate()
+        history.wait(20)
+
+
+def _row(query: str) -> list[object]:
+    """A call's row with its times as the API gives them."""
+    out = CliRunner().invoke(cli, ["sql", query, "-f", "JSONCompactEachRow"])
+    assert out.exit_code == 0, out.output
+    if not out.output.strip():
+        return []
+    state, *times, cause, disposition = json.loads(out.output.splitlines()[0])
+    return [state, *(None if at is None else ms_of(at) for at in times), cause, disposition]
+
+
+def test_an_opt_out_by_the_command_is_listed_and_taken_back(api: Settings) -> None:
+    def run(*words: str) -> str:
+        done = CliRunner().invoke(cli, ["optout", *words])
+        assert done.exit_code == 0, done.output
+        return done.output
+
+    made = run("add", "138 0013 8000", "--reason", "asked by letter").strip()
+    deadline = time.monotonic() + 10
+    while made not in run("list"):
+        assert time.monotonic() < deadline
+    assert "asked by letter" in run("list")
+    run("undo", "+8613800138000", "--reason", "asked to be called")
+    while made in run("list"):
+        assert time.monotonic() < deadline
+    assert CliRunner().invoke(cli, ["optout", "undo", "13800138000"]).exit_code == 1
+    assert "emergency" in CliRunner().invoke(cli, ["optout", "add", "110", "--reason", "x"]).output
+
+
+def test_r1_produce_writes_numbers_as_e164(api: Settings) -> None:
+    line = {"event_id": ids.root_id("e164"), "kind": "upserted", "producer": "t", "source": "crm",
+            "occurred_at": now_ms(), "customer_id": "e164"}  # fmt: skip
+    for phone, code in (("0086 138-0013-8000", 0), ("110", 1)):
+        done = CliRunner().invoke(
+            cli, ["produce", "customers.changes"], input=json.dumps(line | {"phone": phone})
+        )
+        assert done.exit_code == code, done.output
+    decode = codec_of(api).decode
+    changes = [decode("customers.changes", r.value) for r in sync.read(api, "customers.changes")]
+    assert [c.phone for c in changes if c.customer_id == "e164"] == ["+8613800138000"]  # type: ignore[attr-defined] # all are changes
 
 
 def test_a_profile_is_served(api: Settings) -> None:

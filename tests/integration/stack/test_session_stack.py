@@ -1,6 +1,7 @@
 """The shared stack is usable: a broker that takes topics, a registry that keeps schemas."""
 
 import json
+import time
 import urllib.request
 
 from confluent_kafka.admin import AdminClient
@@ -14,7 +15,10 @@ def test_broker_creates_a_topic_and_allows_short_sessions(stack: Settings) -> No
     admin = AdminClient({"bootstrap.servers": stack.kafka_bootstrap})
     for future in admin.create_topics([NewTopic("stack-test", num_partitions=3)]).values():
         future.result(timeout=30)
-    topics = admin.list_topics(timeout=30).topics
+    deadline = time.monotonic() + 10
+    while "stack-test" not in (topics := admin.list_topics(timeout=30).topics):
+        assert time.monotonic() < deadline, "the broker's metadata follow a creation in a moment"
+        time.sleep(0.1)
     assert len(topics["stack-test"].partitions) == 3
 
 

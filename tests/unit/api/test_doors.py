@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as effort
 from hypothesis import strategies as st
 
+from ringlog.api_key import api_key
 from ringlog.clock import now_ms
 from ringlog.health import Health, add_routes, serve
 from ringlog.settings import Settings
@@ -263,7 +264,21 @@ async def test_nginx_as_it_comes_opens_nothing(api: World) -> None:
     writer.close()
 
 
-async def test_no_web_page_rebuilds() -> None:
+async def test_a_proxy_of_another_user_opens_nothing(
+    api: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """HTTP/1.1, a loopback Host and no header of its own: only its user tells it from ours."""
+    assert (await api.ask("GET", "/api/calls/status"))[0] == 200
+    monkeypatch.setattr("ringlog.callers._owner", lambda peer, ours: 33)  # www-data
+    assert (await api.ask("GET", "/api/calls/status"))[0] == 401
+
+
+async def test_only_the_key_rebuilds_and_no_web_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = Settings(home=tmp_path)
+    monkeypatch.setattr("ringlog.health.settings", lambda: config)
+
     async def rebuild() -> dict[str, int]:
         return {"calls": 1}
 
@@ -277,6 +292,9 @@ async def test_no_web_page_rebuilds() -> None:
             async with session.post("/rebuild", headers=headers) as answer:
                 assert answer.status == 403
         async with session.post("/rebuild") as answer:
+            assert answer.status == 401
+        key, _ = api_key(config)
+        async with session.post("/rebuild", headers={"Authorization": f"Bearer {key}"}) as answer:
             assert answer.status == 200
     await runner.cleanup()
 

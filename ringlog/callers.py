@@ -1,0 +1,86 @@
+"""Who asks at an HTTP port: a program of this user on this machine, a proxy, or a web page.
+
+A port on loopback is reached by more than its owner's programs: by a reverse proxy that passes the
+world on, and by any page that is open in a browser on this machine.
+"""
+
+import hmac
+import ipaddress
+import socket
+from pathlib import Path
+from typing import Final
+
+from aiohttp import web
+from aiohttp.http import HttpVersion11
+
+_OF_PROXIES: Final = (
+    "Forwarded",
+    "Via",
+    "X-Forwarded-",
+    "X-Real-Ip",
+    "X-Original-Forwarded-For",
+    "Cf-Ray",
+)
+"""Beginnings of header names that proxies add."""
+
+
+def has_key(request: web.Request, key: str) -> bool:
+    """Whether the request carries the bearer key (RFC 6750, section 2.1)."""
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    right = hmac.compare_digest(token.strip().encode("utf-8", "surrogateescape"), key.encode())
+    return right and scheme.lower() == "bearer"
+
+
+def is_from_a_page(request: web.Request) -> bool:
+    """Whether a browser sends this for a web page: it says so itself (Fetch, sections 3.1 and 3.5),
+    or names the host by a name that a page's owner may have pointed at us (DNS rebinding)."""
+    headers = request.headers
+    if "Origin" in headers or headers.get("Sec-Fetch-Site", "none") != "none":
+        return True
+    host = request.url.host or ""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return host != "localhost"
+    return False
+
+
+def is_own_program(request: web.Request) -> bool:
+    """Whether a program of this service's own user on this machine asks, and for nobody else.
+
+    The peer is loopback and the Host header names this machine, since a page elsewhere that was
+    made to resolve to loopback names its own host. What proxies add is not there; a proxy that adds
+    nothing speaks HTTP/1.0, or runs as another user, whose socket the kernel shows.
+    """
+    if request.version < HttpVersion11 or request.transport is None or is_from_a_page(request):
+        return False
+    if any(name.title().startswith(_OF_PROXIES) for name in request.headers):
+        return False
+    peer, ours = (request.transport.get_extra_info(name) for name in ("peername", "sockname"))
+    try:
+        named = request.url.host or ""
+        loopback = named == "localhost" or ipaddress.ip_address(named).is_loopback
+        if not loopback or not ipaddress.ip_address(peer[0]).is_loopback:
+            return False
+        return _owner(peer[:2], ours[:2]) == Path("/proc/self").stat().st_uid
+    except (OSError, ValueError, TypeError, IndexError):
+        return False
+
+
+def _owner(peer: tuple[str, int], ours: tuple[str, int]) -> int | None:
+    """User id of the process at the other end of a connection within this machine (proc(5))."""
+    table = "/proc/net/tcp6" if ":" in peer[0] else "/proc/net/tcp"
+    wanted = [_as_in_table(*peer), _as_in_table(*ours)]
+    for line in Path(table).read_text(encoding="ascii").splitlines()[1:]:
+        fields = line.split()
+        if fields[1:3] == wanted:
+            return int(fields[7])
+    return None
+
+
+def _as_in_table(host: str, port: int) -> str:
+    """An address as the kernel prints it: 32-bit words in the machine's byte order, in hex."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    raw = socket.inet_pton(family, host)
+    words = (raw[n : n + 4][::-1].hex().upper() for n in range(0, len(raw), 4))
+    return f"{''.join(words)}:{port:04X}"
