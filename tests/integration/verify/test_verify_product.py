@@ -43,8 +43,8 @@ from tests.integration.e2e.outside import (
 pytestmark = pytest.mark.timeout(600)
 
 ALL = {
-    "ids", "calls", "directives", "turns", "permits", "numbers", "optouts", "tasks", "routes", "profiles",
-    "status", "views", "windows", "history", "dead_letters",
+    "ids", "calls", "directives", "turns", "permits", "numbers", "optouts", "tasks", "routes",
+    "profiles", "status", "views", "windows", "history", "dead_letters",
 }  # fmt: skip
 PHONES = ["13800138001", "13800138002", "13800138003"]
 TASKS: list[str] = []
