@@ -37,6 +37,18 @@ _LOOPBACK = ("127.0.0.1", "::1", "localhost")
     show_default=True,
     help="A native INSERT without a deduplication token is written in pieces of this size.",
 )
+@click.option(
+    "--cors-origin",
+    multiple=True,
+    envvar="RINGLOG_CLICKHOUSE_CORS_ORIGINS",
+    help="Web pages of this origin may ask over HTTP (https://tool.example); * for any.",
+)
+@click.option(
+    "--allow-host",
+    multiple=True,
+    envvar="RINGLOG_CLICKHOUSE_HOSTS",
+    help="A further name under which programs reach the HTTP port.",
+)
 @click.option("--memory-mb", default=2048, show_default=True, help="Most memory for queries.")
 def main(
     path: Path,
@@ -50,6 +62,8 @@ def main(
     max_connections: int,
     insert_mb: int,
     insert_piece_mb: int,
+    cors_origin: tuple[str, ...],
+    allow_host: tuple[str, ...],
     memory_mb: int,
 ) -> None:
     """Run ClickHouse (chDB) in this process behind the native protocol and HTTP.
@@ -70,6 +84,8 @@ def main(
         user=user,
         password=_password(password_env),
         database=database,
+        cors_origins=cors_origin,
+        allowed_hosts=allow_host,
         limits=Limits(
             connections=max_connections,
             insert_bytes=insert_mb * MIB,

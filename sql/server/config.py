@@ -88,5 +88,7 @@ class ServerConfig:
     user: str = "default"
     password: str = field(default="", repr=False)
     database: str = "ringlog"
+    cors_origins: tuple[str, ...] = ()  # web pages of these may ask; ``*``: of any
+    allowed_hosts: tuple[str, ...] = ()  # further names of this server in a Host header
     limits: Limits = field(default_factory=Limits)
     engine: EngineSettings = field(default_factory=EngineSettings)

@@ -7,9 +7,10 @@ never call it in the main thread, where it would delay Python's signal handlers.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import uuid
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -20,6 +21,7 @@ from sql.server.config import ServerConfig
 from sql.server.datapath import PathInUseError, PathLock, forget_empty_default, holder_of
 from sql.server.errors import (
     LOGICAL_ERROR,
+    READONLY,
     UNKNOWN_DATABASE_ENGINE,
     UNKNOWN_SETTING,
     ServerError,
@@ -28,7 +30,7 @@ from sql.server.errors import (
 )
 from sql.server.policy import Policy
 from sql.server.spool import Spool, SpoolBudget
-from sql.server.statement import Insert
+from sql.server.statement import Answer, Insert, Statement
 
 T = TypeVar("T")
 
@@ -38,6 +40,7 @@ NATIVE = "Native"
 _TABS = "TabSeparatedRaw"
 _KILL_AGAIN_S = 0.2
 _CONTROL_TAG = "control"
+_READONLY = "readonly"
 # An INSERT is answered when it is written, whatever the client asks for.
 _IGNORED_SETTINGS = frozenset({"async_insert", "wait_for_async_insert"})
 # Types whose values clients below revision 54429 send as numbers.
@@ -76,6 +79,8 @@ class EngineSession:
         self._tag = ""
         self._database = ""
         self._applied: dict[str, str] = {}
+        self._before: dict[str, str] = {}
+        self._user_set = False
 
     async def _call(self, work: Callable[..., T], *args: object) -> T:
         """Run a call in the session's thread. Cancelling it kills the query and waits for that."""
@@ -113,10 +118,16 @@ class EngineSession:
             raise
         return other
 
-    async def configure(self, settings: Mapping[str, str]) -> None:
-        """Let these settings, and none of an earlier call, hold for what follows.
+    async def configure(
+        self, settings: Mapping[str, str], statement: Statement | None = None
+    ) -> None:
+        """Let these settings, and none of an earlier call, hold for the statement that follows.
 
-        Raises ServerError: UNKNOWN_SETTING, ACCESS_DENIED, or what the engine says to a value.
+        What the user's own SET said holds again afterwards. ``readonly`` is judged here and never
+        set: a session in readonly mode could not take its settings back.
+
+        Raises ServerError: UNKNOWN_SETTING, ACCESS_DENIED, READONLY, or what the engine says to a
+        value.
         """
         self._engine.policy.check_settings(settings)
         wanted = {k: v for k, v in settings.items() if k not in _IGNORED_SETTINGS}
@@ -125,15 +136,42 @@ class EngineSession:
                 raise ServerError(
                     UNKNOWN_SETTING, f"Unknown setting '{name[:200]}'. (UNKNOWN_SETTING)"
                 )
-        changes = [
+        if statement is not None:
+            check_readonly(wanted.get(_READONLY, "0"), statement)
+        wanted.pop(_READONLY, None)
+        if statement is not None and statement.first == "SET":
+            wanted = {}  # they would hold for the SET alone, and hide what it sets
+            self._user_set = True
+        await self._apply(wanted)
+
+    async def _apply(self, wanted: dict[str, str]) -> None:
+        restored = [
+            f"{name} = {self._before.get(name, 'DEFAULT')}"
+            for name in self._applied
+            if name not in wanted
+        ]
+        fresh = [name for name in wanted if name not in self._applied]
+        before = dict(self._before)
+        if self._user_set and fresh:
+            before |= await self._users_own(fresh)
+        changes = restored + [
             f"{name} = {quote_string(value)}"
             for name, value in wanted.items()
             if self._applied.get(name) != value
         ]
-        changes += [f"{name} = DEFAULT" for name in self._applied if name not in wanted]
         if changes:
             await self.execute("SET " + ", ".join(changes))
             self._applied = wanted
+            self._before = {name: old for name, old in before.items() if name in wanted}
+
+    async def _users_own(self, listed: Sequence[str]) -> dict[str, str]:
+        """The values, as SQL, of those settings that the user has set."""
+        quoted = ", ".join(quote_string(name) for name in listed)
+        result = await self.execute(
+            f"SELECT name, value FROM system.settings WHERE changed AND name IN ({quoted})",
+            "JSONCompact",
+        )
+        return {name: quote_string(value) for name, value in json.loads(result.data)["data"]}
 
     def _tagged(self, sql: str) -> str:
         """The query with a comment in front by which kill() finds it."""
@@ -335,6 +373,27 @@ async def _row(session: EngineSession, sql: str) -> list[str]:
 async def _column(session: EngineSession, sql: str) -> list[str]:
     result = await session.execute(sql, _TABS)
     return result.data.decode().splitlines()
+
+
+def may_read(statement: Statement) -> bool:
+    """Whether the statement only reads, or only changes the session."""
+    reading = statement.answer in (Answer.ROWS, Answer.TABLE) and statement.first != "KILL"
+    return reading or statement.first in ("SET", "USE")
+
+
+def check_readonly(level: str, statement: Statement) -> None:
+    """Raise ServerError (READONLY) for what ``readonly`` of 1 or 2 forbids; 1 also forbids SET."""
+    if level.strip().lower() in ("", "0", "false"):
+        return
+    strict = level.strip().lower() in ("1", "true")
+    words = statement.tokens
+    clause = any(
+        a.upper == "SETTINGS" and c.text == "="
+        for a, _, c in zip(words, words[1:], words[2:], strict=False)
+    )
+    sets = statement.first == "SET" or clause
+    if not may_read(statement) or (strict and sets):
+        raise ServerError(READONLY, "Cannot execute query in readonly mode. (READONLY)")
 
 
 def quote_name(name: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 # Codes of ClickHouse's ErrorCodes.cpp that this server raises itself.
+BAD_ARGUMENTS = 36
 CHECKSUM_DOESNT_MATCH = 40
 NOT_IMPLEMENTED = 48
 LOGICAL_ERROR = 49

@@ -6,16 +6,17 @@ import asyncio
 import json
 import logging
 import re
+import secrets
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from aiohttp import web
 
 from sql.server import http_coding, http_output, http_request
 from sql.server.auth import check_password
-from sql.server.engine import Engine, EngineSession, Result
+from sql.server.engine import Engine, EngineSession, Result, may_read
 from sql.server.errors import (
     READONLY,
     SYNTAX_ERROR,
@@ -23,13 +24,16 @@ from sql.server.errors import (
     UNKNOWN_EXCEPTION,
     ServerError,
 )
+from sql.server.external import ExternalTable, external_tables, of_types
 from sql.server.http_body import Body
+from sql.server.http_form import Form, is_form, read_form
 from sql.server.http_health import add_health_routes, say_ok
 from sql.server.http_request import HttpQuery
 from sql.server.http_sessions import HttpSessions
 from sql.server.metrics import Metrics
 from sql.server.spool import Spool
 from sql.server.statement import VALUES, Answer, Insert, Statement, parse
+from sql.server.web_gate import WebGate
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +52,7 @@ class Work:
 
     statement: Statement
     spool: Spool | None = None
+    tables: list[ExternalTable] = field(default_factory=list)
 
 
 class HttpInterface:
@@ -58,6 +63,7 @@ class HttpInterface:
         self._metrics = metrics
         self._limits = engine.config.limits
         self._sessions = HttpSessions(engine)
+        self._gate = WebGate(engine.config)
         self._slots = asyncio.Semaphore(self._limits.http_queries)
 
     def application(self) -> web.Application:
@@ -75,40 +81,71 @@ class HttpInterface:
         await self._sessions.close()
 
     async def _query(self, request: web.Request) -> web.StreamResponse:
+        if request.method == "OPTIONS":
+            refused = self._gate.preflight_refusal(request.headers)
+            headers = self._gate.cors_headers(request.headers, preflight=True)
+            if refused is None:
+                return web.Response(status=204, headers=headers)
+        else:
+            refused = self._gate.refusal(request.headers)
+        if refused is not None:
+            self._metrics.errors.labels("http", "403").inc()
+            return web.Response(status=403, text=f"Refused: {refused}.\n")
         query_id = request.query.get("query_id", "")[:200] or str(uuid.uuid4())
         try:
             with self._metrics.query("http"):
                 return await self._answer(request, query_id)
         except ServerError as error:
             self._metrics.errors.labels("http", str(error.code)).inc()
-            return self._failure(error, query_id)
+            return self._failure(request, error, query_id)
         except (ConnectionError, asyncio.CancelledError):
             raise
         except Exception:
             log.exception("HTTP request failed")
             return self._failure(
-                ServerError(UNKNOWN_EXCEPTION, "Internal error of the server"), query_id
+                request, ServerError(UNKNOWN_EXCEPTION, "Internal error of the server"), query_id
             )
 
     async def _answer(self, request: web.Request, query_id: str) -> web.StreamResponse:
         if request.method not in ("GET", "HEAD", "POST"):
             raise ServerError(SYNTAX_ERROR, f"Method {request.method[:20]} is not supported")
-        query = http_request.read(request.query, request.headers, self._engine.config.user)
+        by_form = request.method == "POST" and is_form(request.headers)
+        user = self._engine.config.user
+        query = http_request.read(request.query, request.headers, user, by_form)
         check_password(self._engine.config, query.user, query.password)
-        body = Body(request, query, self._limits.frame_bytes, self._limits.receive_s)
-        work = await self._read(query, body)
-        if work is None:
-            return web.Response(body=b"Ok.\n", content_type="text/html")
+        if not by_form:
+            body = Body(request, query, self._limits.frame_bytes, self._limits.receive_s)
+            work = await self._read(query, body.parts())
+            return await self._work(request, query, query_id, work)
+        form = await read_form(request, self._limits, self._engine.budget)
         try:
-            if request.method != "POST" and not _may_get(work.statement):
+            arguments = form.arguments(request.query)
+            query = http_request.read(arguments, request.headers, user, form=True)
+            tables = _tables(form, arguments)
+            work = await self._read(query, _nothing())
+            if work is not None:
+                work.tables = tables
+            return await self._work(request, query, query_id, work)
+        finally:
+            form.close()
+
+    async def _work(
+        self, request: web.Request, query: HttpQuery, query_id: str, work: Work | None
+    ) -> web.StreamResponse:
+        if work is None:
+            headers = self._gate.cors_headers(request.headers)
+            return web.Response(body=b"Ok.\n", content_type="text/html", headers=headers)
+        try:
+            if request.method != "POST" and not may_read(work.statement):
                 raise ServerError(
                     READONLY, "Cannot execute query in readonly mode: use POST. (READONLY)"
                 )
             async with self._slot():
                 use = self._sessions.use(query.session_id, query.session_s, query.database)
                 async with use as session:
-                    await session.configure(query.settings)
-                    return await self._run(request, query, query_id, session, work)
+                    await session.configure(query.settings, work.statement)
+                    async with external_tables(self._engine, session, work.tables):
+                        return await self._run(request, query, query_id, session, work)
         finally:
             if work.spool is not None:
                 work.spool.close()
@@ -131,12 +168,11 @@ class HttpInterface:
 
     # --- reading
 
-    async def _read(self, query: HttpQuery, body: Body) -> Work | None:
+    async def _read(self, query: HttpQuery, parts: AsyncIterator[bytes]) -> Work | None:
         """Find the statement and its data in URL and body; None if there is no statement.
 
         An INSERT's statement may end anywhere in the body, with data of any format behind it.
         """
-        parts = body.parts()
         head = query.query.encode("utf-8", "surrogateescape")
         if head.strip():
             statement = await self._parse(head)
@@ -205,7 +241,7 @@ class HttpInterface:
             result = await session.execute(
                 statement.sql, query.default_format, parameters=query.parameters
             )
-        headers = self._headers(query_id, query.default_format, result)
+        headers = self._headers(request, query_id, query.default_format, result)
         return web.Response(body=result.data, headers=headers)
 
     async def _insert(self, session: EngineSession, insert: Insert, spool: Spool) -> Result:
@@ -239,13 +275,15 @@ class HttpInterface:
                 size += len(data)
             whole = size < hold
             result = await output.result() if whole else Result(b"")
-            headers = self._headers(query_id, form, result)
+            headers = self._headers(request, query_id, form, result)
             if encoder.name:
                 headers["Content-Encoding"] = encoder.name
             first = encoder.pack(b"".join(held))
             held.clear()
             if whole:
                 return web.Response(body=first + encoder.finish(), headers=headers)
+            tag = secrets.token_hex(8)
+            headers["X-ClickHouse-Exception-Tag"] = tag
             response = web.StreamResponse(headers=headers)
             await response.prepare(request)
             await response.write(first)
@@ -256,7 +294,8 @@ class HttpInterface:
             except ServerError as error:
                 # Too late for a status: say it in the body, as ClickHouse does, and break off.
                 self._metrics.errors.labels("http", str(error.code)).inc()
-                await response.write(encoder.pack(f"\n{error}\n".encode()) + encoder.finish())
+                late = http_output.late_error(error, tag)
+                await response.write(encoder.pack(late) + encoder.finish())
                 if request.transport is not None:
                     request.transport.close()
                 return response
@@ -264,7 +303,9 @@ class HttpInterface:
             await response.write_eof()
             return response
 
-    def _headers(self, query_id: str, form: str, result: Result) -> dict[str, str]:
+    def _headers(
+        self, request: web.Request, query_id: str, form: str, result: Result
+    ) -> dict[str, str]:
         summary = {
             "read_rows": str(result.read_rows),
             "read_bytes": str(result.read_bytes),
@@ -277,9 +318,9 @@ class HttpInterface:
             "X-ClickHouse-Format": form,
             "X-ClickHouse-Timezone": self._engine.time_zone,
             "X-ClickHouse-Summary": json.dumps(summary),
-        }
+        } | self._gate.cors_headers(request.headers)
 
-    def _failure(self, error: ServerError, query_id: str) -> web.Response:
+    def _failure(self, request: web.Request, error: ServerError, query_id: str) -> web.Response:
         return web.Response(
             status=http_request.status_of(error.code),
             body=f"{error}\n".encode("utf-8", "replace"),
@@ -288,7 +329,8 @@ class HttpInterface:
                 "X-ClickHouse-Server-Display-Name": "ringlog",
                 "X-ClickHouse-Query-Id": _header_safe(query_id),
                 "X-ClickHouse-Exception-Code": str(error.code),
-            },
+            }
+            | self._gate.cors_headers(request.headers),
         )
 
 
@@ -308,11 +350,22 @@ def _try_insert(head: bytes) -> Statement | None:
     return statement if good else None
 
 
-def _may_get(statement: Statement) -> bool:
-    return (statement.answer in _READING and statement.first != "KILL") or statement.first in (
-        "SET",
-        "USE",
-    )
+def _tables(form: Form, arguments: Mapping[str, str]) -> list[ExternalTable]:
+    """The form's files, with what the arguments say of each."""
+    out: list[ExternalTable] = []
+    for name, spool in form.files.items():
+        structure = arguments.get(f"{name}_structure") or of_types(
+            arguments.get(f"{name}_types", "")
+        )
+        kind = http_request.format_name(arguments.get(f"{name}_format") or "TabSeparated")
+        out.append(ExternalTable(name, structure, kind, spool))
+    return out
+
+
+async def _nothing() -> AsyncIterator[bytes]:
+    """The body behind a form: there is none."""
+    return
+    yield b""
 
 
 def _header_safe(value: str) -> str:

@@ -36,6 +36,18 @@ class Output:
         return await self._running
 
 
+def late_error(error: ServerError, tag: str) -> bytes:
+    """The end of a body whose query failed after the status was sent.
+
+    Clients look for it by the tag, which X-ClickHouse-Exception-Tag told, so that no text of a
+    result can be mistaken for it (ClickHouse 25.11 and newer). The number is the message's bytes.
+    """
+    message = f"{error}\n".encode("utf-8", "replace")
+    mark = b"__exception__"
+    lines = (b"", mark, tag.encode(), message + b"%d " % len(message) + tag.encode(), mark, b"")
+    return b"\r\n".join(lines)
+
+
 def into_file(statement: Statement, path: str, default_format: str) -> str:
     """The statement with its output directed into a file."""
     clause = f"\nINTO OUTFILE {quote_string(path)} APPEND "

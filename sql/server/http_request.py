@@ -35,6 +35,7 @@ _RESERVED = frozenset(
     }
 )
 _PARAMETER = "param_"
+_OF_TABLES = ("_structure", "_types", "_format")
 _MAX_SESSION_S = 3_600
 _DEFAULT_SESSION_S = 60
 
@@ -57,10 +58,15 @@ class HttpQuery:
     decompress: bool
     wait_end: bool
     accept: str  # Accept-Encoding if compression was asked for
+    asked_format: str = ""  # of the URL or a header, empty when neither names one
 
 
-def read(arguments: Mapping[str, str], headers: Mapping[str, str], user: str) -> HttpQuery:
+def read(
+    arguments: Mapping[str, str], headers: Mapping[str, str], user: str, form: bool = False
+) -> HttpQuery:
     """Sort a request's URL arguments and headers; ``user`` is who asks when nobody is named.
+
+    ``form`` says that the body is a form: arguments may then describe external tables.
 
     Header names must be found in any case. Raises ServerError for unusable credentials or numbers.
     """
@@ -74,14 +80,16 @@ def read(arguments: Mapping[str, str], headers: Mapping[str, str], user: str) ->
         settings={
             key: value
             for key, value in arguments.items()
-            if key not in _RESERVED and not key.startswith(_PARAMETER)
+            if key not in _RESERVED
+            and not key.startswith(_PARAMETER)
+            and not (form and key.endswith(_OF_TABLES))
         },
         parameters={
             key[len(_PARAMETER) :]: value
             for key, value in arguments.items()
             if key.startswith(_PARAMETER)
         },
-        default_format=_name(
+        default_format=format_name(
             arguments.get("default_format") or headers.get("X-ClickHouse-Format") or DEFAULT_FORMAT
         ),
         query_id=arguments.get("query_id", "")[:200],
@@ -91,6 +99,11 @@ def read(arguments: Mapping[str, str], headers: Mapping[str, str], user: str) ->
         decompress=arguments.get("decompress", "0") in ("1", "true"),
         wait_end=arguments.get("wait_end_of_query", "0") in ("1", "true"),
         accept=headers.get("Accept-Encoding", "") if compression else "",
+        asked_format=format_name(
+            headers.get("X-ClickHouse-Format") or arguments.get("default_format") or DEFAULT_FORMAT
+        )
+        if "default_format" in arguments or "X-ClickHouse-Format" in headers
+        else "",
     )
 
 
@@ -113,7 +126,8 @@ def _credentials(
     return arguments.get("user", user), arguments.get("password", "")
 
 
-def _name(form: str) -> str:
+def format_name(form: str) -> str:
+    """The name of a format, checked. Raises ServerError (INCORRECT_DATA)."""
     if not form.isascii() or not form.isidentifier():
         raise ServerError(INCORRECT_DATA, "The name of the format is malformed")
     return form

@@ -41,11 +41,11 @@ class NativeQuery:
 
     async def run(self) -> None:
         """Parse, check, run, answer."""
-        await self._configure()
         sql = self._query.sql
         statement = (
             await asyncio.to_thread(self._read, sql) if len(sql) > _LONG_SQL else self._read(sql)
         )
+        await self._configure(statement)
         match statement.answer:
             case Answer.ROWS:
                 await self._rows(statement)
@@ -67,7 +67,7 @@ class NativeQuery:
         self._link.engine.policy.check(statement)
         return statement
 
-    async def _configure(self) -> None:
+    async def _configure(self, statement: Statement) -> None:
         wanted: dict[str, str] = {}
         for name, setting in self._query.settings.items():
             if name.startswith("param_"):
@@ -78,7 +78,7 @@ class NativeQuery:
                 raise ServerError(
                     UNKNOWN_SETTING, f"Unknown setting '{name[:200]}'. (UNKNOWN_SETTING)"
                 )
-        await self._session.configure(wanted)
+        await self._session.configure(wanted, statement)
 
     # --- results
 
