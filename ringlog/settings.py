@@ -53,6 +53,12 @@ class Settings(BaseSettings):
     clickhouse_user: str = Field("default", description="ClickHouse user")
     clickhouse_password: SecretStr = Field(SecretStr(""), description="ClickHouse password")
     clickhouse_database: str = Field("ringlog", description="ClickHouse database")
+    clickhouse_cors_origins: str = Field(
+        "", description="Origins whose web pages may ask ClickHouse, spaces between; `*`: all"
+    )
+    clickhouse_hosts: str = Field(
+        "", description="Further names of ClickHouse in a `Host` header, spaces between"
+    )
 
     kafka_port: Port = 19092
     kafka_controller_port: Port = 19093

@@ -10,7 +10,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from sql.server.engine import Engine, EngineSession, quote_name
-from sql.server.errors import BAD_ARGUMENTS, ServerError
+from sql.server.errors import BAD_ARGUMENTS, NOT_IMPLEMENTED, ServerError
+from sql.server.policy import check_input_format
 from sql.server.spool import Spool
 from sql.server.statement import Insert, parse
 
@@ -63,9 +64,28 @@ def of_types(types: str) -> str:
 
 async def fill(session: EngineSession, name: str, form: str, spool: Spool) -> None:
     """Write a spool's data into the table. Raises ServerError if the data are not of the format."""
+    check_data_format(form)
     if spool.size:
-        table = quote_name(name)
-        await session.insert(Insert(f"INSERT INTO {table}", table, None, None, "", form, 0), spool)
+        await session.insert(into(name, form), spool)
+
+
+def into(name: str, form: str, data_at: int = 0) -> Insert:
+    """An INSERT of data in a format into a whole table."""
+    table = quote_name(name)
+    return Insert(f"INSERT INTO {table}", table, None, None, "", form, data_at)
+
+
+def check_data_format(form: str) -> None:
+    """Raise ServerError for a format that must not be read apart from its statement.
+
+    Values are expressions, which the policy has to see first.
+    """
+    check_input_format(form)
+    if form.lower() == "values":
+        raise ServerError(
+            NOT_IMPLEMENTED,
+            "Format Values cannot be read for an external table or input(). (NOT_IMPLEMENTED)",
+        )
 
 
 @asynccontextmanager

@@ -33,7 +33,7 @@ class Policy:
         _check_kind(statement)
         self._check_tokens(statement.tokens)
         if statement.insert is not None:
-            _check_input_format(statement.insert.format)
+            check_input_format(statement.insert.format)
         if statement.first in names.WITH_ENGINE:
             _check_engines(statement.tokens)
         if statement.values_at is not None:
@@ -177,7 +177,8 @@ def _check_setting(name: str) -> None:
         raise _denied(f"Setting {name} cannot be changed on this server")
 
 
-def _check_input_format(name: str) -> None:
+def check_input_format(name: str) -> None:
+    """Raise ServerError (UNKNOWN_FORMAT) for a format that is not known to be safe to read."""
     lower = name.lower()
     if lower in names.SAFE_INPUT_FORMATS or lower.startswith(names.SAFE_INPUT_FORMAT_PREFIXES):
         return

@@ -9,7 +9,7 @@ import pytest
 from sql.server.config import ServerConfig
 from sql.server.engine import check_readonly
 from sql.server.errors import ServerError
-from sql.server.external import of_types
+from sql.server.external import check_data_format, of_types
 from sql.server.http_form import Form
 from sql.server.http_output import late_error
 from sql.server.statement import parse
@@ -107,3 +107,10 @@ def test_C5_what_readonly_forbids(level: str, sql: str, good: bool) -> None:
     else:
         with pytest.raises(ServerError, match="readonly"):
             check_readonly(level, parse(sql))
+
+
+@pytest.mark.parametrize("form", ["Values", "VALUES", "Template", "Regexp", "MySQLDump"])
+def test_C2_formats_that_can_hold_sql_are_refused(form: str) -> None:
+    with pytest.raises(ServerError):
+        check_data_format(form)
+    check_data_format("CSV")
