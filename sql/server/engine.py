@@ -81,6 +81,7 @@ class EngineSession:
         self._applied: dict[str, str] = {}
         self._before: dict[str, str] = {}
         self._user_set = False
+        self.extremes = False  # whether the user's own SET may have switched them on
 
     async def _call(self, work: Callable[..., T], *args: object) -> T:
         """Run a call in the session's thread. Cancelling it kills the query and waits for that."""
@@ -142,6 +143,7 @@ class EngineSession:
         if statement is not None and statement.first == "SET":
             wanted = {}  # they would hold for the SET alone, and hide what it sets
             self._user_set = True
+            self.extremes |= names_extremes(statement)
         await self._apply(wanted)
 
     async def _apply(self, wanted: dict[str, str]) -> None:
@@ -373,6 +375,11 @@ async def _row(session: EngineSession, sql: str) -> list[str]:
 async def _column(session: EngineSession, sql: str) -> list[str]:
     result = await session.execute(sql, _TABS)
     return result.data.decode().splitlines()
+
+
+def names_extremes(statement: Statement) -> bool:
+    """Whether the statement's words set ``extremes``."""
+    return any(token.is_name and token.text.lower() == "extremes" for token in statement.tokens)
 
 
 def may_read(statement: Statement) -> bool:

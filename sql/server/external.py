@@ -5,6 +5,7 @@ Each is a temporary table of the session that runs the query. It is dropped when
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -109,3 +110,15 @@ async def external_tables(
             await stack.enter_async_context(temporary(session, sql, table.name))
             await fill(session, table.name, table.format, table.spool)
         yield
+
+
+@asynccontextmanager
+async def input_table(
+    engine: Engine, session: EngineSession, insert: Insert
+) -> AsyncIterator[tuple[str, str]]:
+    """A table in the place of ``input(…)``: its name, and the statement that reads from it."""
+    call = insert.input
+    assert call is not None
+    name = f"_input_{uuid.uuid4().hex}"
+    async with temporary(session, creation(engine, name, call.structure), name):
+        yield name, insert.head[: call.start] + quote_name(name) + insert.head[call.end :]

@@ -18,13 +18,14 @@ from sql.server import http_coding, http_output, http_request
 from sql.server.auth import check_password
 from sql.server.engine import Engine, EngineSession, Result, may_read
 from sql.server.errors import (
+    NOT_IMPLEMENTED,
     READONLY,
     SYNTAX_ERROR,
     TOO_MANY_SIMULTANEOUS_QUERIES,
     UNKNOWN_EXCEPTION,
     ServerError,
 )
-from sql.server.external import ExternalTable, external_tables, of_types
+from sql.server.external import ExternalTable, external_tables, fill, input_table, of_types
 from sql.server.http_body import Body
 from sql.server.http_form import Form, is_form, read_form
 from sql.server.http_health import add_health_routes, say_ok
@@ -234,7 +235,11 @@ class HttpInterface:
     ) -> web.StreamResponse:
         statement = work.statement
         if statement.insert is not None and work.spool is not None:
-            result = await self._insert(session, statement.insert, work.spool)
+            insert = statement.insert
+            if insert.input is not None:
+                result = await self._insert_input(session, insert, query, work.spool)
+            else:
+                result = await self._insert(session, insert, work.spool)
         elif statement.answer in _READING and statement.first != "KILL":
             return await self._stream(request, query, query_id, session, statement)
         else:
@@ -254,6 +259,21 @@ class HttpInterface:
         except asyncio.CancelledError:
             await asyncio.wait((writing,))
             raise
+
+    async def _insert_input(
+        self, session: EngineSession, insert: Insert, query: HttpQuery, spool: Spool
+    ) -> Result:
+        """INSERT SELECT from input(…): the body is the input, in the format that is named."""
+        form = insert.format or query.asked_format
+        if not form:
+            raise ServerError(
+                NOT_IMPLEMENTED,
+                "input() without a format: name it by FORMAT or X-ClickHouse-Format. "
+                "(NOT_IMPLEMENTED)",
+            )
+        async with input_table(self._engine, session, insert) as (name, sql):
+            await fill(session, name, form, spool)
+            return await session.execute(sql, parameters=query.parameters)
 
     async def _stream(
         self,
@@ -278,7 +298,10 @@ class HttpInterface:
             headers = self._headers(request, query_id, form, result)
             if encoder.name:
                 headers["Content-Encoding"] = encoder.name
-            first = encoder.pack(b"".join(held))
+            start = b"".join(held)
+            if whole and form in http_output.JSON_FORMATS:
+                start = http_output.json_in_order(start)
+            first = encoder.pack(start)
             held.clear()
             if whole:
                 return web.Response(body=first + encoder.finish(), headers=headers)

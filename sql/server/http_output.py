@@ -18,6 +18,9 @@ from sql.server.statement import Statement
 
 _PIPE_BYTES = 1 << 20
 _READ_BYTES = 1 << 18
+_JSON_BEGIN = b'{\n\t"meta":'
+_JSON_DATA = b'"data":\n\t[\n'
+JSON_FORMATS = frozenset({"JSON", "JSONCompact", "JSONStrings", "JSONCompactStrings"})
 
 
 class Output:
@@ -46,6 +49,17 @@ def late_error(error: ServerError, tag: str) -> bytes:
     mark = b"__exception__"
     lines = (b"", mark, tag.encode(), message + b"%d " % len(message) + tag.encode(), mark, b"")
     return b"\r\n".join(lines)
+
+
+def json_in_order(text: bytes) -> bytes:
+    """A whole JSON output with the totals in their place.
+
+    Where there are no rows the engine writes the totals in front of everything else.
+    """
+    begin = text.find(_JSON_BEGIN)
+    if begin <= 0:
+        return text
+    return text[begin:].replace(_JSON_DATA, _JSON_DATA + text[:begin], 1)
 
 
 def into_file(statement: Statement, path: str, default_format: str) -> str:

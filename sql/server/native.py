@@ -6,9 +6,10 @@ import asyncio
 import logging
 
 from sql.server.auth import check_password
-from sql.server.engine import Engine
+from sql.server.engine import NATIVE, Engine, quote_name
 from sql.server.errors import (
     ABORTED,
+    BAD_ARGUMENTS,
     NOT_IMPLEMENTED,
     SOCKET_TIMEOUT,
     UNEXPECTED_PACKET_FROM_CLIENT,
@@ -17,12 +18,14 @@ from sql.server.errors import (
     ProtocolError,
     ServerError,
 )
+from sql.server.external import MAX_TABLES, ExternalTable
 from sql.server.metrics import Metrics
 from sql.server.native_link import READ_BYTES, Disconnected, NativeLink
 from sql.server.native_query import NativeQuery
 from sql.server.protocol import packets
 from sql.server.protocol.blocks import BlockShape
 from sql.server.protocol.wire import varint
+from sql.server.spool import Spool
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +45,7 @@ class NativeConnection(NativeLink):
     ) -> None:
         super().__init__(engine, reader, writer, metrics)
         self._answering = False
+        self._addendum_due = False
 
     async def serve(self) -> None:
         """Speak with the client until either side ends it."""
@@ -71,6 +75,9 @@ class NativeConnection(NativeLink):
     async def _next_packet(self) -> int:
         """Wait for a packet's number. Raises Disconnected too when none comes for very long."""
         try:
+            if self._addendum_due:  # some clients send it only with their first packet
+                await self.read(packets.addendum, self.limits.idle_s)
+                self._addendum_due = False
             return await self.read(varint, self.limits.idle_s)
         except ProtocolError as error:
             if error.code == SOCKET_TIMEOUT:
@@ -109,6 +116,7 @@ class NativeConnection(NativeLink):
             )
         )
         await self._writer.drain()
+        self._addendum_due = self.revision >= packets.WITH_ADDENDUM
 
     async def _query(self) -> None:
         context = packets.QueryContext(
@@ -119,29 +127,64 @@ class NativeConnection(NativeLink):
         )
         query = await self.read(lambda buffer: packets.query(buffer, context))
         self.compressed = query.compressed
-        # External tables, ended by an empty block: the client sends at least that one.
-        external = False
-        while (await self._expect_block()).columns:
-            external = True
-            self._buffer.compact()
-        with self.metrics.query("native"):
-            try:
-                if external:
-                    raise ServerError(NOT_IMPLEMENTED, "External tables are not supported")
-                await NativeQuery(self, query).run()
-            except ProtocolError:
-                raise
-            except ServerError as error:
-                self.metrics.errors.labels("native", str(error.code)).inc()
-                self.write(packets.exception(error))
+        tables: dict[str, ExternalTable] = {}
+        try:
+            failed = await self._external(tables)
+            with self.metrics.query("native"):
+                try:
+                    if failed is not None:
+                        raise failed
+                    await NativeQuery(self, query, tuple(tables.values())).run()
+                except ProtocolError:
+                    raise
+                except ServerError as error:
+                    self.metrics.errors.labels("native", str(error.code)).inc()
+                    self.write(packets.exception(error))
+        finally:
+            for table in tables.values():
+                table.spool.close()
 
-    async def _expect_block(self) -> BlockShape:
-        packet = await self.read(varint)
-        if packet != packets.CLIENT_DATA:
-            raise ProtocolError(
-                UNEXPECTED_PACKET_FROM_CLIENT, f"Unexpected packet {packet}: expected Data"
-            )
-        return (await self.read_block())[0]
+    async def _external(self, tables: dict[str, ExternalTable]) -> ServerError | None:
+        """Read external tables up to the empty block that always ends them.
+
+        Returns what went wrong; the rest has then been read and thrown away.
+        """
+        failed: ServerError | None = None
+        while True:
+            packet = await self.read(varint)
+            if packet != packets.CLIENT_DATA:
+                raise ProtocolError(
+                    UNEXPECTED_PACKET_FROM_CLIENT, f"Unexpected packet {packet}: expected Data"
+                )
+            name, shape, native = await self.read_named_block()
+            try:
+                if not shape.columns:
+                    return failed
+                if failed is None:
+                    self._keep(tables, name, shape, native)
+            except ServerError as error:
+                failed = error
+            finally:
+                native.release()
+                self._buffer.compact()
+
+    def _keep(
+        self,
+        tables: dict[str, ExternalTable],
+        name: str,
+        shape: BlockShape,
+        native: memoryview,
+    ) -> None:
+        if name not in tables:
+            if len(tables) >= MAX_TABLES:
+                raise ServerError(
+                    BAD_ARGUMENTS, f"More than {MAX_TABLES} external tables. (BAD_ARGUMENTS)"
+                )
+            columns = ", ".join(f"{quote_name(one)} {kind}" for one, kind in shape.columns)
+            spool = Spool(self.engine.budget, self.limits.insert_bytes)
+            tables[name] = ExternalTable(name, columns, NATIVE, spool)
+        if shape.rows:
+            tables[name].spool.write(native)
 
     async def _refuse(self, error: ServerError) -> None:
         """Send an exception and see to it that the client can read it."""

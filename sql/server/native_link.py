@@ -20,6 +20,7 @@ T = TypeVar("T")
 
 READ_BYTES = 1 << 18
 _TABLE_NAME_BYTES = 4_096
+_COLUMN_NAME_BYTES = 65_536
 
 
 class Disconnected(Exception):
@@ -47,20 +48,32 @@ class NativeLink:
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="native")
         self.session = EngineSession(engine, self._executor)
 
+    @property
+    def marked(self) -> bool:
+        """Whether the blocks of both sides have a mark in each column."""
+        return self.revision >= packets.WITH_MARKS
+
     async def read_block(self) -> tuple[BlockShape, memoryview]:
         """Read a Data packet behind its number: its shape and its Native bytes.
 
         The bytes are valid until the next read; release the view before that.
         """
-        await self.read(lambda buffer: text(buffer, _TABLE_NAME_BYTES))
-        limits = BlockLimits(self.limits.block_bytes, self.limits.block_columns)
+        _, shape, native = await self.read_named_block()
+        return shape, native
+
+    async def read_named_block(self) -> tuple[str, BlockShape, memoryview]:
+        """The same with the table's name in front."""
+        name = await self.read(lambda buffer: text(buffer, _TABLE_NAME_BYTES))
+        limits = BlockLimits(
+            self.limits.block_bytes, self.limits.block_columns, self.marked, _COLUMN_NAME_BYTES
+        )
         if not self.compressed:
             shape = await self.read(lambda buffer: _block(buffer, limits))
-            return shape, memoryview(self._buffer.data)[shape.start : shape.end]
+            return name, shape, _plain(shape, self._buffer.data)
         inner = Buffer()
         size = self.limits.frame_bytes
         shape = await self.read(lambda buffer: _framed_block(buffer, inner, limits, size))
-        return shape, memoryview(inner.data)[shape.start : shape.end]
+        return name, shape, _plain(shape, inner.data)
 
     def compact(self) -> None:
         """Forget what has been read."""
@@ -144,6 +157,12 @@ class NativeLink:
                 return None
             self._buffer.pos += 1
             self.write(packets.pong())
+
+
+def _plain(shape: BlockShape, data: bytearray) -> memoryview:
+    if shape.marks:
+        return memoryview(shape.plain(data))
+    return memoryview(data)[shape.start : shape.end]
 
 
 def _block(buffer: Buffer, limits: BlockLimits) -> Parse[BlockShape]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
 from contextlib import aclosing
 
+from sql.server import native_totals
 from sql.server.engine import Chunk, EngineSession, quote_string
 from sql.server.errors import (
     LOGICAL_ERROR,
@@ -15,9 +17,11 @@ from sql.server.errors import (
     ProtocolError,
     ServerError,
 )
+from sql.server.external import ExternalTable, external_tables, input_table, into
 from sql.server.native_link import NativeLink
 from sql.server.protocol import packets
-from sql.server.protocol.blocks import Column, first_columns, header, split
+from sql.server.protocol.blocks import Column, first_columns, header, marked, split
+from sql.server.protocol.quoted import unquoted
 from sql.server.protocol.wire import Buffer, parse_all, varint
 from sql.server.protocol.zones import lacks_zones, with_zones, zoned
 from sql.server.spool import Spool
@@ -33,11 +37,18 @@ _NOT_INSERTABLE = frozenset({"MATERIALIZED", "ALIAS"})
 class NativeQuery:
     """Runs one query for a connection. ``run()`` raises ServerError for the client to see."""
 
-    def __init__(self, connection: NativeLink, query: packets.Query) -> None:
+    def __init__(
+        self,
+        connection: NativeLink,
+        query: packets.Query,
+        tables: Sequence[ExternalTable] = (),
+    ) -> None:
+        self._tables = tables
         self._link = connection
         self._query = query
         self._session = connection.session
         self._parameters: dict[str, str] = {}
+        self._settings: dict[str, str] = {}
 
     async def run(self) -> None:
         """Parse, check, run, answer."""
@@ -46,6 +57,10 @@ class NativeQuery:
             await asyncio.to_thread(self._read, sql) if len(sql) > _LONG_SQL else self._read(sql)
         )
         await self._configure(statement)
+        async with external_tables(self._link.engine, self._session, self._tables):
+            await self._answer(statement)
+
+    async def _answer(self, statement: Statement) -> None:
         match statement.answer:
             case Answer.ROWS:
                 await self._rows(statement)
@@ -69,9 +84,12 @@ class NativeQuery:
 
     async def _configure(self, statement: Statement) -> None:
         wanted: dict[str, str] = {}
+        for name, value in self._query.parameters.items():
+            self._parameters[name] = unquoted(value)
         for name, setting in self._query.settings.items():
             if name.startswith("param_"):
-                self._parameters[name[6:]] = setting.value.strip("'")
+                value = setting.value
+                self._parameters[name[6:]] = unquoted(value) if value[:1] == "'" else value
             elif name in self._link.engine.settings:
                 wanted[name] = setting.value
             elif setting.important:
@@ -79,12 +97,17 @@ class NativeQuery:
                     UNKNOWN_SETTING, f"Unknown setting '{name[:200]}'. (UNKNOWN_SETTING)"
                 )
         await self._session.configure(wanted, statement)
+        self._settings = wanted
 
     # --- results
 
     async def _rows(self, statement: Statement) -> None:
         sql = statement.without_format
+        special = native_totals.may_have_both(statement, self._settings) or self._session.extremes
         try:
+            if special:
+                await self._link.cancellable(self._whole(sql))
+                return
             rows, blocks, size = await self._link.cancellable(self._stream(sql))
         except CancelledByClient:
             self._link.write(packets.end_of_stream())  # as ClickHouse answers a Cancel
@@ -92,6 +115,23 @@ class NativeQuery:
         if not blocks:
             self._send(header(await self._describe(sql)))
         self._link.write(packets.profile_info(rows, blocks, size))
+        self._link.write(packets.end_of_stream())
+
+    async def _whole(self, sql: str) -> None:
+        """A result with totals or extremes, in ClickHouse's order of packets."""
+        await self._session.configure(self._settings | native_totals.SETTINGS)
+        budget = self._link.engine.budget
+        result = await native_totals.read_whole(self._session, budget, sql, self._parameters)
+        self._send(header(result.columns))
+        for native in result.data:
+            self._send(native)
+            await self._link.drain()
+        if result.totals is not None:
+            self._send(result.totals, packets.SERVER_TOTALS)
+        if result.extremes is not None:
+            self._send(result.extremes, packets.SERVER_EXTREMES)
+        size = sum(len(native) for native in result.data)
+        self._link.write(packets.profile_info(result.rows, len(result.data), size))
         self._link.write(packets.end_of_stream())
 
     async def _stream(self, sql: str) -> tuple[int, int, int]:
@@ -113,9 +153,12 @@ class NativeQuery:
                         columns, zones = await self._columns(sql, chunk)
                         self._send(header(columns))
                     native = _one_block(chunk)
-                    if zones:
+                    if self._link.marked:
+                        types = columns if zones else None
+                        native = await asyncio.to_thread(marked, native, types)
+                    elif zones:
                         native = await asyncio.to_thread(with_zones, native, columns)
-                    self._send(native)
+                    self._link.write(packets.data(native, self._link.compressed))
                     self._link.write(
                         packets.progress(self._link.revision, chunk.rows, len(chunk.native))
                     )
@@ -189,6 +232,18 @@ class NativeQuery:
     # --- INSERT
 
     async def _insert(self, statement: Statement, insert: Insert) -> None:
+        if insert.input is not None:
+            async with input_table(self._link.engine, self._session, insert) as (name, sql):
+                await self._receive(statement, into(name, insert.format, insert.data_at))
+                await self._link.cancellable(
+                    self._session.execute(sql, parameters=self._parameters)
+                )
+        else:
+            await self._receive(statement, insert)
+        self._link.write(packets.end_of_stream())
+
+    async def _receive(self, statement: Statement, insert: Insert) -> None:
+        """Write the data that stand behind the statement or come in blocks."""
         spool = Spool(self._link.engine.budget, self._link.limits.insert_bytes)
         try:
             inline = statement.sql[insert.data_at :].strip()
@@ -201,7 +256,6 @@ class NativeQuery:
                 await self._collect(insert, spool)
         finally:
             spool.close()
-        self._link.write(packets.end_of_stream())
 
     async def _insert_columns(self, insert: Insert) -> list[Column]:
         if insert.columns is not None and insert.names is None:
@@ -241,6 +295,7 @@ class NativeQuery:
                     UNEXPECTED_PACKET_FROM_CLIENT, f"Unexpected packet {packet} during INSERT"
                 )
             shape, native = await self._link.read_block()
+            self._block_received()
             try:
                 if not shape.columns:
                     break
@@ -251,6 +306,7 @@ class NativeQuery:
             finally:
                 native.release()
                 self._link.compact()
+            await self._link.drain()
             if spool.size >= flush_at and failed is None and not whole:
                 try:
                     await self._session.insert(insert, spool, "Native")
@@ -262,8 +318,14 @@ class NativeQuery:
         if spool.size:
             await self._session.insert(insert, spool, "Native")
 
-    def _send(self, native: bytes) -> None:
-        self._link.write(packets.data(native, self._link.compressed))
+    def _send(self, native: bytes, packet: int = packets.SERVER_DATA) -> None:
+        out = marked(native) if self._link.marked else native
+        self._link.write(packets.data(out, self._link.compressed, packet))
+
+    def _block_received(self) -> None:
+        """Newer clients wait for an answer to each block of an INSERT."""
+        if self._link.revision >= packets.WITH_PROFILE_EVENTS_IN_INSERT:
+            self._link.write(packets.no_profile_events())
 
 
 def _one_block(chunk: Chunk) -> bytes:

@@ -32,7 +32,7 @@ class Policy:
         """Raise ServerError (ACCESS_DENIED) if the statement may not run."""
         _check_kind(statement)
         self._check_tokens(statement.tokens)
-        if statement.insert is not None:
+        if statement.insert is not None and statement.insert.format:
             check_input_format(statement.insert.format)
         if statement.first in names.WITH_ENGINE:
             _check_engines(statement.tokens)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from sql.server.errors import INCORRECT_DATA, SYNTAX_ERROR, ServerError
+from sql.server.errors import INCORRECT_DATA, NOT_IMPLEMENTED, SYNTAX_ERROR, ServerError
 from sql.server.tokenizer import Kind, Token, tokens
 
 
@@ -25,12 +26,24 @@ _TABLE_WORDS = frozenset({"SHOW", "DESCRIBE", "DESC", "EXISTS", "EXPLAIN", "CHEC
 
 
 @dataclass(frozen=True, slots=True)
+class InputCall:
+    """``input('id UInt64')`` in an INSERT SELECT: its place in the INSERT's head, and the columns
+    of the data that come with the statement."""
+
+    start: int
+    end: int
+    structure: str
+
+
+@dataclass(frozen=True, slots=True)
 class Insert:
     """An INSERT whose data comes apart from the statement.
 
     ``head`` is all before VALUES or FORMAT without SETTINGS, as ``INSERT INTO t (a, b)``; ``table``
     is the table as written; ``columns`` the text between the brackets or None; ``names`` the same
     as plain names if it is a plain list; ``data_at`` is where inline data begins in the statement.
+    With ``input`` the head is the whole INSERT SELECT before FORMAT; ``format`` is empty where the
+    statement names none.
     """
 
     head: str
@@ -40,6 +53,7 @@ class Insert:
     settings: str
     format: str
     data_at: int
+    input: InputCall | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +143,10 @@ def _with_data(sql: str, listed: tuple[Token, ...], insert: Insert) -> Statement
 def _without_data(sql: str, listed: tuple[Token, ...]) -> Statement:
     body = _checked(sql[: listed[-1].end])
     first = next((token.upper for token in listed if token.kind is not Kind.OPEN), "")
+    if first == "INSERT" and (call := _input_call(listed)) is not None:
+        head = body[listed[0].start :]
+        insert = Insert(head, "", None, None, "", "", len(sql), call)
+        return Statement(sql, listed, Answer.DATA, first, insert=insert)
     if first == "WITH" and any(token.upper == "INSERT" for token in listed):
         return Statement(body, listed, Answer.NONE, first)
     if first in ("SELECT", "WITH", "FROM"):
@@ -169,6 +187,18 @@ def _insert_at(sql: str, listed: list[Token]) -> Insert | None:
     else:
         return None
     words = listed[:end]
+    if listed[-2].upper == "FORMAT":
+        words = listed[:-2]
+        call = _input_call(words)
+        if call is not None:
+            if name == VALUES:
+                raise ServerError(
+                    NOT_IMPLEMENTED,
+                    "input() with FORMAT Values is not supported (NOT_IMPLEMENTED)",
+                )
+            head = sql[words[0].start : words[-1].end]
+            return Insert(head, "", None, None, "", name, last.end, call)
+        words = listed[:end]
     at = 1
     for keyword in ("INTO", "TABLE"):
         if at < len(words) and words[at].upper == keyword:
@@ -194,6 +224,30 @@ def _insert_at(sql: str, listed: list[Token]) -> Insert | None:
         settings = sql[words[at].start : words[-1].end]
     head = sql[words[0].start : head_end]
     return Insert(head, table, columns, names, settings, name, last.end)
+
+
+def _input_call(words: Sequence[Token]) -> InputCall | None:
+    """The call of input() in an INSERT's words, if there is one.
+
+    Raises ServerError (NOT_IMPLEMENTED) for two calls or for columns that are not a literal.
+    """
+    found: InputCall | None = None
+    for at in range(2, len(words) - 1):
+        if not (words[at].is_name and words[at].text.lower() == "input"):
+            continue
+        if words[at + 1].text != "(" or words[at - 1].upper not in ("FROM", "JOIN"):
+            continue
+        inside = words[at + 2 : at + 4]
+        plain = len(inside) == 2 and inside[0].kind is Kind.STRING and inside[1].text == ")"
+        if not plain or found is not None:
+            raise ServerError(
+                NOT_IMPLEMENTED,
+                "input() is supported once in a statement, with its columns as one literal. "
+                "(NOT_IMPLEMENTED)",
+            )
+        shift = words[0].start
+        found = InputCall(words[at].start - shift, inside[1].end - shift, inside[0].text)
+    return found
 
 
 def _closing(words: list[Token], at: int) -> int:

@@ -21,6 +21,7 @@ from sql.server.protocol.wire import (
     parse_all,
     take,
     text,
+    u8,
     varint,
 )
 
@@ -32,7 +33,6 @@ BLOCK_INFO = b"\x01\x00\x02\xff\xff\xff\xff\x00"
 _U64_AT = struct.Struct("<Q").unpack_from
 _STRINGS_A_BREATH = 65_536
 _HAS_ADDITIONAL_KEYS = 0x200
-_NAME_BYTES = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +43,28 @@ class BlockShape:
     end: int
     rows: int
     columns: tuple[Column, ...]
+    marks: tuple[int, ...] = ()
+
+    def plain(self, data: bytes | bytearray) -> bytes:
+        """The block's bytes as revision 0 has them: without the marks."""
+        view = memoryview(data)
+        cuts = (*self.marks, self.end)
+        starts = (self.start, *(mark + 1 for mark in self.marks))
+        return b"".join(view[a:b] for a, b in zip(starts, cuts, strict=True))
 
 
 @dataclass(frozen=True, slots=True)
 class BlockLimits:
-    """How large a block may be; the defaults are for data that the engine itself made."""
+    """How large a block may be; the defaults are for data that the engine itself made.
+
+    ``marked`` says that a byte behind each type tells of a custom serialisation, as it is from
+    revision 54454 on.
+    """
 
     max_bytes: int = 1 << 40
     max_columns: int = 1 << 20
+    marked: bool = False
+    max_name_bytes: int = 1 << 26  # an expression without an alias is its own name
 
 
 TRUSTED = BlockLimits()
@@ -89,17 +103,24 @@ def block_places(
     walk = _Walk(buffer, start + limits.max_bytes)
     columns: list[Column] = []
     places: list[tuple[int, int]] = []
+    marks: list[int] = []
     for _ in range(count):
-        name = yield from text(buffer, _NAME_BYTES)
+        name = yield from text(buffer, limits.max_name_bytes)
         at = buffer.pos
         kind = yield from text(buffer, types.MAX_NAME_BYTES)
         columns.append((name, kind))
         places.append((at, buffer.pos))
+        if limits.marked:
+            marks.append(buffer.pos)
+            if (yield from u8(buffer)):
+                raise ProtocolError(
+                    NOT_IMPLEMENTED, f"Column {name[:100]} comes in a custom serialisation"
+                )
         if rows:
             layout = types.layout(kind)
             yield from walk.prefix(layout)
             yield from walk.data(layout, rows)
-    return BlockShape(start, buffer.pos, rows, tuple(columns)), places
+    return BlockShape(start, buffer.pos, rows, tuple(columns), tuple(marks)), places
 
 
 class _Walk:
@@ -242,3 +263,18 @@ def split(native: bytes) -> list[tuple[BlockShape, bytes]]:
 def first_columns(native: bytes) -> tuple[Column, ...]:
     """Names and types of the first block."""
     return parse_all(block(Buffer(native))).columns
+
+
+def marked(native: bytes, columns: Iterable[Column] | None = None) -> bytes:
+    """One block of the engine as revision 54454 and newer have it, with a mark in each column.
+
+    ``columns`` replaces the types; the data stay as they are.
+    """
+    shape, places = parse_all(block_places(Buffer(native)))
+    out: list[bytes] = []
+    at = 0
+    for (start, end), (_, kind) in zip(places, columns or shape.columns, strict=True):
+        out += (native[at:start], encode_string(kind), b"\x00")
+        at = end
+    out.append(native[at:])
+    return b"".join(out)

@@ -1,17 +1,18 @@
-"""Packets of ClickHouse's native TCP protocol, revision 54453 and older.
+"""Packets of ClickHouse's native TCP protocol, revision 54460 and older.
 
 Packet numbers and the revisions at which fields appear are those of ClickHouse's
-src/Core/Protocol.h and ProtocolDefines.h. 54453 is the highest revision at which the engine's
-Native bytes can go out as they are; the smaller of the two sides' revisions counts.
+src/Core/Protocol.h and ProtocolDefines.h. The smaller of the two sides' revisions counts. Up to
+54453 the engine's Native bytes go out as they are; from 54454 on each column has a mark, which
+costs a walk over every block. Parameters of queries exist from 54459 on.
 """
 
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sql.server.errors import UNEXPECTED_PACKET_FROM_CLIENT, ProtocolError, ServerError
-from sql.server.protocol.blocks import BLOCK_INFO
+from sql.server.protocol.blocks import BLOCK_INFO, header, marked
 from sql.server.protocol.compression import compress
 from sql.server.protocol.wire import (
     Buffer,
@@ -25,7 +26,7 @@ from sql.server.protocol.wire import (
     varint,
 )
 
-REVISION = 54453
+REVISION = 54460
 
 CLIENT_HELLO = 0
 CLIENT_QUERY = 1
@@ -41,6 +42,9 @@ SERVER_PROGRESS = 3
 SERVER_PONG = 4
 SERVER_END_OF_STREAM = 5
 SERVER_PROFILE_INFO = 6
+SERVER_TOTALS = 7
+SERVER_EXTREMES = 8
+SERVER_PROFILE_EVENTS = 14
 
 WITH_CLIENT_INFO = 54032
 WITH_TIME_ZONE = 54058
@@ -54,11 +58,24 @@ WITH_OPENTELEMETRY = 54442
 WITH_DISTRIBUTED_DEPTH = 54448
 WITH_QUERY_START_TIME = 54449
 WITH_PARALLEL_REPLICAS = 54453
+WITH_MARKS = 54454
+WITH_PROFILE_EVENTS_IN_INSERT = 54456
+WITH_ADDENDUM = 54458
+WITH_PARAMETERS = 54459
+WITH_ELAPSED = 54460
 
 _SETTING_IMPORTANT = 1
 _QUERY_KIND_NONE = 0
 _STRING = 1 << 20
 _HTTP_INTERFACE = 2
+_PROFILE_EVENTS = (
+    ("host_name", "String"),
+    ("current_time", "DateTime"),
+    ("thread_id", "UInt64"),
+    ("type", "Enum8('increment' = 1, 'gauge' = 2)"),
+    ("name", "String"),
+    ("value", "Int64"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +99,16 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One query as the client sent it; data blocks follow separately."""
+    """One query as the client sent it; data blocks follow separately.
+
+    The values of ``parameters`` are still quoted.
+    """
 
     query_id: str
     settings: dict[str, Setting]
     compressed: bool
     sql: str
+    parameters: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +154,21 @@ def query(buffer: Buffer, context: QueryContext) -> Parse[Query]:
     yield from varint(buffer)  # stage: always answered as complete
     compressed = yield from varint(buffer)
     sql = yield from string(buffer, context.query_bytes)
-    return Query(query_id, settings, bool(compressed), sql.decode("utf-8", "surrogateescape"))
+    parameters: dict[str, str] = {}
+    if revision >= WITH_PARAMETERS:
+        while name := (yield from text(buffer, _STRING)):
+            if len(parameters) >= context.settings:
+                raise ProtocolError(UNEXPECTED_PACKET_FROM_CLIENT, "Too many parameters")
+            yield from varint(buffer)
+            value = yield from string(buffer, context.query_bytes)
+            parameters[name] = value.decode("utf-8", "surrogateescape")
+    text_of = sql.decode("utf-8", "surrogateescape")
+    return Query(query_id, settings, bool(compressed), text_of, parameters)
+
+
+def addendum(buffer: Buffer) -> Parse[None]:
+    """Read what follows the handshake from revision 54458 on: a quota key, of no use here."""
+    yield from text(buffer, _STRING)
 
 
 def _client_info(buffer: Buffer, revision: int) -> Parse[None]:
@@ -198,13 +233,12 @@ def server_hello(
     return out
 
 
-def data(native: bytes, compressed: bool) -> bytes:
-    """A Data packet around one Native block. The table's name is never compressed."""
+def data(native: bytes, compressed: bool, packet: int = SERVER_DATA) -> bytes:
+    """A Data packet, or one like it, around one Native block. The table's name is never
+    compressed."""
     payload = BLOCK_INFO + native
     return (
-        encode_varint(SERVER_DATA)
-        + encode_string("")
-        + (compress(payload) if compressed else payload)
+        encode_varint(packet) + encode_string("") + (compress(payload) if compressed else payload)
     )
 
 
@@ -214,7 +248,15 @@ def progress(revision: int, rows: int, size_bytes: int) -> bytes:
     out += encode_varint(0)
     if revision >= WITH_WRITE_PROGRESS:
         out += encode_varint(0) + encode_varint(0)
+    if revision >= WITH_ELAPSED:
+        out += encode_varint(0)
     return out
+
+
+def no_profile_events() -> bytes:
+    """A ProfileEvents packet that counts nothing: newer clients wait for one behind each block of
+    an INSERT. It is never compressed."""
+    return data(marked(header(_PROFILE_EVENTS)), False, SERVER_PROFILE_EVENTS)
 
 
 def profile_info(rows: int, blocks: int, size_bytes: int) -> bytes:

@@ -191,15 +191,15 @@ def test_half_a_conversation_leaves_nothing_behind(victim: ServerProcess) -> Non
 
 PACKED = compress(block())
 REQUESTS = [
-    b"POST /?query=SELECT+1 HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 3\r\n"
-    b"\r\n+ 2",
-    b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+    b"POST /?query=SELECT+1 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+    b"Content-Length: 3\r\n\r\n+ 2",
+    b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
     b"8\r\nSELECT 1\r\n0\r\n\r\n",
-    b"POST /?query=INSERT+INTO+f+FORMAT+Native HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+    b"POST /?query=INSERT+INTO+f+FORMAT+Native HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
     b"Content-Length: %d\r\n\r\n%s" % (len(block()), block()),
-    b"POST /?query=INSERT+INTO+f+FORMAT+Native&decompress=1 HTTP/1.1\r\nHost: x\r\n"
+    b"POST /?query=INSERT+INTO+f+FORMAT+Native&decompress=1 HTTP/1.1\r\nHost: localhost\r\n"
     b"Connection: close\r\nContent-Length: %d\r\n\r\n%s" % (len(PACKED), PACKED),
-    b"GET /?query=SELECT+1&database=ringlog&max_threads=1&param_a=b HTTP/1.1\r\nHost: x\r\n"
+    b"GET /?query=SELECT+1&database=ringlog&max_threads=1&param_a=b HTTP/1.1\r\nHost: localhost\r\n"
     b"Accept-Encoding: gzip\r\nAuthorization: Basic ZGVmYXVsdDo=\r\nConnection: close\r\n\r\n",
 ]  # fmt: skip
 
@@ -229,12 +229,12 @@ def test_mutated_requests(victim: ServerProcess, data_: st.DataObject) -> None:
 
 
 def test_limits_of_http(victim: ServerProcess) -> None:
-    long_url = b"GET /?query=" + b"1" * (2 << 20) + b" HTTP/1.1\r\nHost: x\r\n\r\n"
+    long_url = b"GET /?query=" + b"1" * (2 << 20) + b" HTTP/1.1\r\nHost: localhost\r\n\r\n"
     assert not talk(victim.http, long_url, end=False).startswith(b"HTTP/1.1 200")
     many = b"GET /ping HTTP/1.1\r\n" + b"".join(b"X-%d: y\r\n" % n for n in range(5000)) + b"\r\n"
     assert not talk(victim.http, many, end=False).startswith(b"HTTP/1.1 200")
     size = 17 << 20
     body = b"SELECT '" + b"x" * size
-    head = b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
+    head = b"POST / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
     answer = talk(victim.http, head % len(body) + body, end=False)
     assert answer == b"" or b"Code: 62." in answer

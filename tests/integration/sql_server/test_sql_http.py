@@ -296,7 +296,7 @@ def test_a_session_is_used_by_one_at_a_time_and_leaving_kills(server: ServerProc
     sql = "SELECT sleepEachRow(1) AS http_long FROM numbers(600) SETTINGS max_block_size = 1"
     target = "/?" + urllib.parse.urlencode({"query": sql, "session_id": "locked"})
     link = socket.create_connection(("127.0.0.1", server.http), 60)
-    link.sendall(f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    link.sendall(f"GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
     wait_for(lambda: running(server, "http_long"), "the query to run")
     answer = ask(server, "SELECT 1", session_id="locked")
     assert (answer[0], answer[1]["X-ClickHouse-Exception-Code"]) == (409, "373")

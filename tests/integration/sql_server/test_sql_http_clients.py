@@ -109,7 +109,7 @@ def test_C2_curl(server: ServerProcess, tmp_path: Path) -> None:
     assert "Code: 62." in curl(
         f"t=@{file}", t_structure="id%20UInt32);select%20(1", query="select%201"
     )
-    assert "Code: 27." in curl(f"t=@{file}", t_structure="id%20Date", query="select%201")
+    assert "Code: 38." in curl(f"t=@{file}", t_structure="id%20Date", query="select%201")
 
 
 def test_C2_tables_of_a_form_end_with_it(server: ServerProcess) -> None:
