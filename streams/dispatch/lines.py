@@ -77,7 +77,7 @@ class Lines:
         return lines
 
     def _head(self, line: Line) -> Task | None:
-        """The first task that still stands here; those that left are dropped on sight."""
+        """The first task that still stands here; drops those that left."""
         heap = line.heap
         while heap:
             task = self._by_seq.get(heap[0])
