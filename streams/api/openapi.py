@@ -75,7 +75,7 @@ def document() -> dict[str, Any]:
     paths = {
         "/api/tasks/assign": {"post": {
             "summary": "Ask for a call; a repeated Idempotency-Key is the same task",
-            "parameters": [_parameter("Idempotency-Key", "header", "A request with the same key is a repeat")],
+            "parameters": [_parameter("Idempotency-Key", "header", "The same key means a repeat")],
             "requestBody": {"required": True, "content": _json(AssignRequest)},
             "responses": _answers(s200=assigned, s202="Queued; Location tells where to look",
                                   s409="The key came before with another body",
