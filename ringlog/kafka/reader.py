@@ -40,8 +40,8 @@ class TopicReader:
     """Reads all partitions of some topics from a time on.
 
     `async for batch in reader.batches()` yields events in the order of each partition; poison goes
-    to `dead_letters`. `caught_up` is set once everything that was there at the start was yielded
-    and the consumer of the batches came back for more.
+    to `dead_letters`. `caught_up` is set once everything present at the start was yielded and the
+    caller asks for more.
     """
 
     def __init__(
@@ -129,8 +129,8 @@ class TopicReader:
                     self._left.discard(tp)
 
     async def _read_on(self) -> None:
-        """All records before the consumer's positions were yielded, and worked. A position also
-        passes what is no record: the markers of transactions."""
+        """All records before the consumer's positions were yielded and processed. Positions also
+        pass transaction markers, which are not records."""
 
     async def _decode(self, tp: TopicPartition, record: object) -> Event | None:
         value: bytes | None = record.value  # type: ignore[attr-defined] # ConsumerRecord, untyped

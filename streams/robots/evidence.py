@@ -125,9 +125,7 @@ def _paid(text: str) -> Evidence | None:
         if not paid or _LATER.search(act.text):
             continue
         if re.search(r"不是.*吗$", act.text):
-            return (
-                "vague"  # "have I not paid already?" is no plain statement, but not a real question
-            )
+            return "vague"  # "have I not paid already?" is half a question
         if not act.binds or whole.question or re.search(r"[不没未]", act.text):
             continue
         whole_debt = _AFTER_PAID.match(act.text, paid.end()) and not _PARTLY.search(act.text)

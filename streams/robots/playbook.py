@@ -88,7 +88,7 @@ class Prompt(Model):
     barge_in: BargeIn = "speech"
     discloses: bool = Field(
         False,
-        description="It tells of a debt: played only once the customer has confirmed who they are",
+        description="It tells of a debt: played only after a confirmed identity",
     )
     turn_silence_ms: Annotated[int, Field(ge=100, le=5000)] | None = None
     text: Text | None = None
