@@ -131,9 +131,7 @@ class TurnBank:
         # The state since the mark: written by _reset, _warm and _frame.
         self._cold = np.zeros(0, np.bool_)  # the detector is to be warmed first
         self._state = np.zeros((2, 0, STATE_WIDTH), np.float32)  # the detector's own
-        self._context = np.zeros(
-            (0, CONTEXT), np.float32
-        )  # last samples of the previous frame, in [-1, 1]
+        self._context = np.zeros((0, CONTEXT), np.float32)  # end of the last frame, in [-1, 1]
         self.open = np.zeros(0, np.bool_)  # within a turn
         self._run = np.zeros(0, np.int64)  # speech frames towards a turn's opening
         self._start = np.zeros(0, np.int64)  # position of the turn's first speech frame

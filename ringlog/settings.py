@@ -69,7 +69,7 @@ class Settings(BaseSettings):
     api_port: Port = 18080
     media_ws_port: Port = 18090
     edge_control_port: Port = Field(
-        18091, description="Edge's control port, for the API; loopback only"
+        18091, description="Edge's control port for the API; loopback only"
     )
     sim_port: Port = 18070
     flink_ui_port: Port = 18083
