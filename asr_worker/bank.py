@@ -88,10 +88,11 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """A turn ended: speech ended at `end`, and the leg is closed up to `mark`. `silence_ms` is the
-    silence that ended it, 0 where the leg ended. `sound_to` is where the turn's sound ends, `over`
-    where its silence was over: both at `mark`, but for a turn that ended while nothing arrived.
-    Later sound is then heard from `mark` on.
+    """A turn ended: speech ended at `end`, and the leg is closed up to `mark`.
+
+    `silence_ms` is the silence that ended it, 0 where the leg ended. `sound_to` is where the turn's
+    sound ends, `over` where its silence was over: both at `mark`, but for a turn that ended while
+    nothing arrived. Later sound is then heard from `mark` on.
     """
 
     slot: int

@@ -354,11 +354,11 @@ def _position(chunk: MediaChunk) -> int:
     if at < 0:
         raise BadChunk(f"begins {-at} samples before its leg")
     if at >= LONGEST_LEG:
-        raise BadChunk(f"lies {at} samples after its leg's first: no leg is so long")
+        raise BadChunk(f"lies {at} samples after its leg's first: no leg is that long")
     if not 0 <= chunk.occurred_at < MAX_OCCURRED_AT:
         raise BadChunk(f"occurred_at is {chunk.occurred_at} ms: no time")
     if not -LONGEST_LEG < chunk.leg_start_ms < LONGEST_LEG:
-        raise BadChunk(f"leg_start_ms is {chunk.leg_start_ms}: no call is so long")
+        raise BadChunk(f"leg_start_ms is {chunk.leg_start_ms}: no call is that long")
     return at
 
 

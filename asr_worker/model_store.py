@@ -76,9 +76,11 @@ def listed(registry: Registry) -> list[Listed]:
 
 
 def get(registry: Registry, name: str, progress: Progress = lambda done, total: None) -> Path:
-    """Fetch and unpack a model; returns its folder. Does nothing if it is there, and resumes an
-    interrupted download. Size and SHA-256 are checked before anything is unpacked, and only the
-    files that the registry names are. Raises DownloadError and RegistryError.
+    """Fetch and unpack a model; returns its folder.
+
+    Does nothing if it is there, and resumes an interrupted download. Size and SHA-256 are checked
+    before anything is unpacked, and only the files that the registry names are. Raises
+    DownloadError and RegistryError.
     """
     entry = registry.model(name)
     folder = registry.folder_of(name)

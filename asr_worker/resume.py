@@ -1,7 +1,8 @@
-"""A commit's note on the legs after it, as the metadata that Kafka keeps with an offset. A
-successor meets two kinds of legs: those that the previous worker held, whose state it restores from
-a mark, and those that nobody held, which begin with their next sound. Only the committing worker
-can tell them apart.
+"""A commit's note on the legs after it, as the metadata that Kafka keeps with an offset.
+
+A successor meets two kinds of legs: those that the previous worker held, whose state it restores
+from a mark, and those that nobody held, which begin with their next sound. Only the committing
+worker can tell them apart.
 """
 
 from dataclasses import dataclass

@@ -75,8 +75,10 @@ def first_begin(seen: int, closed: int) -> int:
 
 def fresh_begin(seen: int, closed: int) -> int:
     """Where judging begins for a leg that nobody held when sample `seen` came: it is new, or had
-    expired. It begins with this sound, and silence is assumed before it. What `closed` covers is on
-    the log already.
+    expired.
+
+    It begins with this sound, and silence is assumed before it. What `closed` covers is on the log
+    already.
     """
     if seen == 0 or closed - WARM_UP - SETTLING >= seen:
         return first_begin(seen, closed)

@@ -211,7 +211,7 @@ def run(quick: bool) -> Outcome:
         notes=[
             *sentences.notes,
             *short.notes,
-            "a turn needs work that a bare loop skips: the detector's warm-up, the pre-roll decoded "
+            "a turn needs what a bare loop skips: the detector's warm-up, the pre-roll decoded "
             "again and the padding that brings its last word out",
         ],
     )

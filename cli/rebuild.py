@@ -76,9 +76,10 @@ def status() -> None:
 @rebuild.command()
 @click.option("--check", is_flag=True, help="Exit with 1 when anything differed.")
 def profiles(check: bool) -> None:
-    """Fold every customer again in the running service, and correct what differs. It starts at the
-    first event; what the log no longer has comes from ClickHouse. Of several workers, the one on
-    this machine does its own customers.
+    """Fold every customer again in the running service, and correct what differs.
+
+    It starts at the first event; what the log no longer has comes from ClickHouse. Of several
+    workers, the one on this machine does its own customers.
     """
     _told(_ask("profiles"), check)
 

@@ -1,5 +1,6 @@
-"""`/media/sessions` on the edge's control port: for the API on this machine, and nobody else. A web
-page in a browser on this machine can reach the port, too. It has no key, cannot send
+"""`/media/sessions` on the edge's control port: for the API on this machine, and nobody else.
+
+A web page in a browser on this machine can reach the port, too. It has no key, cannot send
 `application/json` to another origin without a preflight, and its requests carry its own Origin or
 Host.
 """

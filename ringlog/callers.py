@@ -47,9 +47,11 @@ def is_from_a_page(request: web.Request) -> bool:
 
 def is_own_program(request: web.Request) -> bool:
     """Whether the caller is a program of this service's own user on this machine, acting for
-    itself. The peer is loopback and the Host header names this machine: a foreign page that
-    resolves to loopback names its own host. No proxy header is present; a proxy that adds none
-    speaks HTTP/1.0, or runs as another user, which the kernel shows.
+    itself.
+
+    The peer is loopback and the Host header names this machine: a foreign page that resolves to
+    loopback names its own host. No proxy header is present; a proxy that adds none speaks HTTP/1.0,
+    or runs as another user, which the kernel shows.
     """
     if request.version < HttpVersion11 or request.transport is None or is_from_a_page(request):
         return False

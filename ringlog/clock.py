@@ -1,7 +1,9 @@
-"""The one place where the time of day is read; domain logic gets it as an argument. Time is the
-broker's. Machines' clocks disagree and are stepped, while decisions by time (permits, silences, how
-far to read back) compare records of several machines. So a process reads the time of day once,
-counts on with its monotonic clock, and corrects it by the broker's timestamps on its own records.
+"""The one place where the time of day is read; domain logic gets it as an argument.
+
+Time is the broker's. Machines' clocks disagree and are stepped, while decisions by time (permits,
+silences, how far to read back) compare records of several machines. So a process reads the time of
+day once, counts on with its monotonic clock, and corrects it by the broker's timestamps on its own
+records.
 """
 
 import time

@@ -1,7 +1,8 @@
-"""Phone numbers: one form for every spelling. Numbers are normalised on entry to E.164 (ITU-T
-E.164: `+`, country code, national number, at most 15 digits), and every hash is of that form.
-Records from before that rule hold other spellings, and hashes of them: `Numbers.hashes` names all
-under which a line may stand on the do-not-call list.
+"""Phone numbers: one form for every spelling.
+
+Numbers are normalised on entry to E.164 (ITU-T E.164: `+`, country code, national number, at most
+15 digits), and every hash is of that form. Records from before that rule hold other spellings, and
+hashes of them: `Numbers.hashes` names all under which a line may stand on the do-not-call list.
 """
 
 import hashlib

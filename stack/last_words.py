@@ -1,4 +1,5 @@
 """Reports the death of a killed robot worker, so that its follower claims the shard at once.
+
 Without the report the follower notices after `robot_death_ms`, so this is faster, but never needed.
 """
 

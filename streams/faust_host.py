@@ -160,8 +160,8 @@ class FaustHost:
     def consume(self, topic_name: str, handler: Handler, *, idle_s: float | None = None) -> None:
         """Calls `handler` with batches of a topic, in the order of each partition.
 
-        The handler marks records as `done`. With `idle_s` it is called with an empty batch when
-        nothing came for so long.
+        The handler marks records as `done`. With `idle_s` it is called with an empty batch after
+        that long without records.
         """
         source = self.app.topic(
             topic_name, key_type=bytes, value_type=bytes, key_serializer="raw",
@@ -238,6 +238,7 @@ class FaustHost:
         self, topic_name: str, read: Reread, put_right: Callable[[set[int]], Awaitable[Found]]
     ) -> Found:
         """Folds a second state of our partitions while the work goes on, and corrects what differs.
+
         `read(ends, begins)` blocks. It is called for everything processed so far, then repeatedly
         for what came meanwhile until that is little, and finally, with the work paused, for the
         rest. Then `put_right` is called with the partitions. Raises NotRebuilt.

@@ -1,6 +1,7 @@
 """Finds holes: offsets of a partition without a readable record (transaction markers, aborted
-records, what retention or compaction removed). Faust cannot tell a hole from records that it has
-thrown away, so we ask the log.
+records, what retention or compaction removed).
+
+Faust cannot tell a hole from records that it has thrown away, so we ask the log.
 """
 
 import asyncio

@@ -1,5 +1,7 @@
 """Runs one call: feeds inputs in order to the pure machine (`machine`) and carries out its
-commands. The actor holds the call's session, port and timers. It decides nothing.
+commands.
+
+The actor holds the call's session, port and timers. It decides nothing.
 """
 
 import asyncio
@@ -348,8 +350,9 @@ class CallActor:
         self.put(HungUp("abandoned"))
 
     def on_new_leg(self, session: Session, leg: Leg, first_seq: int) -> None:
-        """Writes the far end's clocks to the journal, for a restart. A leg keeps its first start
-        time: one that goes on after a restart is not new.
+        """Writes the far end's clocks to the journal, for a restart.
+
+        A leg keeps its first start time: one that goes on after a restart is not new.
         """
         if self.entry is not None and all(heard.leg != leg for heard in self.entry.legs):
             self.entry.legs.append(HeardLeg(leg, first_seq, now_ms()))

@@ -1,7 +1,9 @@
 """The part of a call's media that the log does not hold: port, peer and clocks, one small file a
-call. Each file is written before the carrier is asked and when the far end's sound begins, so an
-edge that restarts binds the same ports and goes on with its calls. The files are a process's own
-memory of its sockets; nobody else reads them. A call without one is ended after a restart.
+call.
+
+Each file is written before the carrier is asked and when the far end's sound begins, so an edge
+that restarts binds the same ports and goes on with its calls. The files are a process's own memory
+of its sockets; nobody else reads them. A call without one is ended after a restart.
 """
 
 import asyncio

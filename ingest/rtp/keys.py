@@ -83,7 +83,9 @@ class EventShape:
 
     def push(self, kind: int, timestamp: int, payload: bytes) -> bool:
         """Takes a packet of an unknown payload type; True when it is a telephone event: four bytes,
-        a key's code, reserved bit 0, one timestamp. Sound never looks like that.
+        a key's code, reserved bit 0, one timestamp.
+
+        Sound never looks like that.
         """
         if kind not in DYNAMIC_TYPES or len(payload) != 4:
             return False

@@ -461,6 +461,7 @@ class Receiver:
 
     def _check_clock(self, source: _Source, leg: Leg, raw: int, step: int, arrival_us: int) -> None:
         """A pause or a loss moves timestamps forward as arrivals do; anything else is a new clock.
+
         If timestamps do not move over a gap in arrivals, the frames that follow decide (`pause`):
         the sender may have stopped its clock, or sent one frame with the old time first.
         """

@@ -176,7 +176,9 @@ _BIND_TIMES: Final = 10
 
 class PortPool:
     """Even ports, handed out in turn, so that a late packet of an old call does not reach a new
-    one. `handover` gets every socket; `handed_over` are the previous edge's sockets, by port.
+    one.
+
+    `handover` gets every socket; `handed_over` are the previous edge's sockets, by port.
     """
 
     def __init__(self, ports: Iterable[int], handover: HandoverSender | None = None) -> None:

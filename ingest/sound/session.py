@@ -211,7 +211,7 @@ class Session:
         self._expected = last
 
     def set_turn_silence(self, ms: int) -> None:
-        """Silence that ends a turn of the far end, ms: so long marks stay close together."""
+        """Silence that ends a turn of the far end, ms; marks stay close together meanwhile."""
         self._marks.turn_silence_ms = ms
 
     # In ------------------------------------------------------------------------------------------

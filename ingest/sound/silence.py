@@ -19,9 +19,10 @@ packet, and the recogniser adds its own delay."""
 
 
 class SilenceRule(NamedTuple):
-    """What a transport calls silence. `wait_us`: time without sound before the first mark.
-    `late_us`: sound this late is still accepted, so a mark stays this far behind the present; less
-    than `wait_us`.
+    """What a transport calls silence.
+
+    `wait_us`: time without sound before the first mark. `late_us`: sound this late is still
+    accepted, so a mark stays this far behind the present; less than `wait_us`.
     """
 
     wait_us: int

@@ -27,7 +27,9 @@ def codec_of(config: Settings) -> Codec:
 
 def learn(codec: Codec, told: Callable[[str], None], stopped: Callable[[], bool]) -> bool:
     """Looks up the schemas of all topics; blocks until the registry answers, and calls `told` with
-    the reason. False when `stopped` came first.
+    the reason.
+
+    False when `stopped` came first.
     """
     why = ""
     while not stopped():

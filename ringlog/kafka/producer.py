@@ -67,7 +67,9 @@ class EventProducer:
 
     async def announce(self) -> None:
         """Reports that this service has started, and sets the clock by the answer; raises
-        KafkaError. Call it before any decision by time.
+        KafkaError.
+
+        Call it before any decision by time.
         """
         name, partition = broker_time.ANNOUNCED
         await self.send(name, broker_time.started(self.service), partition)

@@ -56,8 +56,8 @@ class TopicReader:
         fetch_max_wait_ms: int = 100,
         dead_letters: bool = True,
     ) -> None:
-        """`since_ms` None starts at the end, `back_ms` so long before `start` is called; without
-        `dead_letters` poison is passed over."""
+        """`since_ms` None starts at the end, `back_ms` that long before the call of `start`;
+        without `dead_letters` poison is passed over."""
         self._dead_letters = dead_letters
         self.caught_up = asyncio.Event()
         self._producer = producer

@@ -250,8 +250,8 @@ def take(
     """Available records, by place and in order: waits for the first record, not for `most`.
 
     `patient` waits the whole time for `most`: fewer turns where latency does not matter. Ends that
-    a consumer of `TO_THE_END` comes to are noted in `ended`. Raises KafkaException for the
-    library's fatal errors; logs others, which the library retries.
+    a consumer of `TO_THE_END` reaches are noted in `ended`. Raises KafkaException for the library's
+    fatal errors; logs others, which the library retries.
     """
     messages: list[Message] = []
     if patient:

@@ -36,9 +36,10 @@ EFFECTS_OF_TIMERS = ("queued", "cancelled", "failed", "expired")
 
 
 class Pool:
-    """The state of one pool. Attributes are for the snapshot and for tests to read. With `decided`
-    the pool is rebuilt: it takes every decision from there and makes none itself, whatever the
-    policy is now.
+    """The state of one pool.
+
+    Attributes are for the snapshot and for tests to read. With `decided` the pool is rebuilt: it
+    takes every decision from there and makes none itself, whatever the policy is now.
     """
 
     def __init__(

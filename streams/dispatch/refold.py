@@ -37,9 +37,10 @@ class Refold:
         self._read_to: dict[tuple[str, int], int] = {}
 
     def read(self, ends: Mapping[int, int], begins: Mapping[int, int] | None = None) -> None:
-        """Folds from `begins` to before `ends`, inbox offsets by partition; blocks. A pool decides
-        by append times, which only the log has; the archive has not. Raises NotRebuilt,
-        KafkaException or RegistryError.
+        """Folds from `begins` to before `ends`, inbox offsets by partition; blocks.
+
+        A pool decides by append times, which only the log has; the archive has not. Raises
+        NotRebuilt, KafkaException or RegistryError.
         """
         with closing(sync.consumer_of(self._config, "refold", **sync.TO_THE_END)) as consumer:
             # A processed record has its decisions on the log: read them first.

@@ -145,7 +145,7 @@ class Roster:
         return found
 
     def crowded(self) -> bool:
-        """Whether so many requirements are known that unused ones should be forgotten."""
+        """Whether there are enough requirements to forget unused ones."""
         return len(self._candidates) > self._limit
 
     def forget(self, used: Callable[[Candidates], bool]) -> None:

@@ -144,8 +144,9 @@ class _Rebuild:
             return written + writer.write(buffer.take())
 
     def _keep(self, topic: Topic, begins: Mapping[Place, int], ends: Mapping[Place, int]) -> int:
-        """Copies rows that the log no longer has and returns how many; raises RebuildFailed. They
-        precede its beginning or, in a compacted topic, were compacted away.
+        """Copies rows that the log no longer has and returns how many; raises RebuildFailed.
+
+        They precede its beginning or, in a compacted topic, were compacted away.
         """
         present = dict(self._offsets(topic, "min"))
         limits = ends if topic.compacted else begins

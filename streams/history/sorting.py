@@ -1,6 +1,7 @@
-"""Sorts records into those spliced unchanged, those encoded again, and poison. A record is poison
-if every reader of its topic refuses it or it does not fit the columns; its bytes go to
-`dead_letters` with the reason. Everything else gets a row.
+"""Sorts records into those spliced unchanged, those encoded again, and poison.
+
+A record is poison if every reader of its topic refuses it or it does not fit the columns; its bytes
+go to `dead_letters` with the reason. Everything else gets a row.
 """
 
 import re

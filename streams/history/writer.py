@@ -31,8 +31,9 @@ _T = TypeVar("_T")
 
 
 class Retrying:
-    """Retries while a service is away, and reports that in health. Thread-safe: the service is
-    ready once `started` was called and nothing is waiting.
+    """Retries while a service is away, and reports that in health.
+
+    Thread-safe: the service is ready once `started` was called and nothing is waiting.
     """
 
     def __init__(self, health: Health, stopping: threading.Event) -> None:

@@ -35,8 +35,10 @@ def decide(
     *,
     variant: str | None = None,
 ) -> Decision:
-    """The robot's decision about an input. Never fails on a customer's words. `variant` repeats a
-    choice recorded by an earlier turn of the same input.
+    """The robot's decision about an input.
+
+    Never fails on a customer's words. `variant` repeats a choice recorded by an earlier turn of the
+    same input.
     """
     talk = Talk(state, facts, given, scene, variant)
     talk.run()

@@ -1,6 +1,8 @@
-"""How well words prove a meaning that cannot be undone: `clear`, `vague` or not at all. The robot
-acts upon `clear` at once and asks back about `vague`. Rules for Mandarin, the same in every
-playbook; a playbook's own keywords can only make the robot ask back.
+"""How well words prove a meaning that cannot be undone:
+
+`clear`, `vague` or not at all. The robot acts upon `clear` at once and asks back about `vague`.
+Rules for Mandarin, the same in every playbook; a playbook's own keywords can only make the robot
+ask back.
 """
 
 import re
@@ -165,8 +167,9 @@ _YES = re.compile(r"[对是好行]|没错|可以|确定|确认|当然")
 
 
 def confirms_identity(text: str) -> bool:
-    """Whether the answer to "are you so-and-so?" can only be a yes of that very person. A sound
-    (嗯), a greeting, a question or another person's words do not count.
+    """Whether the answer to "are you so-and-so?" can only be a yes of that very person.
+
+    A sound (嗯), a greeting, a question or another person's words do not count.
     """
     acts = acts_of(text)
     if not acts or any(a.others or a.condition or a.hedged for a in acts):

@@ -112,7 +112,7 @@ class Talk:
         meaning = heard.meaning or ""
         prompt = self.book.confirm.get(meaning)  # type: ignore[call-overload]
         if meaning == self.state.asked:
-            return None  # asked once: whoever does not say yes then has not meant it
+            return None  # asked once: without a yes then, it was not meant
         if prompt is None or (self.book.prompts[prompt].discloses and not self.identified):
             return None
         leads = self.transition(replace(heard, certain=True))
@@ -186,7 +186,7 @@ class Talk:
         if t.confirms and not self.confirms(heard):
             return False
         if t.ask_back and self.state.asked == t.ask_back:
-            return False  # asked once: whoever does not say yes then has not meant it
+            return False  # asked once: without a yes then, it was not meant
         return not t.outcome or self.state.outcome in t.outcome
 
     def confirms(self, heard: Understanding | None) -> bool:
