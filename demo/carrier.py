@@ -34,7 +34,7 @@ MAX_CALL_S = 120
 
 _NOISE_S = 20
 _AGENT_S = 2.0
-"""How long the customer talks after a transfer."""
+"""How long the call goes on after a transfer."""
 
 
 class _Sound:

@@ -18,7 +18,7 @@ MOST_KEPT = 1_000
 
 ROBOT_GRACE_MS = 60_000
 """How long an input may wait for its turn on a running system: a robot worker has no committed
-offset, but its takeover never takes longer than this."""
+offset, but a longer absence is noticed."""
 
 RECOVERY_MS = 10_000
 """Within this time a dead part is replaced, and its unfinished work is done."""

@@ -166,7 +166,10 @@ class Status(Check):
             where, named = f"{topic}/{at[0]}@{at[1]}", {names[0]: this}
             if found is None:
                 self.result.violate(
-                    "missing", f"a {one} that has ended has not in view {view}", where, **named
+                    "missing",
+                    f"a {one} that has ended is still open in view {view}",
+                    where,
+                    **named,
                 )
             elif found != number("|".join(str(fields[name]) for name in names)):
                 self.result.violate(
