@@ -26,10 +26,10 @@ from ringlog.settings import Settings, settings
 logger = log.logger("asr_worker")
 
 LOOK_AGAIN_S = 5.0
-"""From look to look at models that cannot serve yet."""
+"""Interval of looking for models that cannot serve yet."""
 
 MAX_NAMED = 1_000
-"""Profiles that are warned of by name; a stranger may send any."""
+"""Limit of profiles warned about by name; a stranger may send any name."""
 
 
 @click.command()

@@ -56,8 +56,8 @@ class Detector(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """How a leg is judged. They hold from the frame whose last sample lies in the chunk that
-    brings them. `gain` scales what the detector hears, and only that."""
+    """How a leg is judged. A chunk's thresholds apply from the frame whose last sample it holds.
+    `gain` scales the detector's input only."""
 
     silence_ms: int
     on: float
@@ -88,11 +88,11 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """A turn ended: speech at `end`, and the leg is closed up to `mark`.
+    """A turn ended: speech ended at `end`, and the leg is closed up to `mark`.
 
-    `silence_ms` is the silence that was waited for, 0 where the leg ended. `sound_to` is where the
-    turn's sound ends, `over` where its silence was over: both at `mark`, but for a turn that ended
-    while nothing arrived. There, what comes later is heard from `mark` on.
+    `silence_ms` is the silence that ended it, 0 where the leg ended. `sound_to` is where the turn's
+    sound ends, `over` where its silence was over: both at `mark`, but for a turn that ended while
+    nothing arrived. Later sound is then heard from `mark` on.
     """
 
     slot: int
@@ -120,7 +120,7 @@ class TurnBank:
         self._live = np.zeros(0, np.bool_)  # the slot has a leg
         self.have = np.zeros(0, np.int64)  # end of the sound that was pushed
         self.pos = np.zeros(0, np.int64)  # end of the frames that are judged
-        self.mark = np.zeros(0, np.int64)  # last place where the state was made anew
+        self.mark = np.zeros(0, np.int64)  # last place where the state was reset
         self._ring = np.zeros((0, RING), np.int16)  # sample s lies at s % RING
         # How it is judged: written by _set and change.
         self._silence = np.zeros(0, np.int64)  # samples that end a turn
@@ -132,14 +132,14 @@ class TurnBank:
         # The state since the mark: written by _reset, _warm and _frame.
         self._cold = np.zeros(0, np.bool_)  # the detector is to be warmed first
         self._state = np.zeros((2, 0, STATE_WIDTH), np.float32)  # the detector's own
-        self._context = np.zeros((0, CONTEXT), np.float32)  # end of the frame before, in [-1, 1]
+        self._context = np.zeros((0, CONTEXT), np.float32)  # end of the last frame, in [-1, 1]
         self.open = np.zeros(0, np.bool_)  # within a turn
         self._run = np.zeros(0, np.int64)  # speech frames towards a turn's opening
         self._start = np.zeros(0, np.int64)  # position of the turn's first speech frame
         self._loud_end = np.zeros(0, np.int64)  # end of the last loud half frame
         self._frame_end = np.zeros(0, np.int64)  # end of the last speech frame
         self._peak = np.zeros(0, np.float64)  # leaky peak level, dBFS
-        # Beside the state.
+        # Not part of the state.
         self._heard_to = np.zeros(0, np.int64)  # end of the turn before, in whole milliseconds
         self._held = np.zeros(0, np.bool_)  # a turn closed in this call of judge
         self._grow(capacity)
@@ -267,9 +267,9 @@ class TurnBank:
     def quiet(self, slot: int, to: int, silence_ms: int) -> Closed | None:
         """Nothing came up to `to`: end the turn if its silence is over by then.
 
-        Call it when all whole frames are judged. Nothing is judged that did not come: a turn that
-        goes on keeps its state, and one that ends ends where its sound does, so that sound which
-        comes late is heard in full.
+        Call it when all whole frames are judged. Missing sound is not judged: a turn that goes on
+        keeps its state, and one that ends does so where its sound ends, so that late sound is heard
+        in full.
         """
         if not self.open[slot]:
             return None
@@ -348,7 +348,7 @@ class TurnBank:
         pos = begin + FRAME
         was_open, run, silence = self.open[slots], self._run[slots], self._silence[slots]
         speech = probability >= np.where(was_open | (run > 0), self._off[slots], self._on[slots])
-        speech &= was_open | power.any(axis=1)  # what never came opens no turn
+        speech &= was_open | power.any(axis=1)  # missing sound opens no turn
         frame_end = np.where(speech, pos, self._frame_end[slots])
         loud_end, peak = self._loud_end[slots], self._peak[slots]
         for half in (0, 1):

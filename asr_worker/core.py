@@ -57,8 +57,8 @@ class Core:
         closed: Mapping[CustomerLegKey, LastFinal],
         resume: Resume | None = None,
     ) -> None:
-        """Take a partition over; `closed` has the last of each leg's finals, `resume` what the
-        commit says of the legs behind it."""
+        """Take a partition over; `closed` has the last of each leg's finals, `resume` the commit's
+        notes on the legs after it."""
         self._partitions[partition] = PartitionLegs(
             self._transcriber, self._recognisers, closed, resume, self._substituted
         )
@@ -116,7 +116,7 @@ class Core:
         return {number: legs.commit_offset() for number, legs in self._partitions.items()}
 
     def resume(self, partition: int) -> Resume:
-        """What goes with the partition's offset that `commit_offsets` has just given."""
+        """The metadata for the partition's offset that `commit_offsets` has just given."""
         return self._partitions[partition].resume()
 
     def _owner(self, slot: int) -> tuple[int, PartitionLegs]:

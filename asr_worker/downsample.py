@@ -46,8 +46,8 @@ class Halver:
     def feed(self, at: int, samples: Int16) -> list[Piece]:
         """Take in samples at 16 kHz; gives what can be computed, REACH input samples late.
 
-        What was taken in before is dropped. A hole ends the sound before it with silence and
-        begins anew after it.
+        What was taken in before is dropped. A hole ends the sound before it with silence; the
+        filter starts afresh after it.
         """
         pieces = []
         samples = samples[max(self.next - at, 0) :]

@@ -37,22 +37,22 @@ BATCH = 500
 """Records a poll returns at most: 50 s of one leg, 0.2 s of work."""
 
 STALL_S = 5.0
-"""When nothing has come for so long, the broker is asked whether there is nothing."""
+"""After this long without records, ask the broker whether there are any."""
 
 ASK_AGAIN_S = 0.5
-"""From question to question while the schema registry gives no answer."""
+"""Interval of retries while the schema registry does not answer."""
 
 COMMIT_EVERY_S = 0.2
 LEAVE_S = 5.0
-"""Longest that a worker that is to stop waits for the answer to its last commit."""
+"""Longest wait of a stopping worker for the answer to its last commit."""
 
 TURN_S = 30.0
 """A worker whose turn takes longer is stuck."""
 
 FLUSH_S = 10.0
 SESSION_MS = 6_000
-"""After this a dead worker's partitions go to others; a restarted one has its own back at once,
-because it comes with the same `instance`."""
+"""After this a dead worker's partitions go to others; a restarted one regains its own at once,
+because it has the same `instance`."""
 
 CLOCK_SKEW_MS = 5_000
 """Finals are read back from this much before the first audio: brokers' clocks differ."""
@@ -65,7 +65,7 @@ class TopicMissing(RuntimeError):
 
 
 class Stalled(RuntimeError):
-    """The consumer hands out nothing although there are records; a new process will."""
+    """The consumer returns nothing although there are records; a new process will."""
 
 
 _NOT_NOW = frozenset(
@@ -83,7 +83,7 @@ _NOT_NOW = frozenset(
         KafkaError._TRANSPORT,
     }
 )
-"""A commit that fails so is made again: the group changes, or its broker is away."""
+"""A commit that fails like this is retried: the group changes, or its broker is away."""
 
 
 class Host:
@@ -110,9 +110,9 @@ class Host:
         """Offsets that are read next; its keys are the partitions that are held."""
         self._assigned = False
         self.committed: dict[int, int] = {}
-        """What the group has of the partitions that are held, or where it begins."""
+        """The committed offsets of the held partitions, or their beginnings."""
         self._resume: dict[int, Resume | None] = {}
-        """What the commits say of the legs behind them, of partitions not taken over yet."""
+        """The commits' notes on the legs after them, for partitions not taken over yet."""
         self._stopping: Callable[[], bool] = lambda: False
         self._commit_due_s = 0.0
         self._committing: dict[int, int] = {}
@@ -141,7 +141,7 @@ class Host:
                 "on_commit": self._committed,
             },
         )
-        # A group may wait for a topic that is not there, in silence.
+        # A group may wait silently for a missing topic.
         if not sync.partitions_of(self._consumer, AUDIO):
             raise TopicMissing(f"{config.kafka_bootstrap} has no topic {AUDIO}: `ringlog up` first")
         self._consumer.subscribe([AUDIO], on_assign=self._assign, on_revoke=self._revoke)
@@ -205,7 +205,7 @@ class Host:
         if why is None:
             self.committed |= {p: o for p, o in moved.items() if p in self._next}
         elif why.code() in _NOT_NOW:
-            logger.info("commit refused, it is made again", why=why.str())
+            logger.info("commit refused; it is retried", why=why.str())
         else:
             self._refused = KafkaException(why)
 
@@ -219,7 +219,7 @@ class Host:
         self.commit()
         give_up_s = time.monotonic() + LEAVE_S
         while self._committing and time.monotonic() < give_up_s:
-            sync.take(self._consumer, 1, POLL_MS / 1000)  # what is read is not worked any more
+            sync.take(self._consumer, 1, POLL_MS / 1000)  # what is read is no longer processed
         self.close()
 
     def close(self) -> None:
@@ -278,7 +278,7 @@ class Host:
         self._behind = behind
 
     def _holds_none(self, partition: int, end: int) -> bool:
-        """Whether what is left of a partition is no record: markers of transactions."""
+        """Whether only transaction markers are left of a partition."""
         place = AUDIO, partition
         try:
             return sync.first_between(self._finals, place, self._next[partition], end) is None
@@ -309,7 +309,7 @@ class Host:
                         return closed  # it stops
                     final = self._codec.validated(TRANSCRIPTS, found)
                 except Poison:
-                    continue  # whoever consumes the topic reports it
+                    continue  # the topic's reader reports it
                 if isinstance(final, Transcript) and final.kind == "final":
                     key = (final.call_id or "", final.leg, final.ssrc)
                     here = LastFinal(final.mark, final.end_ms)
@@ -338,8 +338,8 @@ class Host:
             DEAD_LETTERS.labels(AUDIO).inc()
 
     def _decoded(self, topic: str, record: RawRecord) -> AvroRecord | None:
-        """A record's values; raises Poison. Waits while the registry gives no clear answer about
-        its schema, and stays in the group meanwhile; None when told to stop."""
+        """A record's values; raises Poison. Waits, as a member of the group, while the registry
+        gives no clear answer about its schema; None when told to stop."""
         try:
             while True:
                 try:

@@ -1,4 +1,5 @@
-"""The legs of one partition of `media.audio`: where each begins, what it holds back, when it ends.
+"""The legs of one partition of `media.audio`: where each begins, which offset it holds back, when
+it ends.
 
 Pure: the log's records go in, in order, with Kafka's offsets and timestamps; nothing else decides.
 """
@@ -33,7 +34,7 @@ from ringlog.audio.g711 import Int16, decode
 from schemas.events import MediaChunk
 
 LEG = "customer"
-"""The leg that is transcribed; what the robot says is known, and it has no turn to end."""
+"""The leg that is transcribed; the robot's words are known, and it has no turn to end."""
 
 WIDE_HZ = 16_000
 """The other rate that an edge may log; it is halved on the way in."""
@@ -59,7 +60,7 @@ class LastFinal(NamedTuple):
 
 
 Substituted = Callable[[str, str], None]
-"""Told of a leg that asks for a profile that cannot serve, and of the profile that it gets."""
+"""Called with a profile that a leg asks for and cannot get, and the one that it gets."""
 
 
 class BadChunk(ValueError):
@@ -135,8 +136,8 @@ class PartitionLegs:
         resume: Resume | None,
         substituted: Substituted,
     ) -> None:
-        """`closed` has the last of each leg's finals, read back from the log; `resume` is what the
-        commit says of the legs behind it, None for a commit that says nothing."""
+        """`closed` has the last of each leg's finals, read back from the log; `resume` is the
+        commit's note on the legs after it, None for a commit without one."""
         self._transcriber = transcriber
         self._recognisers = recognisers
         self._substituted = substituted
@@ -205,7 +206,7 @@ class PartitionLegs:
         return self._slots[result.slot]
 
     def released(self, slot: int) -> None:
-        """The transcriber is through with an ended leg."""
+        """The transcriber has finished an ended leg."""
         del self._slots[slot]
 
     def commit_offset(self) -> int:
@@ -226,7 +227,7 @@ class PartitionLegs:
         return lowest
 
     def resume(self) -> Resume:
-        """What a successor must be told with the offset that `commit_offset` has just given."""
+        """The note for a successor, with the offset that `commit_offset` has just given."""
         return Resume(self.position, frozenset(self._fresh))
 
     def drop(self) -> None:
@@ -279,8 +280,8 @@ class PartitionLegs:
         return leg
 
     def _is_fresh(self, offset: int) -> bool:
-        """Whether nobody held the leg whose first record is this one: it has no state to go on
-        from, and begins with what comes."""
+        """Whether no worker held the leg whose first record is this one: it has no earlier
+        state."""
         if self._resume is not None:
             return self._resume.is_fresh(offset)
         return self._first_ms is not None and self._time_ms > self._first_ms + EXPIRY_MS
@@ -353,11 +354,11 @@ def _position(chunk: MediaChunk) -> int:
     if at < 0:
         raise BadChunk(f"begins {-at} samples before its leg")
     if at >= LONGEST_LEG:
-        raise BadChunk(f"lies {at} samples after its leg's first: no leg is so long")
+        raise BadChunk(f"lies {at} samples after its leg's first: no leg is that long")
     if not 0 <= chunk.occurred_at < MAX_OCCURRED_AT:
         raise BadChunk(f"occurred_at is {chunk.occurred_at} ms: no time")
     if not -LONGEST_LEG < chunk.leg_start_ms < LONGEST_LEG:
-        raise BadChunk(f"leg_start_ms is {chunk.leg_start_ms}: no call is so long")
+        raise BadChunk(f"leg_start_ms is {chunk.leg_start_ms}: no call is that long")
     return at
 
 
@@ -366,5 +367,5 @@ def _samples(chunk: MediaChunk) -> Int16:
         samples = decode(chunk.codec, chunk.payload)
     except ValueError as error:
         raise BadChunk(str(error)) from None
-    # The robot's own voice that came back: nobody spoke.
+    # Echo of the robot's own voice: nobody spoke.
     return np.zeros_like(samples) if chunk.processing == "echo" else samples

@@ -49,7 +49,7 @@ class Listed:
 
 @dataclass(frozen=True)
 class Checked:
-    """What a model made of a recording. Latency is compute from the turn's end to its final."""
+    """A model's result on a recording. Latency is compute from the turn's end to its final."""
 
     text: str
     turns: int
@@ -76,11 +76,11 @@ def listed(registry: Registry) -> list[Listed]:
 
 
 def get(registry: Registry, name: str, progress: Progress = lambda done, total: None) -> Path:
-    """Fetch and unpack a model; returns its folder. Nothing is done for one that is there.
+    """Fetch and unpack a model; returns its folder.
 
-    A download that broke off is resumed. Size and SHA-256 are checked before anything is
-    unpacked, and only the files that the registry names are. Raises DownloadError and
-    RegistryError.
+    Does nothing if it is there, and resumes an interrupted download. Size and SHA-256 are checked
+    before anything is unpacked, and only the files that the registry names are. Raises
+    DownloadError and RegistryError.
     """
     entry = registry.model(name)
     folder = registry.folder_of(name)

@@ -22,7 +22,7 @@ from ringlog.audio.g711 import Int16, to_float
 SAFETY_MS = 100
 
 Trial = Callable[[str], str | None]
-"""Tries a profile where a crash does no harm; returns what is wrong with it, or None."""
+"""Tries a profile in a separate process; returns its fault, or None."""
 
 
 class ModelMissing(RuntimeError):
@@ -35,7 +35,7 @@ class DefaultUnusable(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What a stream gave. Token times are milliseconds from the stream's first sample."""
+    """A stream's result. Token times are milliseconds from the stream's first sample."""
 
     text: str
     tokens: tuple[tuple[str, float], ...]
@@ -141,7 +141,7 @@ class Recognisers:
                 if key not in loaded:
                     loaded[key] = self._load(profile, trial)
                 self._serving[profile] = loaded[key]
-            except Exception as error:  # whatever a wrong model provokes in the library
+            except Exception as error:  # the library raises many kinds for a wrong model
                 self.left_out[profile] = str(error) or type(error).__name__
         if self.default not in self._serving:
             raise DefaultUnusable(

@@ -1,8 +1,8 @@
-"""What a commit says of the legs behind it, as the text that Kafka keeps with an offset.
+"""A commit's note on the legs after it, as the metadata that Kafka keeps with an offset.
 
-A successor meets records of two kinds of legs: those that the worker before it held, whose state
-it makes anew from a mark, and those that nobody held, which begin with what comes. Only the worker
-that commits can tell them apart.
+A successor meets two kinds of legs: those that the previous worker held, whose state it restores
+from a mark, and those that nobody held, which begin with their next sound. Only the committing
+worker can tell them apart.
 """
 
 from dataclasses import dataclass
@@ -26,8 +26,7 @@ class Resume:
         return offset >= self.position or offset in self.fresh
 
     def text(self) -> str:
-        """The position, then how far before it each record lies; the nearest that there is room
-        for."""
+        """The position, then each record's distance before it; as many of the nearest as fit."""
         parts = [str(self.position)]
         room = MAX_TEXT - len(parts[0])
         for offset in sorted(self.fresh, reverse=True):

@@ -26,7 +26,7 @@ OPEN_FRAMES: Final = 2
 """Speech frames in a row that open a turn."""
 
 LONGEST_TURN: Final = 30_000 * SAMPLES_PER_MS
-"""A turn is cut here, else hold music would hold back the commit for ever."""
+"""Longest turn; without it, hold music would hold back the commit for ever."""
 
 HANG: Final = 64 * SAMPLES_PER_MS
 """The detector stays on for about this long after speech."""
@@ -51,8 +51,9 @@ MARKED_HOLE: Final = 40 * SAMPLES_PER_MS
 """Holes longer than this are reported with the turn they lie in."""
 
 LATEST: Final = 5_000 * SAMPLES_PER_MS
-"""Sound may come so much later than a mark that its leg is silent, and is heard whole. At least
-the longest silence that ends a turn: no turn is open when a leg's silence is taken as final."""
+"""Sound may come this much later than a silence mark of its leg and is still heard in full. At
+least the longest silence that ends a turn: no turn is open when a leg's silence is taken as
+final."""
 
 LONGEST_LEG: Final = 48 * 3_600_000 * SAMPLES_PER_MS
 """A position beyond this comes from a broken clock."""
@@ -73,10 +74,11 @@ def first_begin(seen: int, closed: int) -> int:
 
 
 def fresh_begin(seen: int, closed: int) -> int:
-    """Where a leg begins to be judged that nobody held when sample `seen` came.
+    """Where judging begins for a leg that nobody held when sample `seen` came: it is new, or had
+    expired.
 
-    It is new, or so long nothing came that it was over. It begins with what came, and silence is
-    taken to lie before. What `closed` covers is on the log already.
+    It begins with this sound, and silence is assumed before it. What `closed` covers is on the log
+    already.
     """
     if seen == 0 or closed - WARM_UP - SETTLING >= seen:
         return first_begin(seen, closed)

@@ -20,7 +20,7 @@ RecogniserOf = Callable[[str], Recogniser]
 
 @dataclass(frozen=True, slots=True)
 class Partial:
-    """What an open turn has given up to `at`. Positions are leg time, samples."""
+    """Text of an open turn up to `at`. Positions are leg time, samples."""
 
     slot: int
     start: int
@@ -53,7 +53,7 @@ class Final:
 
 @dataclass(slots=True)
 class Step:
-    """What one step gave. `ended` are slots that are free again."""
+    """The result of one step. `ended` are slots that are free again."""
 
     partials: list[Partial] = field(default_factory=list)
     finals: list[Final] = field(default_factory=list)
@@ -88,7 +88,7 @@ class _Turn:
 
 
 class Transcriber:
-    """Legs in, partials and finals out. Pure but for the models that it calls."""
+    """Legs in, partials and finals out. Pure except for the models."""
 
     def __init__(self, detector: Detector, recogniser_of: RecogniserOf) -> None:
         self.bank = TurnBank(detector)

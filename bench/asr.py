@@ -3,7 +3,8 @@
 The core takes records of `media.audio` and gives transcripts: it decodes G.711, finds turns, feeds
 one stream a turn, decodes in batches, and makes partials and finals. The bare loop is handed the
 decoded sound, feeds one endless stream a leg, and decodes in the same batches; it finds no turns,
-gives no events, and could go on after no restart. Times real time per CPU second, one thread each.
+writes no events, and cannot resume after a restart. Times real time per CPU second, one thread
+each.
 """
 
 import os
@@ -210,7 +211,7 @@ def run(quick: bool) -> Outcome:
         notes=[
             *sentences.notes,
             *short.notes,
-            "a turn costs what a bare loop has not: the detector's warm-up, the pre-roll decoded "
+            "a turn needs what a bare loop skips: the detector's warm-up, the pre-roll decoded "
             "again and the padding that brings its last word out",
         ],
     )

@@ -23,7 +23,7 @@ class Sent:
 
 
 def send(ports: list[int], seconds: float) -> Sent:
-    """Sends `seconds` of sound to every port, on time or as fast as it can when late."""
+    """Sends `seconds` of sound to every port, on time, or as fast as it can when late."""
     payload = bytes(n * 7 % 256 for n in range(FRAME))
     groups = [ports[n::GROUPS] for n in range(GROUPS)]
     rounds = int(seconds * PACKETS_PER_S)

@@ -75,7 +75,7 @@ class Discarding(EventProducer):
 
 
 class Owner:
-    """Who the session tells: as the edge's calls do, chunks go to the media log."""
+    """The session's owner: like the edge's calls, it passes chunks to the media log."""
 
     def __init__(self, call_id: str, media_log: MediaLog) -> None:
         identity = Identity(call_id, "bench", "outbound", customer_id=call_id, pool="bench")

@@ -18,7 +18,7 @@ PACKAGES = (
 
 
 def cpu_model(cpuinfo: str) -> str:
-    """The first model name in the text of /proc/cpuinfo; the architecture where there is none."""
+    """The first model name in the text of /proc/cpuinfo, or else the architecture."""
     for line in cpuinfo.splitlines():
         key, _, value = line.partition(":")
         if key.strip() == "model name" and value.strip():

@@ -1,4 +1,4 @@
-"""What a benchmark gives: figures beside a peer's or a limit's, and the budget of their ratio."""
+"""A benchmark's result: figures compared with a peer or a limit, and the budget of the ratio."""
 
 from typing import Literal
 

@@ -28,7 +28,7 @@ def free_shift(first: int) -> int:
 
 @contextmanager
 def settings_apart() -> Iterator[Settings]:
-    """Settings of a stack in a temporary home, at ports beside those of a running one."""
+    """Settings of a stack in a temporary home, on ports that a running one does not use."""
     with tempfile.TemporaryDirectory(prefix="ringlog-bench-") as home:
         shift = free_shift(settings().port_shift + _STEP)
         yield Settings(home=Path(home), port_shift=shift, kafka="", registry="", clickhouse_host="")

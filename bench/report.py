@@ -66,14 +66,14 @@ def cells(name: str, measure: Measure) -> tuple[str, ...]:
 
 
 def lines_of(result: Result) -> list[str]:
-    """What a result says beside its figures."""
+    """A result's notes."""
     state = [f"{result.name}: {result.state}: {result.reason}"] if result.reason else []
     notes = [f"{m.what}: {m.note}" for m in result.outcome.measures if m.note]
     return state + notes + result.outcome.notes
 
 
 def show(results: Sequence[Result], console: Console) -> None:
-    """Prints the table, then what is to be known about its rows."""
+    """Prints the table, then notes on its rows."""
     table = Table(title="Ringlog benchmarks", title_justify="left", show_lines=True)
     for head in ("benchmark", "measured / against", "ours", "theirs", "ratio", "budget"):
         table.add_column(head, justify="right" if head in ("ours", "theirs") else "left")

@@ -1,4 +1,4 @@
-"""Carries benchmarks out, each in a process of its own, and takes down what figures belong to."""
+"""Runs benchmarks, each in its own process, and records the context of their figures."""
 
 import importlib
 import multiprocessing
@@ -19,7 +19,7 @@ BENCHMARKS = {
     "dispatch": ("bench.dispatch", "dispatch core with a long queue"),
     "edge": ("bench.edge", "RTP legs that one core of the edge carries"),
     "sink": ("bench.sink", "history sink and ClickHouse's own Kafka engine"),
-    "safety": ("bench.safety", "what acknowledgements and a standby cost"),
+    "safety": ("bench.safety", "cost of acknowledgements and of a standby"),
     "latency": ("bench.latency", "answers of eight calls at once, through everything"),
 }
 """Name -> module with `run(quick) -> Outcome`, and what it is about."""
@@ -32,7 +32,7 @@ def carry_out(module: str, quick: bool) -> Outcome:
 
 
 def measured(name: str, quick: bool, command: str) -> Result:
-    """Runs one benchmark and takes down what its figures belong to."""
+    """Runs one benchmark and records the context of its figures."""
     module, title = BENCHMARKS[name]
     at, began_s, load_before = datetime.now(UTC), time.monotonic(), machine.load()
     state, reason, outcome = "measured", "", Outcome()
@@ -47,7 +47,7 @@ def measured(name: str, quick: bool, command: str) -> Result:
         state, reason = "skipped", str(why)
     except BrokenProcessPool:
         state, reason = "failed", "its process died"
-    except Exception as error:  # one benchmark's trouble is not the others'
+    except Exception as error:  # one benchmark's failure must not stop the others
         state, reason = "failed", f"{type(error).__name__}: {error}"
     return Result.model_validate(
         {
@@ -61,7 +61,7 @@ def measured(name: str, quick: bool, command: str) -> Result:
 
 
 def kept(path: Path) -> Results:
-    """What earlier runs gave; nothing where there is no file that we can read."""
+    """Results of earlier runs; empty without a readable file."""
     try:
         return Results.model_validate_json(path.read_bytes())
     except (OSError, ValidationError):

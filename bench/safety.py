@@ -1,8 +1,8 @@
-"""What safety costs: acknowledgements, and a standby for the robot worker that speaks.
+"""The cost of safety: acknowledgements, and a standby for the speaking robot worker.
 
 Answers: eight calls with a question every 0.8 s, from the final's sending to the first directive as
 another client reads it, with one robot worker and with two. Records: our producer, idempotent and
-waited for batch by batch, against one that asks for no acknowledgement and waits for none.
+waited for batch by batch, against one without acknowledgements.
 """
 
 import asyncio

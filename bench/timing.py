@@ -1,4 +1,4 @@
-"""CPU time of alternating rounds: what disturbs one side of a comparison disturbs the other."""
+"""CPU time of alternating rounds: a disturbance hits both sides of a comparison."""
 
 import gc
 import time

@@ -1,4 +1,4 @@
-"""Transcripts as the ASR worker writes them, for benchmarks of what carries them."""
+"""Transcripts as the ASR worker writes them, for benchmarks of their transport."""
 
 import random
 from collections.abc import Iterator

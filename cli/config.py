@@ -1,4 +1,4 @@
-"""`ringlog config`: what is in force, and whether it can work."""
+"""`ringlog config`: the settings in force, and a check of them."""
 
 import json
 import os

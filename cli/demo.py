@@ -16,7 +16,7 @@ from ringlog.settings import settings
     help="Where to write the report (default: demo-report.json in the home folder).",
 )
 def demo(calls: int, report: Path | None) -> None:
-    """Run the demo call centre and print what came of it.
+    """Run the demo call centre and print its results.
 
     Uses the running stack; where none runs, it starts one and stops it again.
 

@@ -1,4 +1,4 @@
-"""Events that a person or program enters as JSON: read by the rules of the doors."""
+"""Events that a person or program enters as JSON: read by the same rules as the API."""
 
 from typing import Any
 

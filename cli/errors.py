@@ -11,13 +11,13 @@ CHECK_FAILED, WRONG_USAGE, NOT_RUNNING = 1, 2, 3
 
 
 class CheckFailed(click.ClickException):
-    """Something that was checked is not as it should be."""
+    """A check failed."""
 
     exit_code = CHECK_FAILED
 
 
 class NotRunning(click.ClickException):
-    """The stack, or the part of it that is asked, is not running."""
+    """The stack, or the part needed, is not running."""
 
     exit_code = NOT_RUNNING
 

@@ -1,4 +1,4 @@
-"""`ringlog models`: which recognisers there are, fetching one, trying one out."""
+"""`ringlog models`: list recognisers, fetch one, try one."""
 
 import json
 from dataclasses import asdict

@@ -12,7 +12,7 @@ from cli.errors import CheckFailed
 
 @click.group()
 def optout() -> None:
-    """Say who must not be called, and take it back.
+    """Enter opt-outs, undo them, list them.
 
     \b
     ringlog optout add 13800138000 --reason "asked by letter"
@@ -66,7 +66,7 @@ def _is_id(text: str) -> bool:
 
 
 @optout.command("list")
-@click.option("--max", "most", type=click.IntRange(1), help="At most so many.")
+@click.option("--max", "most", type=click.IntRange(1), help="At most this many.")
 def list_(most: int | None) -> None:
     """Print the opt-outs in force, one JSON object a line, the newest first."""
     left, after = most, None

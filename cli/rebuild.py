@@ -19,7 +19,7 @@ def rebuild() -> None:
 @click.option(
     "--forget-older",
     is_flag=True,
-    help="Drop rows that the log has no more, instead of keeping them.",
+    help="Drop rows that the log no longer has, instead of keeping them.",
 )
 @click.confirmation_option(prompt="Make all ClickHouse tables of Ringlog again?")
 def history(forget_older: bool) -> None:
@@ -42,7 +42,7 @@ def history(forget_older: bool) -> None:
         )
     except AnotherLog as error:
         raise CheckFailed(
-            f"{error}. The table was left as it was; with --forget-older only the log counts"
+            f"{error}. The table is unchanged; with --forget-older only the log counts"
         ) from None
     except (RebuildFailed, MigrationError) as error:
         raise CheckFailed(str(error)) from None
@@ -76,10 +76,10 @@ def status() -> None:
 @rebuild.command()
 @click.option("--check", is_flag=True, help="Exit with 1 when anything differed.")
 def profiles(check: bool) -> None:
-    """Fold every customer anew in the running service, and put right what differs.
+    """Fold every customer again in the running service, and correct what differs.
 
-    From the first event on: what the log has no more comes from ClickHouse. Of several workers, the
-    one on this machine does the customers that are its own.
+    It starts at the first event; what the log no longer has comes from ClickHouse. Of several
+    workers, the one on this machine does its own customers.
     """
     _told(_ask("profiles"), check)
 
@@ -87,7 +87,7 @@ def profiles(check: bool) -> None:
 @rebuild.command()
 @click.option("--check", is_flag=True, help="Exit with 1 when anything differed.")
 def dispatch(check: bool) -> None:
-    """Fold every pool anew in the running service, and put right what differs.
+    """Fold every pool again in the running service, and correct what differs.
 
     Under the settings of now: a pool whose retries or leases were set otherwise in former days may
     differ for that. The log must still have the whole of `dispatch.inbox`.
@@ -98,7 +98,7 @@ def dispatch(check: bool) -> None:
 def _told(answer: str, check: bool) -> None:
     click.echo(answer)
     if check and json.loads(answer)["differed"]:
-        raise CheckFailed("what was kept is not what the log says; it is put right now")
+        raise CheckFailed("the kept state differed from the log; it is now corrected")
 
 
 def _ask(service: str) -> str:

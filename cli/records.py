@@ -62,7 +62,7 @@ def topics(as_json: bool) -> None:
 @click.argument("topic_name", metavar="TOPIC", type=TOPIC)
 @click.option("--call", "call_id", help="Only records of this call.")
 @click.option("--from-beginning", is_flag=True, help="Start with the oldest record.")
-@click.option("--max", "limit", type=click.IntRange(1), help="Stop after so many records.")
+@click.option("--max", "limit", type=click.IntRange(1), help="Stop after this many records.")
 @click.option("--json", "as_json", is_flag=True, help="Whole records, one JSON object a line.")
 def tail(
     topic_name: str, call_id: str | None, from_beginning: bool, limit: int | None, as_json: bool
@@ -103,7 +103,7 @@ def tail(
 
 
 def _short(record: dict[str, Any]) -> str:
-    """The fields that say something: no empty ones, long values cut."""
+    """The fields that are not empty; long values are cut."""
     parts = [
         f"{record['partition']}/{record['offset']}",
         str(record["occurred_at"])[11:23],

@@ -49,7 +49,7 @@ def playbooks() -> None:
 @playbooks.command()
 @click.argument("files", type=_FILE, nargs=-1)
 def check(files: tuple[Path, ...]) -> None:
-    """Say everything that is wrong with FILES (all in playbooks/ by default)."""
+    """Print every fault of FILES (all in playbooks/ by default)."""
     good, faults = check_files(list(files) or playbook_files())
     for line in good:
         click.echo(line)
@@ -73,13 +73,13 @@ def publish(files: tuple[Path, ...]) -> None:
 @playbooks.command()
 @click.argument("playbook", type=_FILE)
 @click.argument("text")
-@click.option("--node", help="Where the dialogue stands; shows what the robot would do there.")
+@click.option("--node", help="Node of the dialogue; shows what the robot would do there.")
 @click.option("--identified", is_flag=True, help="The customer has confirmed who they are.")
 @click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
 def understand(
     playbook: Path, text: str, node: str | None, identified: bool, as_json: bool
 ) -> None:
-    """Say what TEXT means to PLAYBOOK (a file), by the code that a call uses."""
+    """Print what TEXT means to PLAYBOOK (a file), by the code that a call uses."""
     try:
         script = load_file(playbook)
     except InvalidFile as error:
@@ -98,7 +98,7 @@ def understand(
 @click.argument("name")
 @click.argument("version")
 def withdraw(name: str, version: str) -> None:
-    """Take a published VERSION of NAME back; calls that run it go on."""
+    """Withdraw a published VERSION of NAME; calls that run it go on."""
     config = settings()
     need_kafka(config)
     need_registry(config)

@@ -1,4 +1,4 @@
-"""`ringlog verify`: prove from log and tables that what must hold does hold."""
+"""`ringlog verify`: prove the invariants from log and tables."""
 
 import json
 import sys
@@ -36,19 +36,17 @@ _LINE_EVERY_S = 5.0
     default=10.0,
     show_default=True,
     type=click.FloatRange(0, 3_600),
-    help="How long derived state may take to come up to the cut, s.",
+    help="How long derived state may take to reach the cut, s.",
 )
-@click.option(
-    "--idle", is_flag=True, help="Nothing runs any more: an open call is a violation too."
-)
+@click.option("--idle", is_flag=True, help="The system is idle: an open call is a violation, too.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def verify(only: tuple[str, ...], settle_s: float, idle: bool, as_json: bool) -> None:
-    """Read the log and the tables, and prove what must always hold.
+    """Read the log and the tables, and prove the invariants.
 
     Every event once; every call ended exactly once; one speaker at a time; no dial without a permit
-    or to an opted-out number; every wish for a call decided on; profiles, status and windows equal
-    to a fold of the log; ClickHouse equal to the log; dead letters by reason. May run beside a
-    working system: it judges up to a consistent cut, and what is on its way counts as open.
+    or to an opted-out number; every request for a call decided; profiles, status and windows equal
+    to a fold of the log; ClickHouse equal to the log; dead letters by reason. May run on a working
+    system: it judges up to a consistent cut, and unfinished work counts as open.
 
     \b
     ringlog verify                         everything, up to now

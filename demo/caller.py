@@ -1,4 +1,5 @@
-"""A simulated person on the phone: what is heard decides what is said. Pure; time in samples."""
+"""A simulated person on the phone, whose answers depend on the prompts heard. Pure; time in
+samples."""
 
 from collections import Counter
 from collections.abc import Mapping

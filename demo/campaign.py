@@ -24,7 +24,7 @@ from schemas.events import CustomerChange
 POOL = "sales"
 PLAYBOOK = "promotion"
 _API_AWAY_S = 120
-"""How long a request is asked again while the API is away, under the same Idempotency-Key."""
+"""How long a request is retried while the API is away, with the same Idempotency-Key."""
 
 
 class DemoError(RuntimeError):
@@ -41,7 +41,7 @@ def cast_of(calls: int, run_number: int) -> dict[str, Person]:
 async def carrier_of(
     config: Settings, campaign: str, cast: dict[str, Person]
 ) -> AsyncIterator[Path]:
-    """Runs the carrier with these people; gives the file in which it notes what really happens.
+    """Runs the carrier with these people; returns the file in which it logs what really happens.
 
     Raises DemoError.
     """
@@ -137,7 +137,7 @@ async def tell_crm(producer: EventProducer, campaign: str, cast: dict[str, Perso
 
 
 class Desk:
-    """Whoever wants calls made: `POST /api/tasks/assign` for one person or all."""
+    """The client that requests calls: `POST /api/tasks/assign` for one person or all."""
 
     def __init__(self, config: Settings) -> None:
         key_file = config.home / "api-key"

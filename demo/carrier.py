@@ -1,8 +1,8 @@
 """The simulated carrier: a process of its own that answers calls with simulated people.
 
 `python -m demo.carrier --manifest FILE` listens on the sim port. It knows the prompts' sound and
-each person's lines, and talks to Ringlog as a carrier does: HTTP to be asked for a call and to
-report its states, RTP for the sound. It has no access to Kafka.
+each person's lines, and talks to Ringlog as a carrier does: HTTP for call requests and state
+reports, RTP for the sound. It has no access to Kafka.
 """
 
 import argparse
@@ -34,7 +34,7 @@ MAX_CALL_S = 120
 
 _NOISE_S = 20
 _AGENT_S = 2.0
-"""How long the person talks to whom the customer is transferred."""
+"""How long the call goes on after a transfer."""
 
 
 class _Sound:
@@ -66,7 +66,7 @@ class SimCall(asyncio.DatagramProtocol):
         self._transport: asyncio.DatagramTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's transport is no subclass of asyncio's, though it does all the same.
+        # uvloop's transport is not a subclass of asyncio's, but has the same interface.
         self._transport = cast(asyncio.DatagramTransport, transport)
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
@@ -131,7 +131,7 @@ class SimCall(asyncio.DatagramProtocol):
         self._listen(rest, frame * FRAME)
 
     def _listen(self, frames: list[Int16], now: int) -> list[Heard]:
-        """What is noticed at call time `now`, samples."""
+        """Events heard at call time `now`, samples."""
         noticed = [replace(h, at=now) for frame in frames for h in self._ear.feed(frame)]
         for heard in noticed:
             self.carrier.note(
@@ -176,7 +176,7 @@ class Carrier:
         self._session: aiohttp.ClientSession | None = None
 
     def note(self, call: SimCall, event: str, **fields: object) -> None:
-        """Writes down what really happened, for the report."""
+        """Logs what really happened, for the report."""
         line = {"event": event, "call_id": call.call_id, "phone": call.phone} | fields
         self._log.write(json.dumps(line, ensure_ascii=False) + "\n")
 
@@ -248,7 +248,7 @@ class Carrier:
         return web.json_response({})
 
     async def close(self, _: web.Application) -> None:
-        """Ends what is left."""
+        """Ends the remaining calls."""
         for task in self._tasks:
             task.cancel()
         if self._session is not None:

@@ -60,7 +60,7 @@ class _Template:
 
 
 class Earpiece:
-    """Puts received frames in order by RTP time, and fills with silence what was never sent.
+    """Puts received frames in order by RTP time, and fills gaps with silence.
 
     Silence at the end cannot be told from a delay: it counts as silence after `_STALL_S`.
     """
@@ -109,7 +109,7 @@ class Ear:
         return self._current.name if self._current else None
 
     def feed(self, frame: Int16) -> list[Heard]:
-        """Takes 20 ms (int16 [160]) and tells what was noticed."""
+        """Takes 20 ms (int16 [160]); returns the prompts that began or ended."""
         self._time += FRAME
         loud = _rms(frame) > _LOUD_RMS
         if not self._heard and not loud:
@@ -187,7 +187,7 @@ class Ear:
 
 
 def _label(name: str) -> str:
-    """What a prompt is called: two sounds `offer.normal/…` may be taken for one another."""
+    """A prompt's name: two sounds `offer.normal/…` may be mistaken for one another."""
     return name.partition("/")[0]
 
 

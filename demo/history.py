@@ -1,4 +1,4 @@
-"""What ClickHouse holds of a demo run, held against what was seen on Kafka."""
+"""Compares ClickHouse's rows of a demo run with the records seen on Kafka."""
 
 import asyncio
 import time

@@ -22,7 +22,7 @@ class SpokenLine:
 
 
 def characters(text: str) -> list[str]:
-    """What is compared: characters without blanks and punctuation."""
+    """The text to compare: without blanks and punctuation."""
     return list(_PUNCTUATION.sub("", text))
 
 

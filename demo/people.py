@@ -1,4 +1,4 @@
-"""Who is called in the demo, read from `dialogues.yaml`."""
+"""The people called in the demo, read from `dialogues.yaml`."""
 
 from pathlib import Path
 from typing import Literal
@@ -27,7 +27,7 @@ class Line(_Strict):
 
 
 class Expected(_Strict):
-    """What the call has to come to."""
+    """The expected outcome of the call."""
 
     disposition: str
     directives: list[str] = Field(default_factory=list)

@@ -1,4 +1,4 @@
-"""What `ringlog verify` says of a run, asked as anybody would."""
+"""The result of `ringlog verify` for a run, from its command line."""
 
 import asyncio
 import json

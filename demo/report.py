@@ -1,4 +1,4 @@
-"""The demo's report: what came of the run, and everything that went wrong."""
+"""The demo's report: the results of the run, and everything that went wrong."""
 
 from typing import Any
 
@@ -77,7 +77,7 @@ def window_differences(seen: Observer) -> tuple[int, list[str]]:
 
 
 def judge_people(seen: Observer, log: list[dict[str, Any]], people: dict[str, Person]) -> list[str]:
-    """What people's calls came to, where it is not what was expected."""
+    """People's calls whose outcome differs from the expected one."""
     failures = []
     by_phone = {e["phone"]: e["call_id"] for e in log}
     for phone, person in people.items():

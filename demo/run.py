@@ -1,4 +1,4 @@
-"""`ringlog demo`: starts what is needed, lets simulated people be called, and judges the run."""
+"""`ringlog demo`: starts what is needed, calls simulated people, and judges the run."""
 
 import asyncio
 import contextlib
@@ -114,7 +114,7 @@ async def _watch_first(seen: Observer, first_final: list[float]) -> None:
 
 
 async def _until_over(seen: Observer, calls: int, reading: asyncio.Task[None]) -> None:
-    """Until every task came to an end, or far longer than the calls can take."""
+    """Waits until every task has ended, or far longer than the calls can take."""
     limit_s = _CALL_S * (2 + calls / 8)
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(limit_s):

@@ -1,4 +1,4 @@
-"""What a simulated person sounds like on a telephone line."""
+"""The sound of a simulated person on a telephone line."""
 
 from dataclasses import dataclass
 

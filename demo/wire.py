@@ -1,5 +1,5 @@
-"""The carrier's own RTP (RFC 3550): fixed 12-byte header, no extensions. Written apart from the
-product's, as a foreign program would be, so that one mistake cannot hide in both."""
+"""The carrier's own RTP (RFC 3550): fixed 12-byte header, no extensions. Written independently of
+the product's, as in an external program, so that one mistake cannot hide in both."""
 
 import struct
 
@@ -15,7 +15,7 @@ def packet(codec: str, seq: int, timestamp: int, ssrc: int, payload: bytes, mark
 
 
 def parse(data: bytes) -> tuple[int, int, bytes] | None:
-    """(payload type, timestamp, payload) of a packet; None for what is none of ours."""
+    """(payload type, timestamp, payload) of a packet; None for anything else."""
     if len(data) < _HEADER.size or data[0] >> 6 != 2:
         return None
     first, second, _, timestamp, _ = _HEADER.unpack_from(data)

@@ -1,8 +1,8 @@
 """`python -m ingest`: the telephony edge. With `--spare` a second process that waits to serve.
 
-Both are the same program; whoever holds the seat serves. The other has everything loaded, so that
-after a death only the log has to be read: the calls go on from the same ports (`Edge.start`), and
-from the same sockets, where what was said meanwhile has waited (`ingest.failover.handover`).
+Both are the same program; the one that holds the seat serves. The spare has everything loaded, so
+after a crash it only has to read the log: the calls go on from the same ports (`Edge.start`) and
+the same sockets, which have buffered the sound of the meantime (`ingest.failover.handover`).
 """
 
 import asyncio
@@ -63,9 +63,9 @@ async def _seated(life: Lifecycle, seat: Seat) -> bool:
 
 
 @click.command()
-@click.option("--spare", is_flag=True, help="Run as the service edge-b, beside edge")
+@click.option("--spare", is_flag=True, help="Run as the service edge-b, the spare of edge")
 def cli(spare: bool) -> None:
-    """Serve the edge's calls, or wait until the process that does is gone."""
+    """Serve the edge's calls, or wait until the serving process is gone."""
     lifecycle.run("edge-b" if spare else "edge", main)
 
 

@@ -1,4 +1,4 @@
-"""Addresses: those that far ends and clients reach us at, and those that far ends tell us."""
+"""Addresses: where far ends and clients reach us, and where far ends say they are."""
 
 import asyncio
 import ipaddress
@@ -12,7 +12,7 @@ _EVERYWHERE: Final = frozenset({"0.0.0.0", "::", ""})
 """Addresses to bind to that nobody can send to."""
 
 _FAR: Final = ("192.0.2.1", 9)
-"""An address that no machine has (RFC 5737): the way to it is the way out of this machine."""
+"""An address that no machine has (RFC 5737): the route to it leads out of this machine."""
 
 Q850_OUT_OF_ORDER: Final = 38
 
@@ -32,13 +32,13 @@ def media_ws_url(config: Settings) -> str:
 
 
 def _reachable(bind_host: str) -> str:
-    """An address by which others reach what is bound to `bind_host`."""
+    """An address at which others reach a socket bound to `bind_host`."""
     return _own_address() if bind_host in _EVERYWHERE else bind_host
 
 
 def _own_address() -> str:
-    """The address of this machine's interface to the outside. Asks the kernel's routes: no packet
-    is sent and no name server asked."""
+    """The address of this machine's outward interface. It asks the kernel's routes, sends no packet
+    and asks no name server."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect(_FAR)
@@ -48,7 +48,7 @@ def _own_address() -> str:
 
 
 async def resolve(theirs: MediaAddress) -> tuple[str, int]:
-    """A far end's numeric address; raises Refused for one that is none."""
+    """A far end's numeric address; raises Refused for anything else."""
     if not 0 < theirs.port < 65536:
         raise Refused(Q850_OUT_OF_ORDER, None, "failed", "a media port is between 1 and 65535")
     try:

@@ -1,4 +1,4 @@
-"""Which recogniser a call gets that names none, and which ones a caller may name.
+"""The recognisers that a caller may name, and the default for a call that names none.
 
 Resolved once, when a call begins: the request or the task's robot, else the site's
 `RINGLOG_ASR_PROFILE`, else `default` of the recognisers' registry (`asr-models.yaml`).
@@ -32,7 +32,7 @@ class AsrProfiles:
 
     @property
     def default_is_demo(self) -> bool:
-        """Whether calls that name no profile are heard by the closed-vocabulary demo model."""
+        """Whether the closed-vocabulary demo model hears calls that name no profile."""
         return self._registry.profiles[self.default].model == CLOSED_VOCABULARY
 
     def resolve(self, named: Iterable[str | None]) -> str:

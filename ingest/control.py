@@ -1,7 +1,8 @@
 """`/media/sessions` on the edge's control port: for the API on this machine, and nobody else.
 
-A web page in a browser of this machine can reach the port, too. It has no key, it may not send
-`application/json` to another origin unasked, and its requests carry its own Origin or Host.
+A web page in a browser on this machine can reach the port, too. It has no key, cannot send
+`application/json` to another origin without a preflight, and its requests carry its own Origin or
+Host.
 """
 
 import asyncio
@@ -29,7 +30,7 @@ logger = log.logger("ringlog.ingest.control")
 
 _ON_ITS_WAY_S: Final = 0.1
 _ON_ITS_WAY_TIMES: Final = 10
-"""How often, and how long apart, a name is looked for again that may just have been published."""
+"""How often, and how long apart, a name that may just have been published is looked up again."""
 
 _LOCAL_NAMES: Final = frozenset({"127.0.0.1", "localhost", "[::1]"})
 

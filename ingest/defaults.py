@@ -1,4 +1,4 @@
-"""Who serves an external system's call: the playbook's newest version, and a robot that has it.
+"""What serves an external system's call: the playbook's newest version, and a robot that has it.
 
 Folded from `playbooks` and `robots.status`, both compacted.
 """
@@ -10,7 +10,7 @@ from schemas.events import Playbook, RobotStatus
 
 
 class Default(NamedTuple):
-    """What an external call gets where it names nothing."""
+    """The defaults of an external call."""
 
     robot_id: str | None
     pool: str | None
@@ -52,8 +52,8 @@ class Defaults:
         return sorted({robot.pool for robot in robots if robot.pool is not None})
 
     def of(self, playbook: str, pool: str | None, robot_id: str | None = None) -> Default:
-        """The robot that is named, else the first active one, by id, that has the playbook; of that
-        pool if there is one."""
+        """The named robot, else the first active one by id that has the playbook, in that pool if
+        one is named."""
         able = [
             robot
             for _, robot in sorted(self._robots.items())

@@ -84,13 +84,13 @@ WS_GRACE_US: Final = 15_000_000
 """How long an external call without a media connection waits for the next one."""
 
 SILENT_US: Final = 300_000_000
-"""A call whose far end sends nothing for so long, not even comfort noise, is over."""
+"""A call whose far end sends nothing for this long, not even comfort noise, is over."""
 
 STOP_S: Final = 5.0
 
 
 def handover_path(config: Settings, edge_id: str = EDGE_ID) -> Path:
-    """Where an edge's spare listens for its sockets."""
+    """The path at which an edge's spare listens for sockets."""
     return config.home / edge_id / "handover"
 
 
@@ -105,8 +105,8 @@ class Edge:
         trunk: Trunk | None = None,
         handed_over: dict[int, socket.socket] | None = None,
     ) -> None:
-        """`codec` has learned all schemas: its client of the registry blocks. `handed_over` are the
-        RTP sockets of the edge that served before, by port."""
+        """`codec` must know all schemas already, since its registry client blocks. `handed_over`
+        are the previous edge's RTP sockets, by port."""
         self.life = life
         self.config = life.settings
         self.edge_id = edge_id
@@ -146,7 +146,8 @@ class Edge:
     # Start and stop ------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Rebuilds from the log, resumes what lived, takes calls. Raises KafkaError, OSError."""
+        """Rebuilds from the log, resumes running calls, takes new ones. Raises KafkaError,
+        OSError."""
         waiting = self.life.health.set_waiting
         waiting("kafka")
         await self.producer.start()
@@ -230,7 +231,7 @@ class Edge:
         try:
             async with asyncio.timeout(STOP_S):
                 await self.producer.send("robots.leases", self._heartbeats.lease("release", 0))
-        except Exception as error:  # stopping goes on whatever the broker says
+        except Exception as error:  # stopping goes on whatever the broker answers
             logger.warning("lease not released", error=f"{type(error).__name__}: {error}")
 
     async def disconnect(self) -> None:
@@ -240,7 +241,7 @@ class Edge:
         await self.producer.stop()
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        """Runs work whose failure is one call's matter, not the service's."""
+        """Runs work whose failure concerns one call, not the service."""
         task = asyncio.create_task(work, name=name)
         self._background.add(task)
         task.add_done_callback(self._done)
@@ -259,15 +260,15 @@ class Edge:
         return NumberChecked(opted_out, offset, in_call=not free, stopping=self.draining)
 
     async def queue(self, topic: str, event: Event) -> "asyncio.Future[object]":
-        """Hands a record to the producer, however long the broker takes none."""
+        """Hands a record to the producer; tries for as long as the broker accepts none."""
         while True:
             try:
                 return await self.producer.queue(topic, event)
             except KafkaTimeoutError:
-                logger.warning("the broker takes nothing", topic=topic)
+                logger.warning("the broker accepts no records", topic=topic)
 
     def on_written(self, future: "asyncio.Future[object]") -> None:
-        """The broker's answer to a record: a refusal is the end of the service."""
+        """The broker's answer to a record; a refusal stops the service."""
         if not future.cancelled() and (error := future.exception()) is not None:
             self.life.spawn(_raise(error), "calls.events")
 
@@ -326,7 +327,7 @@ class Edge:
         if task.call_id in self._seen or task.call_id in self.actors:
             return  # an attempt that began is never dialled again
         if self.draining:
-            return  # a successor dials it, or dispatch assigns it anew when its permit is over
+            return  # a successor dials it, or dispatch assigns it again when its permit ends
         identity = identity_of(task, self.site.asr_profiles.default)
         if identity is None:
             logger.error("assignment lacks what dialling needs", call_id=task.call_id)
@@ -344,7 +345,7 @@ class Edge:
     async def _work(self, actor: CallActor) -> None:
         try:
             await actor.run()
-        except Exception as error:  # whatever it was, the call gets its end
+        except Exception as error:  # whatever failed, the call gets its end
             logger.exception("call failed", call_id=actor.call_id, error=str(error))
             failure = HungUp("failed", Q850_TEMPORARY_FAILURE)
             for command in decide(replace(actor.call, closing=False), failure, now_ms()):
@@ -358,7 +359,7 @@ class Edge:
             self._acceptance.forget(actor.call_id)
 
     async def _resume(self, recovery: Recovery) -> None:
-        """Takes up the calls that lived when this edge died."""
+        """Resumes the calls that ran when this edge died."""
         profile = self.site.asr_profiles.default
         survivors = recovery.survivors(self.edge_id, self.trunk.name, profile)
         entries = {entry.call_id: entry for entry in self.journal.entries()}
@@ -371,7 +372,7 @@ class Edge:
             for directive in directives:
                 actor.put(Directed(directive))
             actors.append(actor)
-        # From here on records find their actors, which begin once their media is there.
+        # From here on records reach their actors, which begin once their media is open.
         self._recovery = None
         for actor in actors:
             await self._resume_media(actor, entries.get(actor.call_id))
@@ -410,7 +411,7 @@ class Edge:
         ]
 
     def knows(self, call_id: str) -> bool:
-        """Whether a call with this id lives, or ended lately."""
+        """Whether a call with this id runs, or ended recently."""
         return call_id in self._seen or call_id in self.actors
 
     async def open_external(self, spec: SessionSpec) -> CallActor:
@@ -453,7 +454,7 @@ class Edge:
                 for call_id, session in list(self.sessions.items()):
                     try:
                         session.tick(tick, at_us)
-                    except Exception as error:  # one call's trouble is not the others'
+                    except Exception as error:  # one call's failure must not stop the others
                         logger.exception("tick failed", call_id=call_id, error=str(error))
                         if (actor := self.actors.get(call_id)) is not None:
                             actor.put(HungUp("failed", Q850_TEMPORARY_FAILURE))
@@ -463,7 +464,8 @@ class Edge:
             await asyncio.sleep(pacer.wait_us(monotonic_us()) / 1e6)
 
     def _look_after(self, at_us: int) -> None:
-        """Once a second: counts, ends external calls that were left, forgets what is long over."""
+        """Once a second: counts, ends abandoned external calls, forgets calls that ended long
+        ago."""
         forget_before = now_ms() - 2 * LONGEST_PERMIT_MS
         while self._ended and self._ended[0][0] < forget_before:
             self._seen.pop(self._ended.popleft()[1], None)

@@ -1,4 +1,4 @@
-"""What the edge says of itself while it works: the calls in progress, and who serves its ports."""
+"""The edge's heartbeats: the calls in progress, and who serves its ports."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
@@ -36,7 +36,7 @@ class EdgeHeartbeats:
             await asyncio.sleep(ALIVE_S)
 
     async def tell_lease(self) -> NoReturn:
-        """Says every second who serves this edge's ports."""
+        """Reports every second who serves this edge's ports."""
         n = 0
         while True:
             await (await self._queue("robots.leases", self.lease("heartbeat", n)))

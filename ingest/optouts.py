@@ -1,6 +1,6 @@
 """The do-not-call list, folded from the whole of `compliance.optouts`, read to its end on demand.
 
-Fails closed: a list that cannot be read to its end answers "unknown", and nobody is dialled.
+Fails closed: if the list cannot be read to its end, the answer is "unknown" and nobody is dialled.
 """
 
 import asyncio
@@ -76,7 +76,7 @@ class OptOuts:
                         continue  # a tombstone
                     event = await decode(self._producer.codec, TOPIC, record.value)
                 except Poison as poison:
-                    # It may be somebody's wish not to be called, so it is an error, not a warning.
+                    # It may be somebody's opt-out, so this is an error, not a warning.
                     logger.error("unreadable opt-out", offset=record.offset, reason=str(poison))
                     await self._producer.dead(
                         TOPIC, 0, record.offset, str(poison), record.value, record.timestamp

@@ -1,4 +1,4 @@
-"""A media session with everything it leaves out resolved, once, before the call begins."""
+"""A media session's defaults, resolved once, before the call begins."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from schemas.phone import e164
 
 
 class UnknownName(ValueError):
-    """A session names something that does not exist here. `known` are those that do."""
+    """A session names something that does not exist here. `known` lists the valid names."""
 
     def __init__(self, field: str, name: str, known: Iterable[str]) -> None:
         self.field = field
@@ -34,7 +34,7 @@ class SessionSpec:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """What a session's defaults come from."""
+    """The sources of a session's defaults."""
 
     edge_id: str
     tenant_id: str

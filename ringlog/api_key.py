@@ -1,4 +1,4 @@
-"""The key that every HTTP door of a site asks for: as set, or made on the first start."""
+"""The API key of a site: as set, or made on the first start."""
 
 import os
 import secrets
@@ -9,7 +9,7 @@ FILE = "api-key"
 
 
 def api_key(config: Settings) -> tuple[str, bool]:
-    """(the key, whether it was configured); one is made into `<home>/api-key` on first start."""
+    """(the key, whether it was configured); the first start makes one in `<home>/api-key`."""
     if config.api_key is not None:
         return config.api_key.get_secret_value(), True
     path = config.home / FILE

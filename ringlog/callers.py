@@ -1,7 +1,7 @@
 """Who asks at an HTTP port: a program of this user on this machine, a proxy, or a web page.
 
-A port on loopback is reached by more than its owner's programs: by a reverse proxy that passes the
-world on, and by any page that is open in a browser on this machine.
+Not only its owner's programs reach a loopback port: so do a reverse proxy that forwards outside
+requests, and any page open in a browser on this machine.
 """
 
 import hmac
@@ -32,8 +32,8 @@ def has_key(request: web.Request, key: str) -> bool:
 
 
 def is_from_a_page(request: web.Request) -> bool:
-    """Whether a browser sends this for a web page: it says so itself (Fetch, sections 3.1 and 3.5),
-    or names the host by a name that a page's owner may have pointed at us (DNS rebinding)."""
+    """Whether a browser sends this for a web page: its headers say so (Fetch, sections 3.1 and
+    3.5), or its Host is a name that a page's owner may have pointed at us (DNS rebinding)."""
     headers = request.headers
     if "Origin" in headers or headers.get("Sec-Fetch-Site", "none") != "none":
         return True
@@ -46,11 +46,12 @@ def is_from_a_page(request: web.Request) -> bool:
 
 
 def is_own_program(request: web.Request) -> bool:
-    """Whether a program of this service's own user on this machine asks, and for nobody else.
+    """Whether the caller is a program of this service's own user on this machine, acting for
+    itself.
 
-    The peer is loopback and the Host header names this machine, since a page elsewhere that was
-    made to resolve to loopback names its own host. What proxies add is not there; a proxy that adds
-    nothing speaks HTTP/1.0, or runs as another user, whose socket the kernel shows.
+    The peer is loopback and the Host header names this machine: a foreign page that resolves to
+    loopback names its own host. No proxy header is present; a proxy that adds none speaks HTTP/1.0,
+    or runs as another user, which the kernel shows.
     """
     if request.version < HttpVersion11 or request.transport is None or is_from_a_page(request):
         return False

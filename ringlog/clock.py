@@ -1,9 +1,9 @@
 """The one place where the time of day is read; domain logic gets it as an argument.
 
-Time is the broker's. Machines disagree about it and step theirs, while all that is decided by time
-(permits, silences, from where to read back) is decided between records of several machines. So a
-process takes the time of day once, goes on by its monotonic clock, and is put right by what the
-broker stamps on the records that it appends.
+Time is the broker's. Machines' clocks disagree and are stepped, while decisions by time (permits,
+silences, how far to read back) compare records of several machines. So a process reads the time of
+day once, counts on with its monotonic clock, and corrects it by the broker's timestamps on its own
+records.
 """
 
 import time
@@ -31,8 +31,8 @@ class LogClock:
         """Takes the broker's time of a record that was handed over at `sent_ns` (monotonic) and is
         acknowledged now; returns by how many ms the clock was moved.
 
-        The record was appended between the two. A clock that agrees is left alone, another is moved
-        by the least that makes it agree: how long the record travelled is not known.
+        The record was appended between the two. A clock within that range stays; another moves by
+        the smallest step into it, because the record's travel time is unknown.
         """
         earliest = at_ms * _NS_PER_MS - self._monotonic_ns()
         latest = (at_ms + 1) * _NS_PER_MS - sent_ns

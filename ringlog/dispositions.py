@@ -1,5 +1,5 @@
-"""What a call came to: the dispositions, and what a carrier's cause says (ITU-T Q.850 table 1,
-RFC 3261 section 21)."""
+"""Dispositions of calls, and those of a carrier's cause codes (ITU-T Q.850 table 1, RFC 3261
+section 21)."""
 
 NUMBER_IN_CALL = "number_in_call"
 """The edge did not dial: the number is in another of our calls."""
@@ -8,13 +8,13 @@ EDGE_STOPPING = "edge_stopping"
 """The edge did not dial: it is about to stop."""
 
 NOT_DIALLED = frozenset({NUMBER_IN_CALL, EDGE_STOPPING})
-"""Dispositions of calls that the edge put off before any telephone rang: no dial was used up."""
+"""Dispositions of calls that the edge put off before any telephone rang; they use up no dial."""
 
 RETRIED = frozenset({"no_answer", "busy"}) | NOT_DIALLED
 """Dispositions after which the customer is called again."""
 
 FAILED = RETRIED | {"failed", "rejected", "abandoned"}
-"""Dispositions after which a task has not done what it was for."""
+"""Dispositions after which a task has failed."""
 
 CONNECTED = frozenset({"answered", "bridged", "transferred"})
 """Kinds of `calls.events` that say that somebody answered."""
@@ -34,7 +34,7 @@ _SIP_REJECTED = frozenset({403, 603, 607, 608})
 def disposition_of(answered: bool, cause_q850: int | None, cause_sip: int | None) -> str:
     """The disposition of a call that its carrier ended.
 
-    An answered call that ends before the robot ended it was left by the customer.
+    If an answered call ends before the robot ends it, the customer hung up.
     """
     if answered:
         return "abandoned" if cause_q850 in _NORMAL or cause_q850 is None else "failed"

@@ -1,5 +1,5 @@
 """`/healthz`, `/readyz` and `/metrics` of every service, on its metrics port, and `POST /rebuild`
-of those whose state can be folded anew."""
+of those whose state can be rebuilt."""
 
 import asyncio
 import threading
@@ -20,16 +20,15 @@ BACKLOG = 2048
 
 
 class NotRebuilt(Exception):
-    """A rebuild was refused or broke off, and changed nothing; the text says why."""
+    """A rebuild was refused or failed, and changed nothing; the text says why."""
 
 
 @dataclass
 class Health:
-    """What a service says of itself. `waiting_for` is the reason while it is not ready; `blocked`
-    gives one more, or nothing: a service that is ready may still meet a record that has to wait.
-    `rebuild` folds its state anew, returns what it found, and raises NotRebuilt. A service whose
-    work does not run on the event loop that answers here sets `beats_within_s` and beats every
-    turn."""
+    """A service's health. `waiting_for` is the reason while it is not ready; `blocked` may give
+    another one: a ready service may still meet a record that has to wait. `rebuild` folds the state
+    again from the log, returns what it found, and raises NotRebuilt. A service that works outside
+    the answering event loop sets `beats_within_s` and beats every turn."""
 
     service: str
     ready: bool = False
@@ -50,7 +49,7 @@ class Health:
 
     @property
     def stuck_s(self) -> float | None:
-        """For how long nothing has moved, when that is too long."""
+        """Seconds without progress, if too many."""
         since_s = time.monotonic() - self.beaten_s
         return since_s if since_s > (self.beats_within_s or float("inf")) else None
 
@@ -60,7 +59,7 @@ class Health:
 
 
 def add_routes(app: web.Application, health: Health) -> None:
-    """Adds the routes to a service's own application."""
+    """Adds the routes to a service's application."""
 
     async def healthz(_: web.Request) -> web.Response:
         return web.json_response({"service": health.service, "ok": True, **health.detail})
@@ -111,14 +110,14 @@ async def serve(app: web.Application, host: str, port: int) -> web.AppRunner:
 
 
 async def serve_health(health: Health, host: str, port: int) -> web.AppRunner:
-    """These routes alone, for a service with no HTTP of its own."""
+    """An application with these routes alone, for a service without HTTP."""
     app = web.Application()
     add_routes(app, health)
     return await serve(app, host, port)
 
 
 def serve_health_in_thread(health: Health, host: str, port: int) -> None:
-    """These routes beside a service that has no event loop; ends with the process.
+    """Serves these routes for a service that has no event loop; ends with the process.
 
     Raises OSError when the port is in use.
     """

@@ -1,4 +1,4 @@
-"""Ids that callers choose: what they may be made of, so that each works in a path and in a key."""
+"""Ids that callers choose, limited to characters that work in a path and in a key."""
 
 import unicodedata
 from typing import Annotated
@@ -6,11 +6,11 @@ from typing import Annotated
 from pydantic import AfterValidator, StringConstraints
 
 REFUSED = "/?#%\\|"
-"""Characters that would name something else in a URL's path, in a file's name or in a key."""
+"""Characters with a special meaning in a URL's path, a file name or a key."""
 
 
 def checked_id(text: str) -> str:
-    """The id itself, in any script; raises ValueError, which says what it may not hold."""
+    """The id itself, in any script; raises ValueError, which names what is not allowed."""
     if any(c in REFUSED or c.isspace() or unicodedata.category(c)[0] == "C" for c in text):
         raise ValueError("no spaces, control characters or any of / ? # % \\ |")
     if text in (".", ".."):
@@ -23,4 +23,4 @@ Id = Annotated[
     StringConstraints(min_length=1, max_length=128, pattern=r"^[^\s|/?#%\\\x00-\x1f\x7f]+$"),
     AfterValidator(checked_id),
 ]
-"""An id at a door. Its pattern is what JSON Schema can say of the rule."""
+"""An id in a request. The pattern is the part of the rule that JSON Schema can express."""

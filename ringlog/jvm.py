@@ -1,4 +1,4 @@
-"""JVM parts: which ones are pinned (`stack/jvm.lock`), where they lie, and the Java they run on.
+"""JVM artifacts: their pins (`stack/jvm.lock`), their files, and the Java that runs them.
 
 The cache lies in `$RINGLOG_CACHE/jvm` (default `~/.cache/ringlog/jvm`), shared by every checkout;
 `stack.jvm` fills it.
@@ -97,7 +97,7 @@ def cache_dir() -> Path:
 
 
 def path_of(pin: Pin) -> Path:
-    """Where a pin's file lies (or will lie)."""
+    """Path of a pin's file, whether or not it exists."""
     return cache_dir() / pin.file_name
 
 

@@ -31,7 +31,7 @@ class Lifecycle:
         self._failure: BaseException | None = None
 
     def spawn(self, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
-        """Runs `work` beside; if it fails, the whole service stops with its error."""
+        """Runs `work` in the background; if it fails, the whole service stops with its error."""
         task = asyncio.create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._finished)
@@ -44,8 +44,8 @@ class Lifecycle:
             self.stopping.set()
 
     async def learn(self, codec: Codec) -> None:
-        """Waits until the registry has told all schemas, and says so in `/readyz`; raises
-        Stopped. From then on `/readyz` also says when a record waits for the registry."""
+        """Waits until all schemas are read from the registry, and reports that in `/readyz`; raises
+        Stopped. Later `/readyz` also reports a record that waits for the registry."""
         self.health.set_waiting("registry")
         self.health.blocked = lambda: codec.waiting_for
         if not await asyncio.to_thread(

@@ -1,5 +1,5 @@
-"""What a telephone system asks for when it brings a call that it placed itself: one model, at the
-API's door and at the edge's."""
+"""The request of a telephone system for a call that it placed itself: one model for API and
+edge."""
 
 import ipaddress
 from typing import Annotated, Literal
@@ -12,19 +12,20 @@ Codec = Literal["pcmu", "pcma", "l16", "l16/8000", "l16/16000"]
 
 
 class MediaSessionRequest(BaseModel):
-    """`POST /api/media/sessions`. What it leaves out, the edge resolves once, when it opens."""
+    """`POST /api/media/sessions`. The edge resolves its defaults once, when it opens the
+    session."""
 
     model_config = ConfigDict(extra="forbid")
 
     call_id: Id
     customer_id: Id
     campaign_id: Id
-    codec: Codec = Field("pcmu", description="Of the call's sound; l16 is 8 kHz")
+    codec: Codec = Field("pcmu", description="Codec of the call's sound; l16 is 8 kHz")
     playbook: Id = Field(description="A published one")
     asr_profile: Id | None = Field(None, description="Default: the robot's, else the site's")
     remote: Annotated[str, StringConstraints(pattern=r"^[0-9.]+:[0-9]{1,5}$")] | None = Field(
         None,
-        description="Of the far end's RTP, IPv4:port; default: the first source",
+        description="Source of the far end's RTP, IPv4:port; default: the first source",
     )
     pool: Id | None = Field(None, description="Default: that of the robot")
     robot_id: Id | None = Field(None, description="Default: an active one that has the playbook")

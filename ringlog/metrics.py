@@ -36,7 +36,7 @@ RTP_PACKETS_LOST = Counter("ringlog_rtp_packets_lost_total", "RTP packets that n
 # stream), rate (faster than real time), slow_peer.
 RTP_PACKETS_DROPPED = Counter("ringlog_rtp_packets_dropped_total", "RTP packets refused", ["why"])
 
-# Chunks given up because the broker took none for minutes: a recording has a hole there.
+# Chunks dropped because the broker accepted none for minutes: a recording has a hole there.
 MEDIA_CHUNKS_DROPPED = Counter(
     "ringlog_media_chunks_dropped_total", "Chunks given up because the broker took none"
 )
@@ -58,7 +58,7 @@ ROWS = Counter("ringlog_clickhouse_rows_total", "Rows inserted", ["table"])
 
 # Calls whose sound was looked at after their end: archived, silent (nothing to hear), or lost
 # (some or all of it had expired). A lost one should never happen: look at `archive` in the logs.
-RECORDINGS = Counter("ringlog_recordings_total", "Calls by what became of their sound", ["result"])
+RECORDINGS = Counter("ringlog_recordings_total", "Calls by the outcome of archiving", ["result"])
 
 # Size of the recordings written.
 RECORDING_BYTES = Counter("ringlog_recording_bytes_total", "Bytes of recordings written")

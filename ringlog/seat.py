@@ -1,9 +1,9 @@
-"""One process of a machine serves, others are ready: a seat that only one of them can hold.
+"""A seat that only one process of a machine can hold: it serves, the others are ready.
 
 The lock is the kernel's (flock(2)). It is free the moment its holder is dead and never before,
 however long the holder is stopped, stalled or cut off: a spare cannot serve beside a holder that
-merely sleeps, so nothing has to be fenced. (A lease by time needs fencing and costs its time-out;
-processes on different machines have no other choice.)
+merely sleeps, so nothing has to be fenced. (A timed lease needs fencing and costs its time-out;
+only processes on different machines need one.)
 """
 
 import asyncio
@@ -28,7 +28,7 @@ class Seat:
         self._next = _opened(path.with_suffix(".next"))
 
     def take(self) -> bool:
-        """Takes the seat if it is free, or else the place of its successor if that is."""
+        """Takes the seat if free, else the successor's place if free."""
         if not _lock(self._seat):
             _lock(self._next)
             return False

@@ -28,7 +28,7 @@ class Settings(BaseSettings):
         env_prefix="RINGLOG_", env_file="ringlog.env", extra="ignore", frozen=True
     )
 
-    home: Path = Field(Path(".ringlog"), description="Everything a run makes lies under it")
+    home: Path = Field(Path(".ringlog"), description="Folder for everything that a run makes")
     bind_host: str = Field("127.0.0.1", description="Address that every listening port binds to")
     rtp_host: str = Field(
         "",
@@ -37,10 +37,10 @@ class Settings(BaseSettings):
     media_url: str = Field(
         "", description="URL below which clients open media WebSockets; empty: from bind_host"
     )
-    port_shift: int = Field(0, description="Added to every default port: a second stack beside")
+    port_shift: int = Field(0, description="Added to every default port, for a second stack")
     tenant_id: str = Field("default", description="Tenant stamped on events that name none")
     region: Annotated[str, Field(pattern=r"^[A-Z]{2}$")] = Field(
-        "CN", description="Where numbers without a country code lie (ISO 3166-1 alpha-2)"
+        "CN", description="Region of numbers without a country code (ISO 3166-1 alpha-2)"
     )
     zone: str = Field(
         "", description="Time zone of times that name none, e.g. Asia/Shanghai; empty: refused"
@@ -68,7 +68,9 @@ class Settings(BaseSettings):
     clickhouse_http_port: Port = 18123
     api_port: Port = 18080
     media_ws_port: Port = 18090
-    edge_control_port: Port = Field(18091, description="The API asks the edge here; loopback only")
+    edge_control_port: Port = Field(
+        18091, description="Edge's control port for the API; loopback only"
+    )
     sim_port: Port = 18070
     flink_ui_port: Port = 18083
     rtp_port_min: Port = Field(20000, description="First RTP port, even")
@@ -130,7 +132,7 @@ class Settings(BaseSettings):
 
     @property
     def edge_control_url(self) -> str:
-        """URL at which the serving edge takes the API's questions."""
+        """URL of the serving edge's control port."""
         return f"http://127.0.0.1:{self.port(self.edge_control_port)}"
 
     @property

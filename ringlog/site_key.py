@@ -1,7 +1,7 @@
 """The key under which phone numbers are hashed for the do-not-call list.
 
-Every service of a site must hash with the same key, so it is set (`RINGLOG_SITE_KEY`) or made once
-and kept beside the stack's other files.
+Every service of a site must hash with the same key, so it is set (`RINGLOG_SITE_KEY`), or made once
+and kept with the stack's other files.
 """
 
 import hashlib
@@ -60,7 +60,7 @@ def _make(path: Path) -> None:
         out.flush()
         os.fsync(out.fileno())
     try:
-        with suppress(FileExistsError):  # another service was first: its key counts
+        with suppress(FileExistsError):  # another service was first; use its key
             os.link(draft, path)
     finally:
         draft.unlink()

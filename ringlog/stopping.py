@@ -1,4 +1,4 @@
-"""How a service that waits learns that it is to stop."""
+"""Tells a waiting service to stop."""
 
 
 class Stopped(Exception):

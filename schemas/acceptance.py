@@ -1,8 +1,8 @@
-"""Which directives count: one rule for edge, robot workers, history and whoever else reads them.
+"""Which directives count: one rule for edge, robot workers, history and all other readers.
 
-A directive counts if its epoch is at least the highest seen before it in its own partition, and
-its id is new. Leases decide who speaks, never what is accepted, so all readers of the same records
-come to the same answer.
+A directive counts if its epoch is at least the highest seen before it in its own partition, and its
+id is new. Leases decide who speaks, never what is accepted, so all readers of the same records
+reach the same answer.
 """
 
 from typing import Literal

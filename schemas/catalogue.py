@@ -92,7 +92,7 @@ def _by(attribute: str) -> Callable[[Event], str]:
 
 
 def _lease_key(event: Event) -> str:
-    # Claims under a key of their own, or compaction could keep the loser's record.
+    # Claims have their own key, or compaction could keep the loser's record.
     shard = str(getattr(event, "shard", ""))
     return f"{shard}#claim" if event.kind == "claim" else shard
 

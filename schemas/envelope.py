@@ -1,4 +1,4 @@
-"""What every event carries, and the field types that cross every tool.
+"""The fields of every event, and the field types that work in every tool.
 
 Avro enums and timestamp-micros are refused by Flink, so kinds are strings that pydantic checks,
 times are milliseconds, and finer clocks are plain longs named `_us` or `rtp_ts`.

@@ -1,7 +1,7 @@
 """Writes `schemas/avro/*.avsc` from the models, and a new history version where one changed.
 
-`python -m schemas.generate` writes; `--check` only says what differs and exits 1. A change that is
-not BACKWARD_TRANSITIVE compatible with every earlier version is refused.
+`python -m schemas.generate` writes; `--check` only prints what differs and exits 1. A change that
+is not BACKWARD_TRANSITIVE compatible with every earlier version is refused.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Ids are derived, never random: working the same input twice gives the same ids.
+"""Ids are derived, never random: processing the same input twice gives the same ids.
 
 Every id is a UUID version 5 (RFC 9562 section 5.5) over one namespace, so that of two records with
 one id the first can be kept and the other dropped, everywhere.
@@ -42,7 +42,7 @@ def utterance_id(call: str, leg: str, ssrc: int, start_sample: int) -> str:
 
 
 def call_once_id(call: str, kind: str) -> str:
-    """Id of an `answered` or `ended` record: whoever writes it, the first one counts."""
+    """Id of an `answered` or `ended` record, whoever writes it; the first one counts."""
     return root_id(call, kind)
 
 

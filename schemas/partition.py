@@ -27,5 +27,5 @@ def murmur2(data: bytes) -> int:
 
 @lru_cache(maxsize=65_536)
 def partition_of(key: str, partitions: int) -> int:
-    """Partition of a text key on a topic with so many partitions."""
+    """Partition of a text key on a topic with that many partitions."""
     return (murmur2(key.encode()) & 0x7FFFFFFF) % partitions

@@ -1,7 +1,7 @@
-"""Phone numbers: one line, one number, however it is written.
+"""Phone numbers: one form for every spelling.
 
-Every number is E.164 (ITU-T E.164: `+`, country code, national number, at most 15 digits) from the
-door on, and every hash is of that form. Records from before that rule hold other spellings, and
+Numbers are normalised on entry to E.164 (ITU-T E.164: `+`, country code, national number, at most
+15 digits), and every hash is of that form. Records from before that rule hold other spellings, and
 hashes of them: `Numbers.hashes` names all under which a line may stand on the do-not-call list.
 """
 
@@ -25,7 +25,7 @@ _FULL_WIDTH: Final = {ord(c): ord(c) + 0xFEE0 for c in "+0123456789"}
 
 
 class InvalidNumber(ValueError):
-    """The text is no number that may be called. The message says why, without the number."""
+    """The text is not a number that may be called. The message says why, without the number."""
 
 
 @dataclass(frozen=True, slots=True)

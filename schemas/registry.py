@@ -16,12 +16,12 @@ NO_SUBJECT, NO_VERSION, NO_SCHEMA = 40401, 40402, 40403
 """Error codes of Confluent's API. A 404 without one of them does not come from a registry but from
 a proxy before it, or from a wrong address, and says nothing about a schema."""
 
-# Whoever waits says so once; each try by itself says nothing to an operator.
+# The caller that waits logs it once; single retries do not help an operator.
 logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
 
 
 class RegistryError(Exception):
-    """The registry could not be asked, or refused; the text says what and how to mend it."""
+    """The registry was out of reach, or refused; the text says what and how to mend it."""
 
 
 class Registry:
@@ -31,7 +31,7 @@ class Registry:
         self._url = url.rstrip("/")
         self._http = urllib3.PoolManager(
             timeout=Timeout(connect=timeout_s, read=timeout_s),
-            # `Retry-After` is not obeyed: it may say an hour, and nobody could tell who waits.
+            # `Retry-After` is ignored: it may say an hour, and nothing would show the wait.
             retries=Retry(total=3, backoff_factor=0.1, status_forcelist=(502, 503, 504),
                           allowed_methods=None, raise_on_status=False,
                           respect_retry_after_header=False),

@@ -28,7 +28,7 @@ def ms_of(value: str | int) -> int:
     """Milliseconds since 1970 of ISO 8601 text (UTC where it names no zone) or of a number;
     raises ValueError.
 
-    For what was written by ourselves: the doors read times by `schemas.times`.
+    For our own text; times of requests are read by `schemas.times`.
     """
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise ValueError(f"not a time: {value!r}")
@@ -66,7 +66,7 @@ def to_tail(topic_name: str, partition: int, offset: int, event: Event) -> dict[
 def from_json(topic_name: str, data: Any) -> Event:
     """The event of JSON data; raises ValueError (pydantic's ValidationError is one).
 
-    What `to_tail` adds is passed over, so that tailed lines can be produced again.
+    Ignores the fields that `to_tail` adds, so that tailed lines can be produced again.
     """
     if not isinstance(data, dict):
         raise ValueError("an event is a JSON object")

@@ -25,11 +25,11 @@ MAX_SCHEMA_ID = 2**31 - 1
 """Registries number schemas from 1, with a signed 32-bit integer."""
 
 ABSENT_FOR_S = 1.0
-"""How long it is believed that the registry does not have an id: it may be given to a schema later,
-but not to one whose records are there already."""
+"""How long a missing id counts as missing: a schema may get it later, but not one that already has
+records."""
 
 MAX_REFUSED = 4_096
-"""Schema ids of which the reason is kept why no record can be read with them."""
+"""Unusable schema ids whose reason is kept."""
 
 AvroRecord = dict[str, Any]
 """An event as Avro gives it: plain values by field name."""
@@ -52,7 +52,7 @@ class SchemaSource(Protocol):
 
     def schema_of(self, schema_id: int) -> str:
         """Schema text of an id; raises KeyError when there is none, Unusable when it is no Avro
-        schema, RegistryError when asked in vain."""
+        schema, RegistryError when the registry does not answer."""
         ...
 
 
@@ -66,7 +66,8 @@ class _Refused(NamedTuple):
 class Codec:
     """Encodes and decodes events of all topics; schemas are looked up once and kept.
 
-    `waiting_for` says why a record waits for the registry; whoever waits sets it, health tells it.
+    `waiting_for` says why a record waits for the registry; the waiting caller sets it, health
+    reports it.
     """
 
     def __init__(self, source: SchemaSource, clock: Callable[[], float] = time.monotonic) -> None:
@@ -87,7 +88,7 @@ class Codec:
             self._own_schema(name)
 
     def must_ask(self, value: bytes | None) -> bool:
-        """Whether reading a record takes a question to the registry: its schema was never met."""
+        """Whether reading a record needs the registry, because its schema is new to us."""
         if value is None or not HEADER.size <= len(value) <= MAX_RECORD_BYTES:
             return False
         magic, schema_id = HEADER.unpack_from(value)
@@ -154,7 +155,7 @@ class Codec:
 
     def writer_schema(self, schema_id: int) -> WriterSchema:
         """The schema of an id; raises Poison where no record can be read with it, RegistryError
-        when the registry was asked in vain."""
+        when the registry does not answer."""
         found = self._writers.get(schema_id)
         if found is not None:
             return found

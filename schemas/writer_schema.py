@@ -1,6 +1,6 @@
 """The schema that a record was written with, parsed with limits.
 
-Whoever may register a schema writes its text, so the text is as untrusted as the records. A schema
+Any client of the registry may write a schema, so its text is as untrusted as the records. A schema
 that contains itself lets a record nest as deep as it is long, and fastavro then ends the process.
 An array whose items take no bytes lets one number ask for any amount of work.
 """
@@ -15,7 +15,7 @@ import fastavro
 from schemas.avro_schema import strip_logical
 
 MAX_SCHEMA_CHARS = 262_144
-"""Longest schema text that is looked into; ours take some thousand characters."""
+"""Longest schema text that is parsed; ours take some thousand characters."""
 
 MAX_NESTING = 40
 """Deepest nesting of JSON in a schema."""
@@ -75,7 +75,7 @@ def writer_schema(text: str) -> WriterSchema:
 
 
 def _parts(schema: Any) -> Iterator[tuple[Any, int]]:
-    """Every value of a JSON text with its depth."""
+    """Every value of a JSON document with its depth."""
     left = [(schema, 0)]
     while left:
         value, depth = left.pop()

@@ -14,6 +14,6 @@ def delay_s(failures: int) -> float:
 
 
 def failures_after(failures: int, lived_s: float) -> int:
-    """Failures in a row, after a run that was ready for `lived_s`: what works for a while and is
-    killed then is no program that cannot run, however often it happens."""
+    """Failures in a row, after a run that was ready for `lived_s`: a program that ran for a while
+    before it was killed can run, however often that happens."""
     return 1 if lived_s >= _STABLE_S else failures + 1

@@ -1,4 +1,4 @@
-"""Start, stop and look at the stack from another process: the command line and the tests."""
+"""Start, stop and inspect the stack from another process: for the command line and the tests."""
 
 import fcntl
 import json
@@ -49,7 +49,7 @@ class StackRunning(StackError):
 
 
 def is_running(settings: Settings) -> bool:
-    """Whether a supervisor (or its guard, still clearing up) lives in this home."""
+    """Whether a supervisor (or its guard, still cleaning up) runs in this home."""
     try:
         descriptor = os.open(guard.lock_file(settings), os.O_RDWR)
     except FileNotFoundError:

@@ -1,11 +1,11 @@
 """The guard: parent of the supervisor, adopter of every process below it, last to leave.
 
-However the supervisor ends, SIGKILL included, the guard kills what is left below, grandchildren
-that detached themselves too: they are re-parented to it (PR_SET_CHILD_SUBREAPER). When the guard
-itself is killed, the supervisor gets SIGTERM and stops the stack in order.
+However the supervisor ends, SIGKILL included, the guard kills every process left below, including
+grandchildren that detached themselves: they are re-parented to it (PR_SET_CHILD_SUBREAPER). When
+the guard itself is killed, the supervisor gets SIGTERM and stops the stack in order.
 
-It holds a lock on `supervisor.lock` for its life; who cannot take the lock knows that the stack of
-that home is running.
+It holds a lock on `supervisor.lock` for its life; a process that cannot take the lock knows that
+this home's stack is running.
 """
 
 import argparse

@@ -36,10 +36,10 @@ def properties(settings: Settings) -> dict[str, str]:
     """Content of `server.properties`.
 
     One node is controller and broker, so every internal topic has one replica. Consumer groups may
-    use session time-outs from 1 s, so that a dead member is noticed soon. A broker that was killed
-    is let in again by its controller once its former life's session is over: by default that takes
-    9 s, longer than anything else in its start. Shorter than the machine may stall it must not be:
-    a broker that wakes up without a session leads nothing, and all groups begin anew.
+    use session time-outs from 1 s, so that a dead member is noticed soon. The controller readmits a
+    killed broker once its old session is over: by default after 9 s, longer than anything else in
+    its start. The session must be longer than the machine may stall: a broker that wakes up without
+    a session leads nothing, and all groups start over.
     """
     port = settings.port(settings.kafka_port)
     controller = settings.port(settings.kafka_controller_port)

@@ -1,7 +1,6 @@
-"""What a robot worker that was killed cannot say any more: that it is gone.
+"""Reports the death of a killed robot worker, so that its follower claims the shard at once.
 
-Its follower then claims the shard at once. A worker that nobody speaks for is missed after
-`robot_death_ms` all the same, so this is only ever faster, never needed.
+Without the report the follower notices after `robot_death_ms`, so this is faster, but never needed.
 """
 
 import asyncio
@@ -16,7 +15,7 @@ from schemas.ids import root_id
 
 SHARD = "robots/0"
 WITHIN_S = 3.0
-"""Later the follower has noticed by itself."""
+"""After this the follower has noticed by itself."""
 
 
 def exited(service: str, pid: int, at_ms: int) -> Lease:

@@ -84,7 +84,7 @@ class ServiceOutput:
             self._line(line)
 
     def end(self) -> None:
-        """The pipe is closed: what was not ended by a newline is a line too."""
+        """The pipe is closed: text without a final newline is a line, too."""
         if self._partial:
             self._line(self._partial)
             self._partial = b""

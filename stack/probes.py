@@ -15,13 +15,13 @@ logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # a no is an answer, n
 
 
 Answer = Literal["ready", "waits", "silent"]
-"""`waits` is a no that the service itself gives; `silent` is no answer, or that it is stuck."""
+"""`waits`: the service itself says not ready; `silent`: no answer, or it is stuck."""
 
 _STUCK = 500
 
 
 async def ask(probe: Probe) -> Answer:
-    """One question."""
+    """One readiness check."""
     if probe.kind == "kafka":
         return await _ask_broker(probe.target)
     timeout = aiohttp.ClientTimeout(total=_ANSWER_S)

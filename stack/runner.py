@@ -260,14 +260,18 @@ class Runner:
             try:
                 hook(pid)
             except Exception as error:  # whatever fails here, the service itself is unharmed
-                say("its exit was not told", "warning", error=f"{type(error).__name__}: {error}")
+                say(
+                    "its exit could not be reported",
+                    "warning",
+                    error=f"{type(error).__name__}: {error}",
+                )
             else:
-                say("its exit was told", "info", pid=pid)
+                say("its exit was reported", "info", pid=pid)
 
         threading.Thread(target=run, name=f"exit of {self.service.name}", daemon=True).start()
 
     async def _clean_up(self) -> None:
-        """Nothing of the last life stays: neither its children nor unread output."""
+        """Clears what the last run left: its children and unread output."""
         if self._process is not None:
             kill_group(self._process.pid)
             kill_adopted(self._tag)

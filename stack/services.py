@@ -18,7 +18,7 @@ _SAVEPOINT_GRACE_S = 25.0
 
 
 _LONG_SILENCE_S = 90.0
-"""Servers that others wait for: a start costs more than patience with a long pause."""
+"""Servers that others wait for: a restart costs more than waiting out a long pause."""
 
 
 class UnknownService(ValueError):
@@ -27,7 +27,7 @@ class UnknownService(ValueError):
 
 @dataclass(frozen=True)
 class Probe:
-    """How readiness is asked: an HTTP address that answers 2xx, or a broker that names itself."""
+    """How readiness is checked: an HTTP address that answers 2xx, or a broker that names itself."""
 
     kind: Literal["http", "kafka"]
     target: str
@@ -45,10 +45,10 @@ class Service:
     env: Mapping[str, str] = field(default_factory=dict)
     prepare: Callable[[], None] | None = None
     on_exit: Callable[[int], None] | None = None
-    """Told the pid of a process that ended unasked; it may block, raise and be late."""
+    """Called with the pid of a process that died; it may block, raise and be late."""
     stop_grace_s: float = 10.0
     silence_s: float = 20.0
-    """A service that was ready and gives no answer for so long is stuck, and is started anew."""
+    """A ready service that gives no answer for this long is stuck, and is restarted."""
 
     @property
     def is_step(self) -> bool:

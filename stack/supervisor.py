@@ -1,6 +1,6 @@
 """The supervisor process: starts the parts in order, keeps them alive, stops them in reverse.
 
-Started by `stack.guard`, which outlives it and leaves nothing behind whatever happens here.
+Started by `stack.guard`, which outlives it and cleans up whatever happens here.
 """
 
 import argparse

@@ -41,7 +41,7 @@ from streams.holes import Holes
 from streams.offset_order import OffsetOrder
 from streams.progress import Progress, Stuck
 
-# Their news of every start and every commit that took long says nothing to an operator.
+# They log every start and every slow commit, which no operator needs.
 for _chatty in ("mode.timers", "streams.faust_parts"):
     logging.getLogger(_chatty).setLevel(logging.ERROR)
 
@@ -50,7 +50,8 @@ STOP_S = 5.0
 LITTLE = 1_000
 """Records for which a rebuild stops the work."""
 MAX_PASSES = 20
-"""Passes of a rebuild beside the work; who writes faster than we read is paused for longer."""
+"""Passes of a rebuild while the work goes on; a topic written faster than we read is paused
+longer."""
 
 Output = tuple[str, Event]
 
@@ -69,7 +70,7 @@ class FaustSettings(BaseSettings):
     )
     commit_interval_s: float = Field(0.3, description="How often offsets are committed, s")
     stuck_s: float = Field(
-        60.0, description="A partition that waits and is not worked for so long ends the process, s"
+        60.0, description="A partition that waits this long without progress ends the process, s"
     )
 
 
@@ -90,7 +91,7 @@ class Record:
 Handler = Callable[[list[Record]], Awaitable[None]]
 Reread = Callable[[Mapping[int, int], Mapping[int, int] | None], None]
 Found = dict[str, int]
-"""What a rebuild tells."""
+"""The result of a rebuild."""
 
 
 def _between(begins: Mapping[int, int], ends: Mapping[int, int]) -> int:
@@ -120,9 +121,7 @@ class FaustHost:
         self._before: list[Callable[[], Awaitable[None]]] = []
         brokers = life.settings.kafka_bootstrap.split(",")
         session_s = self.tuning.session_timeout_s
-        datadir = (
-            life.settings.home / "faust" / app_id
-        )  # Faust wants one, though nothing lies there
+        datadir = life.settings.home / "faust" / app_id  # Faust wants one, although it stays empty
         datadir.mkdir(parents=True, exist_ok=True)
         self.app = SteadyApp(
             app_id,
@@ -161,8 +160,8 @@ class FaustHost:
     def consume(self, topic_name: str, handler: Handler, *, idle_s: float | None = None) -> None:
         """Calls `handler` with batches of a topic, in the order of each partition.
 
-        The handler marks records as `done`. With `idle_s` it is called with an empty batch when
-        nothing came for so long.
+        The handler marks records as `done`. With `idle_s` it is called with an empty batch after
+        that long without records.
         """
         source = self.app.topic(
             topic_name, key_type=bytes, value_type=bytes, key_serializer="raw",
@@ -201,8 +200,8 @@ class FaustHost:
         self.consume(topic_name, handler)
 
     def outgoing(self, outputs: Iterable[Output]) -> list[Outgoing]:
-        """The records of what one record leads to; raises Poison where any of them is longer than
-        readers take, so that `bury` can name that one."""
+        """The output records of one record; raises Poison if any is longer than readers accept, so
+        that `bury` can name it."""
         try:
             return [self.producer.outgoing(name, event) for name, event in outputs]
         except TooLarge as why:
@@ -213,12 +212,12 @@ class FaustHost:
         self._before.append(step)
 
     def on_revoked(self, forget: Callable[[], None]) -> None:
-        """Calls `forget` when partitions were taken away: what was folded must be read anew."""
+        """Calls `forget` when partitions were taken away: their state must be read again."""
 
         self._forget.append(forget)
 
     async def worked(self, topic_name: str) -> dict[int, int]:
-        """The next offset to be worked of each partition that is ours; raises KafkaError."""
+        """The next offset to process of each of our partitions; raises KafkaError."""
         done = await self.progress.committed()
         return {
             p: max(self._next.get((topic_name, p), 0), done.get(TopicPartition(topic_name, p), 0))
@@ -227,7 +226,7 @@ class FaustHost:
 
     @contextlib.asynccontextmanager
     async def paused(self, topic_name: str) -> AsyncIterator[dict[int, int]]:
-        """No batch of a topic is worked meanwhile; gives what `worked` says then."""
+        """Pauses the batches of a topic meanwhile; gives the offsets of `worked`."""
         async with self._busy[topic_name]:
             self._paused.add(topic_name)
             try:
@@ -238,11 +237,11 @@ class FaustHost:
     async def refold(
         self, topic_name: str, read: Reread, put_right: Callable[[set[int]], Awaitable[Found]]
     ) -> Found:
-        """Folds a second state of our partitions beside the work, and puts right what differs.
+        """Folds a second state of our partitions while the work goes on, and corrects what differs.
 
-        `read(ends, begins)` blocks. It is called for all that is worked so far, then for what came
-        meanwhile, again and again until that is little, and last, while the work is paused, for the
-        rest; then `put_right` with the partitions. Raises NotRebuilt.
+        `read(ends, begins)` blocks. It is called for everything processed so far, then repeatedly
+        for what came meanwhile until that is little, and finally, with the work paused, for the
+        rest. Then `put_right` is called with the partitions. Raises NotRebuilt.
         """
         generation = self.generation
         try:
@@ -270,7 +269,7 @@ class FaustHost:
             forget()
 
     async def _assigned(self, *given: Any, **__: Any) -> None:
-        # Acknowledgements of before the rebalance would count for the new assignment.
+        # Acknowledgements from before the rebalance would count for the new assignment.
         consumer: Any = self.app.consumer
         for tp in given[1]:  # after the sender
             for kept in (consumer._acked, consumer._acked_index, consumer._gap):
@@ -289,7 +288,7 @@ class FaustHost:
 
     @property
     def generation(self) -> tuple[int, int]:
-        """Changes as soon as partitions are taken away, and when they are assigned anew."""
+        """Changes as soon as partitions are revoked, and when they are assigned again."""
         return self._revocations, int(self.app.consumer_generation_id)
 
     def partitions(self, topic_name: str) -> set[int]:
@@ -297,7 +296,7 @@ class FaustHost:
         return {tp.partition for tp in self.app.consumer.assignment() if tp.topic == topic_name}
 
     async def run(self) -> None:
-        """Runs until the service is to stop; raises what made it fail."""
+        """Runs until the service is to stop; raises the cause of a failure."""
         life = self.life
         self.app.holes = self.holes = Holes(life.settings)
         self.progress = Progress(
@@ -367,7 +366,7 @@ class FaustHost:
                     events.append(await queue.get())
             while len(events) < MAX_BATCH and not queue.empty():
                 events.append(queue.get_nowait())
-            # What was fetched before a rebalance comes again to whoever owns it then.
+            # What was fetched before a rebalance comes again to the new owner.
             generation = self.app.consumer_generation_id
             current = [
                 event
@@ -385,7 +384,7 @@ class FaustHost:
                     self._next.update({(name, r.partition): r.offset + 1 for r in batch})
 
     async def _in_turn(self, name: str, events: list[Any]) -> list[Any]:
-        """Those that are next; where one was left out, reading goes back to it. Raises Stuck: the
+        """The records that are next; reading goes back to one that was left out. Raises Stuck: the
         next process begins at what is committed."""
         if not dense(name):
             return events

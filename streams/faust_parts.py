@@ -1,4 +1,4 @@
-"""Parts of Faust 0.15 that we replace, each with what went wrong without.
+"""Parts of Faust 0.15 that we replace, each with the fault it mends.
 
 - `KeyedTable`: a row belongs to the partition of its key, not to that of whichever event was last,
   and its changelog record can be waited for.
@@ -52,11 +52,11 @@ class FencedEvent(faust.Event):
     fetched: Faust acknowledges by itself what it throws away unread."""
 
     def ack(self) -> bool:
-        """Faust's word that the event was thrown away: it was not worked."""
+        """Called by Faust when it throws the event away unprocessed."""
         return False
 
     def done(self) -> None:
-        """The event was worked."""
+        """The event was processed."""
         if self.message.generation_id == self.app.consumer_generation_id:
             super().ack()
 
@@ -72,7 +72,7 @@ class CommittedThread(AIOKafkaConsumerThread):
 
 
 class SteadyConsumer(Consumer):
-    """A consumer that hands on the records of a partition one after the other, none left out."""
+    """A consumer that hands on the records of a partition in order, none left out."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -97,7 +97,7 @@ class SteadyConsumer(Consumer):
         await self.seek(tp, offset)
 
     async def pass_over(self, ends: Mapping[tuple[str, int], int]) -> None:
-        """Commits offsets behind which there is no record left: what lies before them is a hole."""
+        """Commits offsets after which no record is left: only a hole precedes them."""
         await self.maybe_wait_for_commit_to_finish()
         ours = {(tp.topic, tp.partition): tp for tp in self.assignment()}
         over = {ours[place]: end for place, end in ends.items() if place in ours}
@@ -110,13 +110,13 @@ class SteadyConsumer(Consumer):
         try:
             return await holes.first_between(tp.topic, tp.partition, begin, end) is None
         except KafkaError as error:
-            logger.warning("a hole cannot be told from records", why=str(error))
+            logger.warning("cannot tell a hole from missing records", why=str(error))
             return False
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[Any, Any]]:
         """As Faust's; where records are missing, it goes back to them instead.
 
-        Where they still do not come the second answer is taken.
+        If they still do not come, it accepts the second answer.
         """
         left: set[Any] = set()
         async for tp, message in super().getmany(timeout):
@@ -131,7 +131,7 @@ class SteadyConsumer(Consumer):
                 and not await self._is_hole(tp, expected, message.offset)
             ):
                 logger.info(
-                    "records ahead of their turn", topic=tp.topic, partition=tp.partition,
+                    "records came out of order", topic=tp.topic, partition=tp.partition,
                     expected=expected, found=message.offset,
                 )  # fmt: skip
                 self._asked_again[tp] = expected

@@ -1,7 +1,7 @@
-"""Where a partition has offsets that nobody is given a record of: markers by which transactions
-end, aborted records, what retention or compaction has removed.
+"""Finds holes: offsets of a partition without a readable record (transaction markers, aborted
+records, what retention or compaction removed).
 
-Faust tells such a hole from records that it has thrown away by nothing, so the log itself is asked.
+Faust cannot tell a hole from records that it has thrown away, so we ask the log.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ class _Stretch:
     offsets: tuple[int, ...]
 
     def tells(self, begin: int, end: int) -> bool:
-        """Whether it says what lies first from `begin` to before `end`."""
+        """Whether it knows the first record from `begin` to before `end`."""
         return self.begin <= begin and (end <= self.end or self.first(begin) is not None)
 
     def first(self, begin: int) -> int | None:

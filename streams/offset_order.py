@@ -1,5 +1,5 @@
-"""Which record of a partition is next: Faust throws away what it has fetched while it starts or is
-assigned anew, and goes on behind it. Pure: offsets and the clock are arguments."""
+"""Which record of a partition is next. While it starts or is assigned again, Faust throws away what
+it has fetched and goes on after it. Pure: offsets and the clock are arguments."""
 
 from collections.abc import Hashable
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from typing import Literal
 from streams.progress import Stuck
 
 Position = Literal["next", "seen", "ahead"]
-"""To be worked, worked already, or behind one that was left out."""
+"""Next, processed already, or after one that was left out."""
 
 _ASK_AGAIN_S = 1.0
 _ASK_TIMES = 5
@@ -48,8 +48,8 @@ class OffsetOrder:
         return "next"
 
     def asks(self, partition: Hashable, expected: int, now_s: float) -> bool:
-        """Whether to go back to the record that was left out, now that another was read instead;
-        what had been fetched behind it asks no second time. Raises Stuck when it never comes."""
+        """Whether to go back to the record that was left out, now that a later one was read; later
+        records of the same fetch do not ask again. Raises Stuck when it never comes."""
         last = self._asked.get(partition)
         if last is None or last.offset != expected:
             last = _Asked(expected, 0, float("-inf"))

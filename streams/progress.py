@@ -1,5 +1,5 @@
-"""How far a consumer group has come: lag as a metric, an alarm for a partition that stands still,
-and the question "is everything that was there at a certain moment done?".
+"""A consumer group's progress: lag as a metric, an alarm for a stuck partition, and whether all
+records up to given ends are done.
 """
 
 import time
@@ -54,7 +54,7 @@ class Progress:
         await self._consumer.stop()
 
     async def ends(self, topic_name: str) -> dict[TopicPartition, int]:
-        """Where every partition of a topic ends now."""
+        """The end offset of every partition of a topic now."""
         tps = [TopicPartition(topic_name, p) for p in range(topic(topic_name).partitions)]
         found: dict[TopicPartition, int] = await self._consumer.end_offsets(tps)
         return found
@@ -81,7 +81,7 @@ class Progress:
         """Sets the lag metric; gives the ends of partitions of ours that have nothing but a hole
         before them, and raises Stuck when one waits and does not move.
 
-        A topic whose work we have `paused` ourselves does not stand still.
+        A topic that we have `paused` ourselves is not stuck.
         """
         done = await self.committed()
         over: dict[tuple[str, int], int] = {}

@@ -1,4 +1,4 @@
-"""What a check is, what it is told at the end, and what it answers."""
+"""The interface of a check, its context and its result."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,22 +11,22 @@ Stage = Literal["asr", "routes", "profiles", "dispatch", "history", "analytics"]
 """A part whose committed offsets tell how far it has come; see `verify.cut`."""
 
 Rows = Sequence[Sequence[str]]
-"""What ClickHouse answers, every value as text."""
+"""Rows of ClickHouse, every value as text."""
 
 MOST_KEPT = 1_000
 """Violations of one check that are kept with their places; the others are counted."""
 
 ROBOT_GRACE_MS = 60_000
 """How long an input may wait for its turn on a running system: a robot worker has no committed
-offset, but one that was away for longer than this was noticed."""
+offset, but a longer absence is noticed."""
 
 RECOVERY_MS = 10_000
-"""Within this time a part that died was replaced, and did what the dead one had begun."""
+"""Within this time a dead part is replaced, and its unfinished work is done."""
 
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """Something that must not be. `rule` is a stable name; `where` are records to look at."""
+    """A violation. `rule` is a stable name; `where` are records to look at."""
 
     rule: str
     text: str
@@ -36,8 +36,8 @@ class Violation:
 
 @dataclass(slots=True)
 class Result:
-    """What a check found. `looked_at` counts things of `unit`; `open` are those that are not
-    decided yet; `repeats` are records that say again what an earlier one of their id said."""
+    """What a check found. `looked_at` counts things of `unit`; `open` are those not decided yet;
+    `repeats` are records that repeat an earlier one of their id."""
 
     check: str
     title: str
@@ -63,7 +63,7 @@ class Context:
     """The cut, as the checks need it. Offsets are ends: the first one that does not belong.
 
     `judged_ms` and `read_ms` are the times of day at which the two ends were taken. `kept` is what
-    ClickHouse must hold: the judged ends, or less where the sink may still be on its way.
+    ClickHouse must hold: the judged ends, or less if the sink is not done yet.
     """
 
     judged_ms: int
@@ -76,15 +76,15 @@ class Context:
     answers: Mapping[str, Rows] = field(default_factory=dict)
 
     def due(self, stage: Stage) -> bool:
-        """Whether what a part makes of judged records must be there by now."""
+        """Whether a part's output for judged records must be there by now."""
         return self.idle or stage in self.reached
 
     def waited(self, since_ms: int, grace_ms: int) -> bool:
-        """Whether what had to follow `grace_ms` after a time must be there by now."""
+        """Whether an effect due `grace_ms` after a time must be there by now."""
         return self.idle or self.read_ms - since_ms > grace_ms
 
     def whole(self, topic: str) -> bool:
-        """Whether the log still holds all of a topic, so that what is missing never was there."""
+        """Whether the log still holds all of a topic, so that a missing record never existed."""
         return all(at == 0 for (name, _), at in self.begins.items() if name == topic)
 
 
@@ -97,7 +97,7 @@ class Check:
     unit: ClassVar[str]
     topics: ClassVar[frozenset[str]]
     takes_all: ClassVar[bool] = False
-    """Whether it also takes records that have a row, but are no event to any reader."""
+    """Whether it also takes records that have a row, but that every reader refuses."""
 
     def __init__(self) -> None:
         self.result = Result(self.name, self.title, self.unit)
@@ -110,9 +110,9 @@ class Check:
         """Takes a record of one of the topics that readers refuse; most checks have no use."""
 
     def questions(self, context: Context) -> Mapping[str, str]:
-        """Queries to ClickHouse by name. Asked again with the answers, until there are none."""
+        """Queries to ClickHouse by name. Called again with the answers until it returns none."""
         return {}
 
     def finish(self, context: Context) -> Result:
-        """Judges."""
+        """The check's result."""
         raise NotImplementedError

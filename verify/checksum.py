@@ -64,7 +64,7 @@ Write = Callable[[Any], str]
 
 
 def _writer(schema: Any) -> Write | None:
-    """How a value that is not None is written; None: as Python writes it."""
+    """Text of a value that is not None; None: as Python writes it."""
     if isinstance(schema, list):
         return _writer(schema[1])
     if schema == "bytes":

@@ -9,11 +9,11 @@ no order of asking fits all of them, and none is needed:
   were asked after that. So the cause of everything judged is among the evidence, and its cause too.
 - **No effect is missed that had to be there.** Between the two, verify waits (`--settle`) until the
   consumer groups have committed what is judged. A processor commits only behind its acknowledged
-  outputs, so what it made of judged records lies below the second ends. The stages follow the
-  flow: what the routers wrote is waited for in the inboxes, at ends taken when the routers were
-  done. A stage that does not come so far in time is reported, and what it owes counts as open
-  (with `--idle` as missing). Parts without a group (robot workers, edges) have a time of grace.
-  The ASR worker commits only behind its oldest open turn, so it is waited for with `--idle` alone.
+  outputs, so what it made of judged records lies below the second ends. The stages follow the flow:
+  what the routers wrote is waited for in the inboxes, at ends taken when the routers were done. A
+  stage that is late is reported, and its missing output counts as open (with `--idle` as missing).
+  Parts without a group (robot workers, edges) have a time of grace. The ASR worker commits only
+  behind its oldest open turn, so it is waited for with `--idle` alone.
 
 On an idle system both cuts are the same and everything is settled at once.
 """
@@ -47,7 +47,7 @@ Ends = dict[Place, int]
 
 @dataclass(frozen=True, slots=True)
 class GroupTopics:
-    """Topics that a consumer group has to have worked."""
+    """Topics that a consumer group must have processed."""
 
     group: str
     topics: tuple[str, ...]
@@ -58,7 +58,7 @@ Stages = tuple[tuple[Stage, tuple[GroupTopics, ...]], ...]
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """Stages of which each works what the one before has written."""
+    """Stages, each of which processes the output of the one before."""
 
     stages: Stages
 
@@ -86,7 +86,7 @@ CHAINS: Final = (
 
 
 class Broker(Protocol):
-    """What the cut asks."""
+    """What the cut needs to know from the broker."""
 
     def begins(self) -> Ends:
         """Offsets of the oldest records of all topics."""
@@ -101,14 +101,14 @@ class Broker(Protocol):
         ...
 
     def holds_records(self, place: Place, begin: int, end: int) -> bool:
-        """Whether anybody is given a record of a stretch: markers of transactions are none."""
+        """Whether a stretch has a readable record; transaction markers do not count."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """Offsets by place, each the first that does not belong. `behind` counts, by stage that was
-    not reached, the records that its groups had still to work."""
+    """Offsets by place, each the first that does not belong. `behind` counts, by late stage, the
+    records that its groups still had to process."""
 
     begins: Mapping[Place, int]
     judged: Mapping[Place, int]
@@ -120,7 +120,7 @@ class Cut:
     behind: Mapping[str, int] = field(default_factory=dict)
 
     def context(self, idle: bool) -> Context:
-        """What the checks are told, yet without answers of ClickHouse."""
+        """The checks' context, still without ClickHouse's answers."""
         return Context(
             judged_ms=self.judged_ms, read_ms=self.read_ms, idle=idle, reached=self.reached,
             begins=self.begins, judged=self.judged, kept=self.judged if idle else self.kept,
@@ -162,7 +162,7 @@ def take_cut(
 
 
 class _Walk:
-    """Stages on their way: the stage that is waited for, and the ends that it must reach."""
+    """Progress through the stages: the awaited stage, and the ends that it must reach."""
 
     def __init__(self, stages: Stages, judged: Ends) -> None:
         self._stages = stages
@@ -173,12 +173,12 @@ class _Walk:
 
     @property
     def stage(self) -> str:
-        """What is waited for."""
+        """The awaited stage."""
         at = len(self.reached)
         return self._stages[at][0] if at < len(self._stages) else ""
 
     def step(self, broker: Broker) -> bool:
-        """Goes as far as the groups have come; True at the chain's end."""
+        """Advances as far as the groups have committed; True at the chain's end."""
         while len(self.reached) < len(self._stages):
             name, parts = self._stages[len(self.reached)]
             self.behind = sum(self._missing(broker, part) for part in parts)
@@ -196,7 +196,7 @@ class _Walk:
             if place[0] not in part.topics:
                 continue
             at = done.get(place, 0)
-            # A group that stands still before the end may have done all that is to be done.
+            # A group that stops before the end may have done everything.
             stands = self._stood.get((part.group, place)) == at
             self._stood[part.group, place] = at
             if at < end and not (stands and not broker.holds_records(place, at, end)):
@@ -232,7 +232,7 @@ class KafkaBroker:
         return {place: max(0, tp.offset) for place, tp in found.items()}
 
     def holds_records(self, place: Place, begin: int, end: int) -> bool:
-        """Whether anybody is given a record of a stretch."""
+        """Whether a stretch has a readable record."""
         return sync.first_between(self._consumer(None), place, begin, end) is not None
 
     def _consumer(self, group: str | None) -> Consumer:

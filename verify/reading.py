@@ -25,7 +25,8 @@ _TOGETHER: Final = 200_000
 
 
 class NotAnEvent(Exception):
-    """An Avro record of the topic that is no event of it: it has a row, and no reader takes it."""
+    """An Avro record of the topic that is not a valid event: it has a row, and every reader refuses
+    it."""
 
     def __init__(self, reason: str, event: dict[str, Any]) -> None:
         super().__init__(reason)
@@ -33,8 +34,8 @@ class NotAnEvent(Exception):
 
 
 class LogDecoder:
-    """Decodes into plain dicts. Records of the current schema take a shorter way than
-    `Codec.decode_record`, with the same outcome."""
+    """Decodes into plain dicts. Records of the current schema take a faster path than
+    `Codec.decode_record`, with the same result."""
 
     def __init__(self, source: SchemaSource) -> None:
         self._codec = Codec(source)
@@ -51,13 +52,13 @@ class LogDecoder:
         return event
 
     def _fast(self, topic: str, value: bytes) -> dict[str, Any] | None:
-        """The record, or None where the long way has to tell."""
+        """The record, or None if the slow path must decide."""
         head = value[: HEADER.size]
         try:
             known = self._current[head]
         except KeyError:
             known = self._schema_of(head)
-            if len(self._current) < _HEADS:  # of a flood of odd ones the codec remembers enough
+            if len(self._current) < _HEADS:  # bounded; the codec remembers enough of a flood
                 self._current[head] = known
         if known is None or known[0] != topic or len(value) > MAX_RECORD_BYTES:
             return None
@@ -85,7 +86,7 @@ class LogDecoder:
 
 
 class _Rules:
-    """What readers of a topic ask of a record beyond its Avro types."""
+    """What readers of a topic require of a record beyond its Avro types."""
 
     def __init__(self, name: str) -> None:
         topic = TOPICS[name]
@@ -124,7 +125,7 @@ class _Rules:
                 raise Poison(f"call {call_id} belongs to partition {right}, not {partition}")
         for name, words in self._words:
             if event[name] not in words:
-                raise NotAnEvent(f"field {name}: none of the words that it may hold", event)
+                raise NotAnEvent(f"field {name}: not one of its allowed values", event)
 
 
 def _words(annotation: Any) -> tuple[Any, ...]:

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 class LogRecord(NamedTuple):
     """One record that every reader of its topic understands.
 
-    `judged`: it lies below the cut, so what should follow from it is asked for; one above it is
-    evidence only. `first`: no earlier record of its topic has its id. `timestamp_ms` is Kafka's.
+    `judged`: it is below the cut, so its effects are required; one above the cut is evidence only.
+    `first`: no earlier record of its topic has its id. `timestamp_ms` is Kafka's.
     """
 
     topic: str

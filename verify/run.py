@@ -51,7 +51,7 @@ class VerifyReport:
 
     @property
     def late(self) -> Mapping[str, int]:
-        """Parts that had not come up to the cut, with the records they had still to work."""
+        """Parts that had not reached the cut, with the records they still had to process."""
         return self.cut.behind
 
     @property
@@ -62,7 +62,7 @@ class VerifyReport:
 
 @dataclass(frozen=True, slots=True)
 class VerifyProgress:
-    """How far reading has come: `text` says with what."""
+    """Progress of reading; `text` says of what."""
 
     done: int
     total: int
@@ -193,7 +193,7 @@ def _read(config: Settings, cut: Cut, feeder: Feeder, tell: Tell) -> int:
 
 
 def _ask(config: Settings, checks: Sequence[Check], context: Context, tell: Tell) -> Context:
-    """Asks ClickHouse what the checks want to know, until they want no more."""
+    """Answers the checks' queries to ClickHouse until they have none."""
     answers: dict[str, Rows] = {}
     clickhouse = ClickHouse(config, timeout_s=600)
     while True:

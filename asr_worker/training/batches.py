@@ -17,7 +17,7 @@ POOL = 360
 """Examples that are sorted by length together, so that batches hold little padding."""
 
 REUSE = 3
-"""How often an example is used on average, each time with other masks: making one is dear."""
+"""Uses of an example on average, each with other masks, as making one is costly."""
 
 KEPT = 6_000
 SILENT_FEATURE = -12.0
@@ -153,7 +153,7 @@ def batches(path: Path, seed: int, batch_s: float, warm: int) -> Iterator[Batch]
 
 
 def produce(path: Path, seed: int, queue: Any, batch_s: float, warm: int) -> None:
-    """Fill a queue with batches, for ever; the body of a process beside the training."""
+    """Fill a queue with batches, for ever; the main function of a helper process."""
     os.nice(5)
     for batch in batches(path, seed, batch_s, warm):
         queue.put(batch)

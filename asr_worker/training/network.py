@@ -85,5 +85,5 @@ class TinyCtc(nn.Module):  # type: ignore[misc] # as above
 
 
 def output_frames(feature_frames: int) -> int:
-    """How many frames the network gives for so many feature frames."""
+    """Output frames of the network for a number of feature frames."""
     return (feature_frames - FRAMES_EXTRA) // 4

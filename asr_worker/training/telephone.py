@@ -105,7 +105,7 @@ def line(
 ) -> Float32:
     """An utterance as the far end hears it: filter, level, noise, clipping, G.711.
 
-    What is None is drawn. `babble` takes the place of noise; `snr_db` may be infinite.
+    Arguments that are None are drawn. `babble` takes the place of noise; `snr_db` may be infinite.
     """
     sound = samples.astype(np.float32)
     if random.random() < 0.6:  # a spectral tilt

@@ -1,6 +1,7 @@
-"""One call at work: inputs in order through the pure machine (`calls`), its commands carried out.
+"""Runs one call: feeds inputs in order to the pure machine (`machine`) and carries out its
+commands.
 
-The actor holds what a call has in the world: its session, its port, its timers. It decides nothing.
+The actor holds the call's session, port and timers. It decides nothing.
 """
 
 import asyncio
@@ -69,7 +70,7 @@ NO_PORT = 0
 
 
 class Surroundings(Protocol):
-    """What a call needs of the edge it lives in."""
+    """What a call needs from its edge."""
 
     config: Settings
     stream_secret: bytes
@@ -83,7 +84,7 @@ class Surroundings(Protocol):
     rtp_host: str
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        """Runs work whose failure is one call's matter."""
+        """Runs work whose failure concerns one call only."""
         ...
 
     async def check_number(self, identity: Identity, phone: str) -> NumberChecked:
@@ -283,7 +284,7 @@ class CallActor:
         self.after(RING_TIMEOUT_MS, RingTimedOut())
 
     def _on_websocket(self) -> None:
-        """The call's sound comes by WebSocket: its port is another call's from now on."""
+        """The call's sound comes by WebSocket: its port is free for another call."""
         self._close_rtp()
         if self.entry is not None and self.entry.port != NO_PORT:
             self.entry.port, self.entry.remote = NO_PORT, None
@@ -305,7 +306,7 @@ class CallActor:
         events = session.close(monotonic_us())
         self._close_rtp()
         self._edge.journal.remove(self.call_id)
-        # What was played before the end is told before it: not through the queue.
+        # Report what was played before the end first, so bypass the queue.
         pending = [self._inputs.get_nowait() for _ in range(self._inputs.qsize())]
         told = (PlayoutStarted, PlayoutEnded)
         for given in (*(g for g in pending if isinstance(g, told)), *_inputs_of(events)):
@@ -315,8 +316,8 @@ class CallActor:
                 self.put(given)
 
     def leave(self) -> None:
-        """Lets go of the call: what was heard is logged, its records and its journal are a
-        successor's."""
+        """Lets go of the call: logs what was heard, and leaves its records and journal to a
+        successor."""
         session, self.session = self.session, None
         if session is not None:
             self._edge.sessions.pop(self.call_id, None)
@@ -349,17 +350,16 @@ class CallActor:
         self.put(HungUp("abandoned"))
 
     def on_new_leg(self, session: Session, leg: Leg, first_seq: int) -> None:
-        """The far end's clocks go into the journal, for a restart.
+        """Writes the far end's clocks to the journal, for a restart.
 
-        The place of a leg in time is that of its first beginning: a leg that goes on after a
-        restart is not new.
+        A leg keeps its first start time: one that goes on after a restart is not new.
         """
         if self.entry is not None and all(heard.leg != leg for heard in self.entry.legs):
             self.entry.legs.append(HeardLeg(leg, first_seq, now_ms()))
             self._edge.journal.write(self.entry)
 
     def _on_source(self, source: Address) -> None:
-        """Where the far end's packets come from goes into the journal, for a restart."""
+        """Writes the source of the far end's packets to the journal, for a restart."""
         if self.entry is not None and self.entry.remote != source:
             self.entry.remote = source
             self._edge.journal.write(self.entry)

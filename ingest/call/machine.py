@@ -1,8 +1,8 @@
 """One call as the edge sees it: what it knows (`evolve`) and what it does next (`decide`).
 
 Pure: inputs are events and results, outputs are commands that the host carries out in order. No
-clock, no chance, no network. Feeding the same input twice does nothing the second time, and every
-record's id is derived, so that work done twice gives the same records.
+clock, no chance, no network. The same input has no effect the second time, and every record's id is
+derived, so repeated work gives the same records.
 
     permitted -> dialing -> placed -> ringing -> answered -> ended
         |           |          |         |          |          ^
@@ -164,7 +164,7 @@ def record(
 
 
 def answered_by_us(call: Call, now_ms: int) -> CallEvent:
-    """First record of an external call: it is answered when it is brought to us."""
+    """First record of an external call: it is answered when it reaches us."""
     event_id = call_once_id(call.identity.call_id, "answered")
     return record(call, "answered", event_id, now_ms, first=True)
 
@@ -356,8 +356,8 @@ def _transferred(call: Call, directive: Directive, ok: bool, now_ms: int) -> lis
 def _end(
     call: Call, now_ms: int, disposition: str, cause_q850: int, cause_sip: int | None = None
 ) -> list[Command]:
-    """Media first, so that what was heard is told before the end is; the carrier last, so that our
-    reason for the end is the first one recorded."""
+    """Media first, so that what was heard is reported before the end; the carrier last, so that our
+    reason for the end is recorded first."""
     ended = record(
         call,
         "ended",

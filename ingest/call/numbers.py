@@ -1,4 +1,4 @@
-"""Which numbers are in a running call: nobody gets two calls at once, from whatever pool."""
+"""Which numbers are in a running call: nobody gets two calls at once, whatever the pool."""
 
 from typing import Final
 
@@ -16,12 +16,12 @@ class NumbersInCalls:
         self._hash_of: dict[str, str] = {}
 
     def began(self, phone_hash: str, call_id: str, at_ms: int) -> None:
-        """A call to or from this number runs; the first time that is told counts."""
+        """A call to or from this number runs; the first start time reported counts."""
         self._hash_of[call_id] = phone_hash
         self._began_ms.setdefault(phone_hash, {}).setdefault(call_id, at_ms)
 
     def ended(self, call_id: str) -> None:
-        """The call is over; one that is not known is no error."""
+        """The call is over; an unknown call is no error."""
         phone_hash = self._hash_of.pop(call_id, None)
         if phone_hash is not None:
             calls = self._began_ms[phone_hash]

@@ -12,7 +12,7 @@ RING_TIMEOUT_MS: Final = 60_000
 """Longest time from asking the carrier to the answer."""
 
 MAX_CALL_MS: Final = 3_600_000
-"""Longest call. Whoever rebuilds from the log reads this far back, so it is a promise."""
+"""Longest call. Services that rebuild from the log read this far back and rely on it."""
 
 OUTCOMES: Final = frozenset(
     {
@@ -20,7 +20,7 @@ OUTCOMES: Final = frozenset(
         "failed", "abandoned",
     }
 )  # fmt: skip
-"""Reasons of a `hangup` directive that say how the call came out: then that is its disposition."""
+"""Reasons of a `hangup` directive that are the call's disposition, too."""
 
 Q850_NORMAL: Final = 16
 Q850_USER_BUSY: Final = 17
@@ -89,8 +89,8 @@ class Assigned:
 class NumberChecked:
     """Whether the number may be dialled now.
 
-    The do-not-call list was read to its end `offset`; `opted_out` None: it could not be. `in_call`:
-    the number is in another running call. `stopping`: this edge dials nobody any more.
+    The do-not-call list was read to its end, `offset`; `opted_out` is None if it could not be read.
+    `in_call`: the number is in another running call. `stopping`: this edge no longer dials.
     """
 
     opted_out: bool | None
@@ -154,7 +154,7 @@ class PlayoutEnded:
 
 @dataclass(frozen=True, slots=True)
 class Drained:
-    """Everything that was said before this directive has been played or was stopped."""
+    """Everything queued before this directive was played or stopped."""
 
     directive: Directive
 
@@ -222,14 +222,14 @@ class Dial:
 
 @dataclass(frozen=True, slots=True)
 class Play:
-    """Play a `say` directive's prompt after what waits already."""
+    """Queue a `say` directive's prompt."""
 
     directive: Directive
 
 
 @dataclass(frozen=True, slots=True)
 class SendKeys:
-    """Send digits after what waits already."""
+    """Queue digits to send."""
 
     digits: str
 
@@ -248,7 +248,7 @@ class Flush:
 
 @dataclass(frozen=True, slots=True)
 class Drain:
-    """Gives `Drained` once what waits was played."""
+    """Gives `Drained` once the queue was played."""
 
     directive: Directive
 

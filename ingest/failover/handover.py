@@ -1,9 +1,9 @@
 """Socket hand-over: the spare holds the sockets of running calls too, so no word is lost while
 nobody serves.
 
-A socket lives as long as any process holds it. The edge that serves passes every RTP socket to the
-spare (SCM_RIGHTS, unix(7)), which reads nothing from it. When the edge dies, what the far end sends
-waits in the kernel's buffer, some seconds of it, until the spare serves and reads it.
+A socket lives as long as any process holds it. The serving edge passes every RTP socket to the
+spare (SCM_RIGHTS, unix(7)), which reads nothing from it. When the edge dies, the kernel buffers
+some seconds of what the far end sends, until the spare serves and reads it.
 
 Messages are packets of three bytes: whether the port was opened or closed, and the port.
 """
@@ -28,7 +28,7 @@ _AGAIN_S: Final = 0.5
 
 @contextlib.contextmanager
 def _short(path: Path) -> Iterator[str]:
-    """Another name of a path: a Unix socket's may have 107 bytes. Raises OSError."""
+    """A short name for a path: a Unix socket's path may have 107 bytes. Raises OSError."""
     folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
     try:
         yield f"/proc/self/fd/{folder}/{path.name}"
@@ -55,7 +55,7 @@ class HandoverReceiver:
         asyncio.get_running_loop().add_reader(self._listener.fileno(), self._accept)
 
     def take_over(self) -> dict[int, socket.socket]:
-        """The sockets by port, which the caller owns from now on; ends listening."""
+        """Stops listening; returns the sockets by port, which the caller now owns."""
         if self._serving is not None:
             self._take(self._serving)
         sockets, self._sockets = self._sockets, {}
@@ -73,7 +73,7 @@ class HandoverReceiver:
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
             serving, _ = self._listener.accept()
-            # Another edge serves, or the same one has come back: it passes all of its sockets.
+            # Another edge serves, or the same one reconnected: it passes all of its sockets.
             self._hang_up()
             self._drop()
             serving.setblocking(False)
@@ -81,7 +81,7 @@ class HandoverReceiver:
             asyncio.get_running_loop().add_reader(serving.fileno(), partial(self._take, serving))
 
     def _take(self, serving: socket.socket) -> None:
-        """Takes all messages that are there."""
+        """Takes all messages that have arrived."""
         while True:
             try:
                 data, fds, _, _ = socket.recv_fds(serving, _MESSAGE.size, 1)
@@ -121,7 +121,7 @@ class HandoverSender:
         self._over = False
 
     async def run(self) -> None:
-        """Looks for a spare again and again, for ever."""
+        """Looks for a spare, for ever."""
         while True:
             self.connect()
             await asyncio.sleep(_AGAIN_S)
@@ -173,7 +173,7 @@ class HandoverSender:
         fds = [] if rtp_socket is None else [rtp_socket.fileno()]
         try:
             socket.send_fds(self._spare, [_MESSAGE.pack(opened, port)], fds)
-        except OSError as error:  # it is gone, or does not read: it gets every socket again
+        except OSError as error:  # gone or not reading: it gets every socket again
             logger.info("a socket did not reach the spare", why=str(error))
             self._lose()
 

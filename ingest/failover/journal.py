@@ -1,8 +1,9 @@
-"""What the log does not hold of a call's media: its port, peer and clocks, one small file a call.
+"""The part of a call's media that the log does not hold: port, peer and clocks, one small file a
+call.
 
-Written before the carrier is asked and when the far end's sound begins; so an edge that died comes
-back on the same ports and goes on with its calls. The files are a process's own memory of its
-sockets, not state that anyone else reads; a call without one is ended after a restart.
+Each file is written before the carrier is asked and when the far end's sound begins, so an edge
+that restarts binds the same ports and goes on with its calls. The files are a process's own memory
+of its sockets; nobody else reads them. A call without one is ended after a restart.
 """
 
 import asyncio
@@ -61,8 +62,8 @@ class Journal:
         return self._folder / (hashlib.sha256(call_id.encode()).hexdigest()[:32] + ".json")
 
     def write(self, entry: Entry) -> "asyncio.Future[None]":
-        """Replaces a call's entry, as it is now, all or nothing; whoever must know that it is on
-        the disk awaits the answer, which raises OSError."""
+        """Replaces a call's entry atomically. Await the result to know that it is on the disk; it
+        raises OSError."""
         path, data = self._path(entry.call_id), _ENTRY.dump_json(entry)
 
         def replace() -> None:
@@ -83,12 +84,12 @@ class Journal:
         return done
 
     def entries(self) -> Iterator[Entry]:
-        """All entries; a file that is none is removed: its call is ended then."""
+        """All entries. Removes a file that is not a valid entry; its call is ended then."""
         for path in sorted(self._folder.glob("*.json")):
             try:
                 yield _ENTRY.validate_json(path.read_bytes())
             except (OSError, ValueError) as error:
-                logger.warning("not an entry of the journal", file=path.name,
+                logger.warning("not a journal entry", file=path.name,
                                error=type(error).__name__)  # fmt: skip
                 with contextlib.suppress(OSError):
                     path.unlink(missing_ok=True)
@@ -96,4 +97,4 @@ class Journal:
 
 def _tell(done: "asyncio.Future[None]") -> None:
     if not done.cancelled() and (error := done.exception()) is not None:
-        logger.error("the journal was not written", error=f"{type(error).__name__}: {error}")
+        logger.error("could not write the journal", error=f"{type(error).__name__}: {error}")

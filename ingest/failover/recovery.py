@@ -1,4 +1,4 @@
-"""What the log knows of the calls that lived when this edge died. Pure: a fold, read once."""
+"""The calls that ran when this edge died, as the log tells. Pure: a fold, read once."""
 
 from typing import NamedTuple
 
@@ -34,7 +34,7 @@ class Recovery:
         self._directives.setdefault(call_id, []).append(directive)
 
     def survivors(self, edge_id: str, trunk: str, asr_profile: str) -> list[Survivor]:
-        """The calls of an edge that live. `trunk` and `asr_profile` are for records that name
+        """The running calls of an edge. `trunk` and `asr_profile` are for records that name
         none."""
         survivors: list[Survivor] = []
         for call_id, events in self._events.items():

@@ -6,8 +6,8 @@ relays change the timestamp of every packet or of the ends alone. So packets bel
 while their code is the same and they follow closely, unless the press has ended or the next one
 begins clearly after it.
 
-Payload types of events are agreed by SDP, which a plain RTP session has not: one that nobody told
-us is known by its shape.
+SDP agrees the payload type of events, but a plain RTP session has no SDP: an unannounced type is
+recognised by its shape.
 """
 
 from typing import Final
@@ -18,14 +18,14 @@ FOLLOWS_US: Final = 200_000
 """Longest time between two packets of one press."""
 
 REPEAT_US: Final = 60_000
-"""The end is repeated within this time; nobody presses a key twice so fast."""
+"""Ends are repeated within this time; nobody presses a key twice this fast."""
 
 GAP_TS: Final = 320
-"""A press that begins so much after the end of the one before is another, samples (40 ms)."""
+"""A press that begins this long after the end of the last one is another, samples (40 ms)."""
 
 REMEMBERED: Final = 8
 SHAPE_PACKETS: Final = 3
-"""Packets of one press by which a payload type is taken for telephone events."""
+"""Packets of one press after which a payload type is taken for telephone events."""
 
 DYNAMIC_TYPES: Final = range(96, 128)
 MAX_TYPES: Final = 8
@@ -46,7 +46,7 @@ class KeyPresses:
         self._at_us = 0
 
     def push(self, event: TelephoneEvent, timestamp: int, at_us: int) -> str | None:
-        """Takes one packet; returns the digit with which a new press begins."""
+        """Takes one packet; returns the digit if a new press begins."""
         if event.event >= len(EVENT_DIGITS):
             return None  # flash and tones
         name = (event.event, timestamp)
@@ -69,7 +69,7 @@ class KeyPresses:
         if self._ended:
             repeats = event.end and event.duration >= self._duration
             return repeats and (since_us <= REPEAT_US or after <= GAP_TS)
-        # Its end was lost, if this one begins anew and later.
+        # If this press begins later, the end of the last one was lost.
         return event.end or event.duration >= self._duration or after <= GAP_TS
 
 
@@ -82,9 +82,10 @@ class EventShape:
         self._seen: dict[int, tuple[int, int, int]] = {}  # type -> (timestamp, code, packets)
 
     def push(self, kind: int, timestamp: int, payload: bytes) -> bool:
-        """Takes a packet of an unknown payload type; True when it is one of telephone events.
+        """Takes a packet of an unknown payload type; True when it is a telephone event: four bytes,
+        a key's code, reserved bit 0, one timestamp.
 
-        Four bytes, a key's code, the reserved bit 0, one timestamp: sound never looks so.
+        Sound never looks like that.
         """
         if kind not in DYNAMIC_TYPES or len(payload) != 4:
             return False

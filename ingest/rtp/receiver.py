@@ -1,9 +1,9 @@
 """Receiving one call's RTP: order, duplicates, loss, sources, clocks and keys (RFC 3550 app. A).
 
-No socket and no clock in here: datagrams and the time of their arrival go in, frames in order come
-out. What is missing is waited for `REORDER_US`, then counted as lost. Whose packets are heard is
-the gate's decision (`sources`). Memory is bounded: at most `MAX_HELD` packets wait, at most
-`MAX_SSRCS` sources are known.
+It has no socket and no clock: datagrams and their arrival times go in, frames in order come out. It
+waits `REORDER_US` for a missing packet, then counts it as lost. The gate (`sources`) decides whose
+packets are heard. Memory is bounded: at most `MAX_HELD` packets wait, at most `MAX_SSRCS` sources
+are known.
 """
 
 import struct
@@ -38,7 +38,7 @@ Inbound = Frame | Digit
 """What a far end did, in order."""
 
 REORDER_US: Final = 60_000
-"""How long a missing packet is waited for."""
+"""How long to wait for a missing packet."""
 
 MAX_DROPOUT: Final = 3000
 """Largest forward step of the sequence that is loss and not a restart (RFC 3550 A.1)."""
@@ -50,17 +50,17 @@ MAX_HELD: Final = 64
 """Packets that wait for a missing one; more means that it is not coming."""
 
 MAX_SSRCS: Final = 16
-"""Sources whose clocks are remembered; of more, the oldest begins anew if it comes back."""
+"""Sources whose clocks are remembered; beyond that, the oldest is forgotten."""
 
 RATE_CHANGE_US: Final = 1_000_000
 """A leg lasts this long before one of another sample rate takes its place."""
 
 SEEN_BITS: Final = 30
 SEEN_MASK: Final = 2**SEEN_BITS - 1
-"""Last sequence numbers that are remembered, to tell a duplicate from a late packet."""
+"""Recent sequence numbers remembered, to tell a duplicate from a late packet."""
 
 MAX_JUMP_S: Final = 2
-"""A timestamp this far from what arrival times say is a new clock, not a pause, seconds."""
+"""A timestamp this far from arrival time means a new clock, not a pause, seconds."""
 
 MAX_WAIT_S: Final = 10
 """Longest that packets wait in a socket for the next edge, seconds: its buffer holds less."""
@@ -90,7 +90,7 @@ class ReceiveStats:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A leg from before a restart of the edge, and where its clocks should stand now."""
+    """A leg from before a restart of the edge, and what its clocks should read now."""
 
     leg: Leg
     expected_ts: int
@@ -118,7 +118,7 @@ class _Source:
         self.leg: Leg | None = None
         self.began_us = 0  # arrival of the leg's first frame
         self.last_raw = 0  # extended timestamp of the last frame, as sent
-        self.offset = 0  # added to it, after a pause that it does not tell or a jump
+        self.offset = 0  # added to it after a jump, or a pause that it does not show
         self.end_ts = 0  # end of the last frame on the leg's clock
         self.last_us: int | None = None  # arrival of the last frame; None after our restart
         self.step = 0  # samples of the last frame
@@ -144,7 +144,7 @@ class Receiver:
     ) -> None:
         self.stats = ReceiveStats()
         self.gate = Gate(remote)
-        self.event_type = event_type  # under which we send events, too
+        self.event_type = event_type  # we send events with it, too
         self.unknown_types: set[int] = set()
         self.alive_us: int | None = None  # last packet of the far end, of any kind
         self._call_ms = call_ms
@@ -208,7 +208,7 @@ class Receiver:
         return released
 
     def poll(self, now_us: int) -> Sequence[Inbound]:
-        """Gives up on packets that were waited for long enough."""
+        """Gives up on packets that are overdue."""
         source = self._source
         if source is None:
             return _NOTHING
@@ -220,7 +220,7 @@ class Receiver:
         return released
 
     def flush(self) -> Sequence[Inbound]:
-        """Hands out all that waits: the call is over."""
+        """Hands out all held frames: the call is over."""
         released: list[Inbound] = []
         if self._source is not None:
             self._end(self._source, released)
@@ -252,7 +252,7 @@ class Receiver:
             self._take(source, one.kind, one.seq, one.timestamp, one.payload, one.arrival_us, out)
 
     def _follows(self, source: _Source, item: RtpData) -> bool:
-        """Whether a packet from another address goes on where the source in use stopped."""
+        """Whether a packet from another address continues the source in use."""
         if not 0 <= sequence_delta(item.seq, source.next_seq & 0xFFFF) <= MAX_DROPOUT:
             return False
         if source.leg is None or source.last_us is None:
@@ -263,8 +263,8 @@ class Receiver:
         return -MAX_JUMP_S * rate <= moved <= elapsed + MAX_JUMP_S * rate
 
     def _source_of(self, first: RtpData) -> _Source:
-        """The state of an SSRC that is heard from now on. One that comes back is a new leg, since
-        the old one is over, unless that was before our restart."""
+        """The state of an SSRC that is heard from now on. One that returns starts a new leg, unless
+        the old one was interrupted by our restart."""
         found = self._sources.get(first.ssrc)
         if found is None:
             return self._new_source(first)
@@ -286,7 +286,7 @@ class Receiver:
         return made
 
     def _key_from_elsewhere(self, item: RtpData, address: Address, out: list[Inbound]) -> None:
-        """Keys on an SSRC of their own, as some gateways send them, from the far end's address."""
+        """Keys on a separate SSRC from the far end's address, as some gateways send them."""
         gate = self.gate
         if address != gate.remote and gate.remote is not None:
             self.stats.source += 1
@@ -450,7 +450,7 @@ class Receiver:
         cycles = -(-(self._end_ts - timestamp) // 2**32) if self._end_ts > timestamp else 0
         start = timestamp + cycles * 2**32
         source.last_raw, source.last_us, source.began_us = start, arrival_us, arrival_us
-        # The name of a leg is never used twice: a source that comes back gets a derived one.
+        # A leg's name is never reused: a source that returns gets a derived one.
         name = source.ssrc
         while name in self._names:
             name = name + 0x9E3779B1 & 0xFFFFFFFF
@@ -460,10 +460,10 @@ class Receiver:
         return source.leg
 
     def _check_clock(self, source: _Source, leg: Leg, raw: int, step: int, arrival_us: int) -> None:
-        """A pause or a loss moves time forward as arrivals do; anything else is a new clock.
+        """A pause or a loss moves timestamps forward as arrivals do; anything else is a new clock.
 
-        Time that does not move over a gap in arrivals is judged by the frames that follow
-        (`pause`): a sender may have stopped its clock, or sends one frame with the old time first.
+        If timestamps do not move over a gap in arrivals, the frames that follow decide (`pause`):
+        the sender may have stopped its clock, or sent one frame with the old time first.
         """
         pause = source.pause
         # With a pause open, both are since its beginning: one frame of it may have an old time.
@@ -488,7 +488,7 @@ class Receiver:
         source.offset += last_raw + frames * usual - raw
 
     def _settle(self, source: _Source, now_us: int, out: list[Inbound]) -> None:
-        """Hands out the frames of a gap once it is known what it was."""
+        """Hands out the frames after a gap once its cause is known."""
         pause = source.pause
         if pause is None or (shift := pause.verdict(now_us)) is None:
             return
@@ -512,7 +512,7 @@ class Receiver:
         arrival_us: int,
         out: list[Inbound],
     ) -> bool:
-        """A packet that is no sound; False when it is nothing that we know."""
+        """Handles a packet that is not sound; False when its type is unknown."""
         if kind not in self._event_types:
             if len(self.unknown_types) < 16:
                 self.unknown_types.add(kind)

@@ -28,7 +28,8 @@ class NoPort(Exception):
 
 
 class RtpTransport(asyncio.DatagramProtocol):
-    """A session's RTP socket. `on_source` is told where the far end's packets come from now."""
+    """A session's RTP socket. Calls `on_source` when the far end's packets come from a new
+    source."""
 
     def __init__(
         self,
@@ -68,7 +69,7 @@ class RtpTransport(asyncio.DatagramProtocol):
             return
         if before is not None:
             logger.info(
-                "the far end's sound comes from another address",
+                "the far end's sound now comes from another address",
                 call_id=self._session.call_id, before=before, now=source,
             )  # fmt: skip
         if self._on_source is not None:
@@ -94,7 +95,7 @@ class RtpTransport(asyncio.DatagramProtocol):
 
     @property
     def holding(self) -> bool:
-        """True while sound is here whose time, or whose source, is not known yet."""
+        """True while sound is held whose time or source is not known yet."""
         receiver = self.receiver
         return receiver.waiting or receiver.gate.keeps(monotonic_us())
 
@@ -102,7 +103,7 @@ class RtpTransport(asyncio.DatagramProtocol):
 
     @property
     def ready(self) -> bool:
-        """Whether it is known where to send to."""
+        """Whether the remote address is known."""
         return self.receiver.gate.remote is not None and self._socket is not None
 
     def send_frame(self, frame: bytes, seq: int, ts: int, talkspurt: bool) -> bool:
@@ -137,11 +138,11 @@ class RtpTransport(asyncio.DatagramProtocol):
         return self.receiver.poll(at_us) if self.receiver.waiting else ()
 
     def flush(self) -> Iterable[Frame | Digit]:
-        """Hands out what waits for a missing packet."""
+        """Hands out frames held for a missing packet."""
         return self.receiver.flush()
 
     def count(self) -> None:
-        """Adds to the metrics what happened since the last time."""
+        """Adds the counts since the last call to the metrics."""
         now, before = self.receiver.stats, self._counted
         if now.lost > before.lost:
             RTP_PACKETS_LOST.inc(now.lost - before.lost)
@@ -150,7 +151,7 @@ class RtpTransport(asyncio.DatagramProtocol):
             self._warned.add(kind)
             found = self.receiver.event_type == kind
             logger.warning(
-                "keys come on a payload type that nobody announced; it is taken for them now"
+                "an unannounced payload type carries telephone events; it is used from now on"
                 if found
                 else "packets of an unknown payload type are dropped",
                 call_id=self._session.call_id, payload_type=kind,
@@ -174,9 +175,10 @@ _BIND_TIMES: Final = 10
 
 
 class PortPool:
-    """Even ports, handed out in turn, so that a late packet of an old call meets no new one.
+    """Even ports, handed out in turn, so that a late packet of an old call does not reach a new
+    one.
 
-    `handover` is told of every socket; `handed_over` are those of an edge that is gone, by port.
+    `handover` gets every socket; `handed_over` are the previous edge's sockets, by port.
     """
 
     def __init__(self, ports: Iterable[int], handover: HandoverSender | None = None) -> None:
@@ -223,7 +225,7 @@ class PortPool:
         self.handed_over.clear()
 
     def release(self, port: int) -> None:
-        """The port is free again, after all others."""
+        """Frees the port, which is reused after all others."""
         if self._handover is not None:
             self._handover.closed(port)
         if port in self._all and port not in self._free:
@@ -244,7 +246,7 @@ def _bound(host: str, port: int) -> socket.socket:
 
 
 async def _bound_again(host: str, port: int) -> socket.socket:
-    """A port of our own former life, which a spare may hold for a moment yet; raises OSError."""
+    """Binds a port from before a restart, which a spare may still hold briefly; raises OSError."""
     for _ in range(_BIND_TIMES):
         try:
             return _bound(host, port)

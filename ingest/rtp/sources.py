@@ -3,7 +3,7 @@
 A far end changes its port (re-INVITE, NAT, relay) or its SSRC (RFC 3550 section 8) and must be
 followed; a stray packet, a second stream or a stranger must not. So what comes from elsewhere is a
 candidate: its packets are kept, and it takes over after enough of them in sequence (probation, RFC
-3550 app. A.1) once the source in use has been silent. How long depends on what speaks for it:
+3550 app. A.1) once the source in use has been silent. How long depends on the evidence:
 
 | candidate | source silent for | packets in sequence |
 |---|---|---|
@@ -12,8 +12,9 @@ candidate: its packets are kept, and it takes over after enough of them in seque
 | same address, another SSRC | 0.2 s, doubled every 8 changes | 3 |
 | nothing of the above | 1 s; 5 s where silence is suppressed | 25 |
 
-Nothing was heard yet: the announced address or SSRC is heard at once; without either, the first
-packet is; against either, after 10 packets. Pure: no socket, no clock.
+If nothing was heard yet, the announced address or SSRC is accepted at once. If neither was
+announced, the first packet is accepted; a packet that contradicts them, after 10 in sequence. Pure:
+no socket, no clock.
 """
 
 from dataclasses import dataclass, field
@@ -31,7 +32,7 @@ MAX_SKIP: Final = 5
 """Packets that a candidate may lose in a row."""
 
 FORGET_US: Final = 1_000_000
-"""A candidate that is silent for so long begins anew."""
+"""A candidate that is silent for this long starts its count again."""
 
 MOVED_US: Final = 300_000
 CHANGED_US: Final = 200_000
@@ -67,7 +68,7 @@ class Candidate:
     kept: list[RtpData] = field(default_factory=list)
 
     def push(self, packet: RtpData) -> None:
-        """Takes its next packet; one out of sequence begins the count anew."""
+        """Takes its next packet; one out of sequence restarts the count."""
         skipped = sequence_delta(packet.seq, self.next_seq)
         if not 0 <= skipped <= MAX_SKIP or packet.arrival_us - self.last_us > FORGET_US:
             self.count = 0
@@ -97,7 +98,7 @@ class Gate:
         self._candidates: dict[tuple[Address, int], Candidate] = {}
 
     def announce(self, remote: Address, ssrc: int | None) -> None:
-        """The far end's address, and its SSRC where that is known, as signalling has told them."""
+        """The far end's address, and its SSRC if known, as announced by signalling."""
         self._announced, self._announced_ssrc = remote, ssrc
         if self.ssrc is None or self.ssrc != ssrc:
             self.remote = remote
@@ -110,7 +111,7 @@ class Gate:
         """Takes a packet of sound from another source than that in use.
 
         `going_on`: it has the SSRC in use, and follows its packets in sequence and time. Returns
-        all that was kept of the source, when it is the one in use from now on; else None.
+        all packets kept of the source when it becomes the one in use; else None.
         """
         key = (address, packet.ssrc)
         candidate = self._candidates.get(key)

@@ -1,4 +1,4 @@
-"""Cuts a leg's frames into the chunks that are logged.
+"""Cuts a leg's frames into chunks for the log.
 
 A chunk is contiguous sound: it begins at the true timestamp of its first sample and ends at the
 next multiple of 100 ms of RTP time, at a hole, or where the codec, the leg or the echo changes. So
@@ -13,7 +13,7 @@ from ingest.sound.types import CHUNK_MS, SAMPLE_BYTES, Chunk, CodecName, Frame, 
 
 
 class LegEnd(NamedTuple):
-    """Nothing more comes on this leg; `ts` and `seq` are one past its last."""
+    """The leg has ended; `ts` and `seq` are one past its last."""
 
     leg: Leg
     ts: int
@@ -94,11 +94,11 @@ class Chunker:
         return out
 
     def flush(self) -> list[Logged]:
-        """Gives out what is pending as a shorter chunk."""
+        """Returns pending sound as a shorter chunk."""
         return self._cut()
 
     def end(self) -> list[Logged]:
-        """Gives out what is pending and the end of the leg."""
+        """Returns pending sound and the end of the leg."""
         out = self._cut()
         if self.leg is not None:
             out.append(LegEnd(self.leg, self._end_ts, self._last_seq + 1))

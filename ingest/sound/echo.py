@@ -1,10 +1,10 @@
 """Tells our own voice that comes back from the far end: a loudspeaker, a hybrid, a conference.
 
 A cheap rule over the levels of 20 ms frames, not a canceller: echo has the envelope of what we
-played, a fixed delay of at most 0.5 s later and a fixed number of dB quieter. Where that was found,
-frames that are no louder than the echo should be are marked, and a customer who speaks over it is
-heard by what is louder. While it is not known yet, loud frames are held for at most 0.8 s; that is
-once or twice a call, and never on a line that gave no answer to our first half second.
+played, a fixed delay of at most 0.5 s later and a fixed number of dB quieter. Once an echo is
+found, frames no louder than the expected echo are marked; louder frames are a customer who speaks
+over it. Until then, loud frames are held for at most 0.8 s, once or twice a call, and never on a
+line that returned nothing of our first half second.
 
 Marked sound stays on the log as it came: a recording is what was heard. Pure: levels and frame
 numbers of call time (20 ms) come from outside.
@@ -39,14 +39,14 @@ NEEDED: Final = 12
 """Loud frames in the window, for a judgement."""
 
 SPAN_DB: Final = 24.0
-"""What is so much below the loudest frame is line noise to the comparison."""
+"""The comparison takes frames this far below the loudest for line noise."""
 
 MARGIN_DB: Final = 5.0
-"""What is so much louder than the echo should be is somebody who speaks."""
+"""A frame this much louder than the expected echo is speech."""
 
 FLOOR_DB: Final = 9.0
 QUIET_DB: Final = 24.0
-"""Loud: so much over the line's noise, and over so much in all."""
+"""Loud: this much above the line's noise, and above this level."""
 
 LOOK_AHEAD: Final = 5
 SPEAKS: Final = 3
@@ -58,7 +58,7 @@ AGAIN: Final = 25
 """Frames from judgement to judgement, and once an echo is known: it is the dearest part."""
 
 ANSWERED: Final = 5
-"""Frames of ours that must have had no answer, for a line to count as clean."""
+"""Frames of ours without echo after which a line counts as clean."""
 
 RING: Final = 128
 TAIL: Final = LONGEST_DELAY + 5
@@ -91,7 +91,7 @@ class EchoGate:
         self._began_n = -RING  # of what we play now
         self._floor_db = 30.0
         self._held: deque[_Held] = deque()
-        self._clean = False  # what we played lately had no echo
+        self._clean = False  # no echo of what we played recently
         self._seen: list[Echo | None] = []  # last judgements
         self._recent = 0
         self._rest = RESTS
@@ -189,7 +189,7 @@ class EchoGate:
         theirs = _last(self._theirs, self._theirs_n, n, WINDOW)
         loud = theirs > max(self._floor_db + FLOOR_DB, QUIET_DB)
         if self.echo is None and not self._clean:
-            # Nothing came back of what we played first, at any delay.
+            # No echo of what we first played, at any delay.
             self._clean = n - self._began_n >= LONGEST_DELAY + ANSWERED and not bool(
                 loud[-ANSWERED:].any()
             )

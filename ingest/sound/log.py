@@ -1,8 +1,8 @@
 """Chunks on their way to `media.audio`: one pump for all calls, in order, with a bound.
 
-Nothing waits for the broker on the way in; of what the broker does not take, `MAX_WAITING` chunks
-are kept, the oldest are dropped and counted. The bound is 60 s of 1,000 legs at 10 chunks a second.
-What waits is sound, not records: about 1 kB a chunk, 0.7 GB in all.
+`add` never waits for the broker. At most `MAX_WAITING` chunks are queued; beyond that the oldest
+are dropped and counted. The bound is 60 s of 1,000 legs at 10 chunks a second. The queue holds
+sound, not records: about 1 kB a chunk, 0.7 GB in all.
 """
 
 import asyncio
@@ -122,7 +122,7 @@ class MediaLog:
                 try:
                     sent = await self._producer.queue("media.audio", record)
                 except KafkaTimeoutError:
-                    logger.warning("the broker takes no sound", waiting=len(self._waiting))
+                    logger.warning("the broker accepts no sound", waiting=len(self._waiting))
                     continue
                 if self._waiting and self._waiting[0] is first:  # else dropped meanwhile
                     self._waiting.popleft()
@@ -137,7 +137,7 @@ class MediaLog:
             self._wake.set()
 
     async def drain(self, timeout_s: float) -> bool:
-        """Waits until everything was acknowledged; False when time is up first."""
+        """Waits until everything is acknowledged; False on time-out."""
         try:
             async with asyncio.timeout(timeout_s):
                 while self._waiting:

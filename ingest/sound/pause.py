@@ -1,8 +1,8 @@
-"""A gap in arrivals that the frames' own times do not tell: a pause, or a hold-up of the network?
+"""A gap in arrivals that the frames' own times do not show: a pause, or a network stall?
 
-Both look the same when the first frame comes. After a hold-up the frames that waited come at once;
-after a pause they come in real time. So the first frames are held for a moment. Pure: frames and
-the times of their arrival go in, and the verdict says by how much they come later than they say.
+Both look the same when the first frame comes. After a stall the delayed frames come at once; after
+a pause they come in real time. So the first frames are held for a moment. Pure: frames and the
+times of their arrival go in, and the verdict says by how much they come later than they say.
 """
 
 from typing import Final
@@ -10,14 +10,14 @@ from typing import Final
 from ingest.sound.types import Frame
 
 UNEXPLAINED_US: Final = 400_000
-"""A frame that comes so much later than its time says follows a pause or a hold-up."""
+"""A frame that comes this much later than its time says follows a pause or a stall."""
 
 HOLD_US: Final = 120_000
 """How long frames are held to find out."""
 
 LONGEST_HOLD_US: Final = 1_000_000
 MAX_HELD: Final = 300
-"""Frames; those of a hold-up of 6 s."""
+"""Frames; as many as a stall of 6 s delays."""
 
 
 class Pause:
@@ -43,7 +43,7 @@ class Pause:
         self.frames.append(frame)
 
     def verdict(self, now_us: int) -> int | None:
-        """Samples by which the frames must move, 0 after a hold-up; None while that is unknown."""
+        """Samples by which the frames must move, 0 after a stall; None while that is unknown."""
         if self._late_us <= UNEXPLAINED_US // 2:
             return 0
         held_us = now_us - self._first_us

@@ -1,9 +1,9 @@
 """What the far end hears: prompts, keys and marks in order, one 20 ms frame a tick.
 
 Nothing is queued beyond the frame that a tick hands out, so a flush is heard with the next frame.
-What nobody can hear yet is not played: it waits.
-A prompt that may be interrupted by speech pauses at a voice onset and resumes by itself after
-`PAUSE_US`, unless it is stopped before. Pure: the ticks and their times come from outside.
+While nobody can be reached, sound and keys wait. A prompt that may be interrupted by speech pauses
+at a voice onset and resumes by itself after `PAUSE_US`, unless it is stopped before. Pure: the
+ticks and their times come from outside.
 """
 
 from collections import deque
@@ -21,7 +21,7 @@ MAX_PAUSES: Final = 3
 """Pauses of one prompt: a noisy line must not stretch it for ever."""
 
 MAX_QUEUED: Final = 64
-"""Entries that wait; a robot that says more without an answer is broken."""
+"""Queue limit; a robot that says more without an answer is broken."""
 
 KEY_TICKS: Final = 8
 KEY_END_TICKS: Final = 3
@@ -111,7 +111,7 @@ IDLE: Final = Tick(None, 0.0, None, False, ())
 
 
 class QueueFull(Exception):
-    """More waits to be played than a conversation can mean."""
+    """More is queued than any conversation needs."""
 
 
 class Playout:
@@ -147,7 +147,7 @@ class Playout:
         return self._paused_until_us is not None
 
     def add(self, entry: Say | Mark | Keys) -> None:
-        """Plays an entry after what waits already; raises QueueFull."""
+        """Queues an entry; raises QueueFull."""
         if len(self._queue) >= MAX_QUEUED:
             raise QueueFull(f"{MAX_QUEUED} entries wait already")
         self._queue.append(entry)
@@ -161,7 +161,7 @@ class Playout:
         return True
 
     def flush(self) -> tuple[PlayoutEvent, ...]:
-        """Stops at once and forgets what waits; marks count as reached."""
+        """Stops at once and clears the queue; marks count as reached."""
         events: list[PlayoutEvent] = []
         for n, entry in enumerate(self._queue):
             if isinstance(entry, Say):

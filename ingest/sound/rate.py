@@ -6,7 +6,7 @@ AHEAD_MS: Final = 2_000
 """How far a far end's sound may run ahead of time."""
 
 CREDIT_MS: Final = 10_000
-"""How much sound that a network held up may come at once, besides."""
+"""How much delayed sound may come at once after a network stall, in addition."""
 
 KEYS_PER_S: Final = 15
 KEYS_AT_ONCE: Final = 64

@@ -71,7 +71,7 @@ class Transport(Protocol):
 
     @property
     def silence(self) -> SilenceRule:
-        """What is silence here, and not sound that comes late."""
+        """What counts as silence here, and not as late sound."""
         ...
 
     @property
@@ -81,12 +81,12 @@ class Transport(Protocol):
 
     @property
     def holding(self) -> bool:
-        """True while sound is here that is not given out yet: then the far end is not silent."""
+        """True while received sound is still held: then the far end is not silent."""
         ...
 
     @property
     def ready(self) -> bool:
-        """Whether the far end can be reached now; what is to be said waits until it can."""
+        """Whether the far end can be reached now; playout waits until it can."""
         ...
 
     def send_frame(self, frame: bytes, seq: int, ts: int, talkspurt: bool) -> bool:
@@ -98,11 +98,11 @@ class Transport(Protocol):
         ...
 
     def clear(self) -> None:
-        """Makes the far end forget what it has buffered, where it buffers."""
+        """Makes the far end clear its buffer, if it has one."""
         ...
 
     def mark(self, name: str) -> None:
-        """Tells the far end that it has everything up to here, where it wants to know."""
+        """Sends the far end a mark after everything sent so far, if its protocol has marks."""
         ...
 
     def poll(self, now_us: int) -> Iterable[Frame | Digit]:
@@ -110,7 +110,7 @@ class Transport(Protocol):
         ...
 
     def flush(self) -> Iterable[Frame | Digit]:
-        """All that still waits to be put in order."""
+        """All frames still held for ordering."""
         ...
 
     def close(self) -> None:
@@ -119,7 +119,7 @@ class Transport(Protocol):
 
 
 class Owner(Protocol):
-    """Who is told what happens in a session."""
+    """Receives a session's events."""
 
     def on_logged(self, session: "Session", logged: list[Logged]) -> None:
         """Chunks to log."""
@@ -138,12 +138,12 @@ class Owner(Protocol):
         ...
 
     def on_new_leg(self, session: "Session", leg: Leg, first_seq: int) -> None:
-        """The far end's sound began, or began anew."""
+        """The far end's sound began, or began again."""
         ...
 
 
 class Session:
-    """The sound of one call, whatever it travels over."""
+    """The sound of one call, over any transport."""
 
     def __init__(
         self, call_id: str, sound: Format, clock: Clock, ids: StreamIds, owner: Owner
@@ -211,7 +211,7 @@ class Session:
         self._expected = last
 
     def set_turn_silence(self, ms: int) -> None:
-        """Silence that ends a turn of the far end, ms: so long marks stay close together."""
+        """Silence that ends a turn of the far end, ms; marks stay close together meanwhile."""
         self._marks.turn_silence_ms = ms
 
     # In ------------------------------------------------------------------------------------------
@@ -241,7 +241,7 @@ class Session:
             self._log_heard(item)
 
     def _judged(self, frames: Iterable[tuple[Frame, float]], now_us: int) -> None:
-        """Takes frames of which it is known whether they are our own voice."""
+        """Takes frames after the echo check."""
         for frame, level in frames:
             if not frame.echo and not self.playout.idle:  # nothing to pause otherwise
                 self._listen(level, now_us)
@@ -267,7 +267,7 @@ class Session:
     # Out -----------------------------------------------------------------------------------------
 
     def play(self, entry: Say | Mark | Keys) -> None:
-        """Plays after what waits; raises QueueFull."""
+        """Queues an entry; raises QueueFull."""
         self.playout.add(entry)
 
     def flush(self) -> None:
@@ -279,11 +279,11 @@ class Session:
         self._owner.on_playout(self, events)
 
     def tick(self, tick: int, now_us: int) -> None:
-        """Sends the next 20 ms and looks after what is due."""
+        """Sends the next 20 ms and does what is due."""
         n = self._n = tick - self.clock.tick0
         transport = self._transport
         playout = self.playout
-        # What nobody can hear is not said: it waits for the far end, from its first syllable on.
+        # Nothing is played before the far end is reachable, so it hears the first syllable.
         due = IDLE
         if not playout.idle:
             due = playout.tick(now_us, transport is not None and transport.ready)
@@ -322,14 +322,14 @@ class Session:
             self._log_said()
 
     def _mark_silent(self, last: LastHeard, now_us: int) -> None:
-        """Says on the log that nothing came, when that is due. The leg's clock goes on by ours."""
+        """Logs a silence mark when one is due. Meanwhile the leg's clock runs by ours."""
         if not self._marks.due(last.at_us, now_us, self._silence_rule):
             return
         if self._transport is not None and self._transport.holding:
             return
         quiet_us = now_us - last.at_us - self._silence_rule.late_us
         ts = last.ts + quiet_us * last.leg.rate_hz // 1_000_000
-        if ts > self._marked_ts:  # else sound came late: it was said already
+        if ts > self._marked_ts:  # else sound came late: it was marked already
             self._marked_ts = ts
             self._owner.on_logged(self, [Silent(last.leg, ts, last.seq)])
 
@@ -344,7 +344,7 @@ class Session:
         seq = self._next_seq(n)
         transport = self._transport
         if transport is None or not transport.send_frame(frame, seq, ts, talkspurt):
-            return  # nobody hears it, so it was not said
+            return  # nobody hears it, so it does not count as played
         self._seq = seq + 1
         self.frames_out += 1
         self._echo.played(n, level)
@@ -372,7 +372,7 @@ class Session:
     # End -----------------------------------------------------------------------------------------
 
     def leave(self, now_us: int) -> None:
-        """Lets go without an end: what is pending is logged, the rest is a successor's."""
+        """Lets go without an end: logs pending sound and leaves the rest to a successor."""
         if self.closed:
             return
         if self._transport is not None:
@@ -386,7 +386,7 @@ class Session:
     def close(self, now_us: int) -> tuple[PlayoutEvent, ...]:
         """Ends both directions: logs what is pending and the legs' ends, closes the connection.
 
-        Returns what was playing or waiting, which the owner is not told otherwise.
+        Returns what was playing or queued; the owner gets no other report of it.
         """
         if self.closed:
             return ()

@@ -1,8 +1,8 @@
 """When a silent leg is marked on the log, though nothing arrives (silence suppression, mute).
 
 A recogniser reads the log alone: without a packet it sees no time pass, and no turn ends. So marks
-follow the last sound: close together while a turn may end by them, then rarely, so that whoever
-follows the leg knows that it lives. Pure: the ticks and their times come from outside.
+follow the last sound: close together while a turn may end by them, then rarely, so that readers
+know that the leg is alive. Pure: the ticks and their times come from outside.
 """
 
 from typing import Final, NamedTuple
@@ -15,14 +15,14 @@ SPARSE_US: Final = 4_000_000
 
 PAST_TURN_MS: Final = 700
 """How much longer than a turn's silence marks stay close: speech may have ended before the last
-packet, and the recogniser's own delay is in it."""
+packet, and the recogniser adds its own delay."""
 
 
 class SilenceRule(NamedTuple):
     """What a transport calls silence.
 
-    `wait_us`: so long without sound before the first mark. `late_us`: sound that comes so late
-    still has its place, so a mark stays this far behind the present; less than `wait_us`.
+    `wait_us`: time without sound before the first mark. `late_us`: sound this late is still
+    accepted, so a mark stays this far behind the present; less than `wait_us`.
     """
 
     wait_us: int
@@ -46,7 +46,7 @@ class SilenceMarks:
         self._wait_us = DENSE_US
 
     def due(self, heard_us: int, now_us: int, silence: SilenceRule) -> bool:
-        """True when a mark is due now; it counts as made then. `heard_us`: the last sound."""
+        """True when a mark is due now; it then counts as made. `heard_us`: the last sound."""
         if heard_us != self._heard_us:
             self._heard_us, self._wait_us = heard_us, DENSE_US
             self._next_us = heard_us + silence.wait_us

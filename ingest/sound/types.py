@@ -44,7 +44,7 @@ PCMU: Final = Format("pcmu", 8000)
 PAYLOAD_FORMATS: Final[dict[int, Format]] = {
     0: PCMU,
     8: Format("pcma", 8000),
-    11: Format("l16", 8000),  # as Asterisk numbers slin; RFC 3551 says 44.1 kHz, which no line has
+    11: Format("l16", 8000),  # as Asterisk numbers slin; RFC 3551's 44.1 kHz is on no line
     118: Format("l16", 16000),
 }
 """Payload type numbers of sound, the usual ones; a session may be given others."""

@@ -1,4 +1,4 @@
-"""What the edge asks of a line. Progress (ringing, answered, ended) comes by `calls.events`."""
+"""The edge's interface to a line. Progress (ringing, answered, ended) comes by `calls.events`."""
 
 from typing import NamedTuple, Protocol
 
@@ -36,7 +36,7 @@ class Trunk(Protocol):
         ...
 
     async def hang_up(self, call_id: str) -> None:
-        """Ends a call; one that is over already is no error."""
+        """Ends a call; no error if it is already over."""
         ...
 
     async def transfer(self, call_id: str, target: str) -> bool:

@@ -76,7 +76,7 @@ class SimTrunk:
                 try:
                     cause = int((await answer.json())["cause_q850"])
                 except (aiohttp.ContentTypeError, ValueError, TypeError, KeyError):
-                    pass  # the status alone has to do
+                    pass  # only the status is left
                 raise Refused(cause, answer.status, disposition, f"status {answer.status}")
             try:
                 body = await answer.json()
@@ -87,10 +87,10 @@ class SimTrunk:
                     None if ssrc is None else int(ssrc),
                 )
             except (aiohttp.ContentTypeError, ValueError, TypeError, KeyError, AttributeError):
-                raise Refused(38, None, "failed", "answer is not what was agreed") from None
+                raise Refused(38, None, "failed", "the answer has another form") from None
 
     async def hang_up(self, call_id: str) -> None:
-        """Ends a call; one that is over already is no error."""
+        """Ends a call; no error if it is already over."""
         try:
             url = f"{self._url}/calls/{quote(call_id, safe='')}"
             async with self._session().delete(url) as answer:

@@ -1,9 +1,9 @@
-"""What is said in text over a media WebSocket, by sub-protocol (RFC 6455 section 1.9).
+"""Text messages of a media WebSocket, by sub-protocol (RFC 6455 section 1.9).
 
-Sound is binary in all of them. A dialect reads the peer's text and words ours; another telephone
-system's is one more class and one more line in `DIALECTS`. Without a sub-protocol our own is
-spoken. Texts come from outside: they are short, and any of them is understood, passed over or
-refused, never a crash.
+Sound is binary in all of them. A dialect parses the peer's text and formats ours; a new telephone
+system needs one more class and one more line in `DIALECTS`. Our own dialect is the default. Texts
+come from outside: they are limited in length, and each is understood, ignored or refused, never a
+crash.
 """
 
 import json
@@ -36,7 +36,7 @@ class ControlMessage:
 
 
 class Dialect(Protocol):
-    """One way to say it."""
+    """One dialect."""
 
     @property
     def little_endian(self) -> bool:
@@ -44,11 +44,11 @@ class Dialect(Protocol):
         ...
 
     def parse(self, text: str) -> ControlMessage | None:
-        """The meaning of a peer's text; None when nothing follows from it. Raises WsRefused."""
+        """The message in a peer's text; None when it is to be ignored. Raises WsRefused."""
         ...
 
     def word(self, message: ControlMessage) -> str | None:
-        """Our text for a message; None when the peer has no word for it."""
+        """Our text for a message; None when the dialect has none."""
         ...
 
 
@@ -108,13 +108,13 @@ class OwnDialect:
 class AsteriskDialect:
     """Asterisk's chan_websocket, plain text or JSON: `DTMF_END digit:5`, `MEDIA_START …`.
 
-    Its other events tell of its own queue and are passed over. L16 is in the host's order there.
+    Its other events concern its own queue and are ignored. L16 is in the host's order there.
     """
 
     little_endian = True
 
     def parse(self, text: str) -> ControlMessage | None:
-        """The meaning of an event; raises WsRefused for a key that is none."""
+        """The message of an event; raises WsRefused for an invalid key."""
         if text.lstrip().startswith("{"):
             data = _object_of(text)
             event, digit = data.get("event"), data.get("digit")
@@ -151,7 +151,7 @@ class DrachtioDialect:
     little_endian = True
 
     def parse(self, text: str) -> ControlMessage | None:
-        """Keys as jambonz sends them; raises WsRefused for one that is none."""
+        """Keys as jambonz sends them; raises WsRefused for an invalid key."""
         try:
             data = _object_of(text)
         except WsRefused:

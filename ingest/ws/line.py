@@ -1,4 +1,4 @@
-"""One call's side of the media WebSocket: what outlives a connection."""
+"""One call's side of the media WebSocket: the state that outlives a connection."""
 
 from collections.abc import Callable
 
@@ -11,7 +11,7 @@ from ingest.ws.protocol import WsReceiver
 class WsLine:
     """The leg of a call that came by WebSocket, over all its connections.
 
-    `on_open` is told when the first of them opens, and after every restart of the edge.
+    `on_open` is called when the first one opens, and after every restart of the edge.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class WsLine:
         )  # fmt: skip
 
     def closed(self, receiver: WsReceiver) -> None:
-        """A connection is over; the next one goes on behind it."""
+        """A connection is over; the next one continues from its end."""
         self._next = (receiver.next_seq, receiver.next_ts)
 
     def keys(self, receiver: WsReceiver, control: ControlMessage, now_us: int) -> list[Digit]:

@@ -1,12 +1,12 @@
-"""What comes over a media WebSocket, without a socket: what is taken, what is refused, and when.
+"""Receives a media WebSocket's messages, without a socket: what is accepted and what is refused.
 
 Binary messages are sound in the session's codec, 20 ms each (any whole number of samples up to
 100 ms is taken). Text messages are a dialect's. A peer that sends too much or nonsense is closed
 with the reason.
 
 A WebSocket has no RTP: the leg's SSRC is a hash of call and leg, the sequence is the frame count,
-and time is the sum of the samples, moved on where the peer paused. What TCP held up comes all at
-once, and is no pause.
+and time is the sum of the samples, moved on where the peer paused. Sound that TCP delayed comes all
+at once, and is no pause.
 """
 
 from array import array
@@ -25,7 +25,7 @@ TEXT_PER_S: Final = 20
 TEXT_BURST: Final = 100
 
 WS_SILENCE: Final = SilenceRule(wait_us=3_300_000, late_us=3_100_000)
-"""A peer over TCP sends all the time, and a stall of 3 s loses nothing; longer is silence."""
+"""A peer over TCP sends all the time, and a stall of 3 s loses nothing; a longer one is silence."""
 
 
 class WsReceiver:
@@ -90,7 +90,7 @@ class WsReceiver:
         return self.poll(now_us)
 
     def poll(self, now_us: int) -> Sequence[Frame]:
-        """Frames that were held, once it is known whether a pause or a stall came before them."""
+        """Held frames, once it is known whether they follow a pause or a stall."""
         pause = self._pause
         if pause is None or (shift := pause.verdict(now_us)) is None:
             return ()

@@ -38,7 +38,7 @@ MAX_MESSAGE_BYTES: Final = 4096
 """Longest message: 100 ms of L16 at 16 kHz is 3,200 bytes."""
 
 MAX_BUFFERED_BYTES: Final = 16_384
-"""Sound that a slow peer may leave unread (1 s of L16 at 8 kHz); the prompt waits meanwhile."""
+"""Sound that a slow peer may leave unread (1 s of L16 at 8 kHz) before the prompt waits."""
 
 assert MAX_TEXT_BYTES < MAX_MESSAGE_BYTES
 
@@ -56,7 +56,7 @@ class WsTransport:
 
     @property
     def silence(self) -> SilenceRule:
-        """What TCP holds up comes later, all at once; it is no silence."""
+        """Sound that TCP delays comes later, all at once; it is no silence."""
         return WS_SILENCE
 
     @property
@@ -66,12 +66,12 @@ class WsTransport:
 
     @property
     def holding(self) -> bool:
-        """True while sound is here whose time is not known yet."""
+        """True while sound is held whose time is not known yet."""
         return self.receiver.waiting
 
     @property
     def ready(self) -> bool:
-        """Whether the peer takes sound now: it is there, and reads what it is sent."""
+        """Whether the peer takes sound now: it is connected and reads what we send."""
         if not self._open:
             return False
         return self._connection.transport.get_write_buffer_size() <= MAX_BUFFERED_BYTES
@@ -91,11 +91,11 @@ class WsTransport:
         return 0
 
     def clear(self) -> None:
-        """The peer forgets what it has buffered; just a slow one must hear of it."""
+        """Makes the peer clear its buffer; sent even to a slow peer, which needs it most."""
         self._tell(ControlMessage("clear"))
 
     def mark(self, name: str) -> None:
-        """The peer has everything up to here."""
+        """Sends a mark after everything sent so far."""
         self._tell(ControlMessage("mark", name=name))
 
     def _tell(self, message: ControlMessage) -> None:
@@ -112,7 +112,7 @@ class WsTransport:
         return self.receiver.flush()
 
     def close(self) -> None:
-        """Says that the call is over and closes."""
+        """Reports that the call is over and closes."""
         if self._open:
             self._tell(ControlMessage("hangup"))
             self._open = False
@@ -199,7 +199,7 @@ class MediaServer:
                 self._take(line, transport, message)
         except WsRefused as refused:
             logger.info(
-                "the media connection is closed: its peer breaks the protocol",
+                "closing the media connection: its peer breaks the protocol",
                 call_id=session.call_id, reason=str(refused),
             )  # fmt: skip
             await connection.close(refused.code, str(refused)[:100])

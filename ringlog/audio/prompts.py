@@ -14,12 +14,12 @@ from ringlog.settings import Settings
 
 
 def prompt_sha256(voice: str, text: str) -> str:
-    """Name of a prompt's sound: SHA-256 in hex of voice, a newline, and text."""
+    """Name of a prompt's sound: SHA-256 in hexadecimal of voice, a newline, and text."""
     return hashlib.sha256(f"{voice}\n{text}".encode()).hexdigest()
 
 
 def prompt_path(config: Settings, sha256: str) -> Path:
-    """Where the sound of that name lies."""
+    """Path of the sound of that name."""
     return config.prompts_dir / f"{sha256}.wav"
 
 

@@ -1,4 +1,4 @@
-"""A call's sound from its audio chunks: a track a leg, and both sides on the call's clock.
+"""A call's sound from its audio chunks: one track a leg, both sides on the call's clock.
 
 Tracks are what the archive keeps, so a recording made from the log and one made from the archive
 are the same samples.
@@ -16,8 +16,7 @@ from ringlog.audio.g711 import Int16, decode
 from schemas.events import MediaChunk
 
 MAX_CALL_MS = 4 * 3_600_000
-"""Longest call that is put together: one bad time must not fill memory, so what is later on its
-leg, or begins later in the call, is left out."""
+"""Longest recording: later sound is left out, so that one bad time cannot fill memory."""
 
 MAX_RATE_HZ = 192_000
 
@@ -46,7 +45,7 @@ class Track:
 
 
 class _Piece(NamedTuple):
-    """What of a chunk is kept: there are 72,000 in an hour of a call."""
+    """The part of a chunk that is kept: an hour of a call has 72,000."""
 
     rtp_ts: int
     leg_start_ts: int
@@ -67,7 +66,7 @@ class CallSound:
         self._ended: set[LegKey] = set()
 
     def add(self, chunk: MediaChunk) -> None:
-        """Takes a leg's records in any order. That a leg is silent is heard by its holes."""
+        """Takes a leg's records in any order. Silence shows as holes."""
         key = chunk.leg, chunk.ssrc
         if chunk.kind == "end":
             self._ended.add(key)
@@ -96,7 +95,7 @@ class CallSound:
 
     @property
     def ended(self) -> bool:
-        """Whether every leg that was heard has ended."""
+        """Whether every leg with sound has ended."""
         return self._legs.keys() <= self._ended
 
     @property

@@ -1,4 +1,4 @@
-"""How a process learns the broker's time: from acknowledgements, the first of them asked for."""
+"""How a process learns the broker's time: from acknowledgements, first that of `started`."""
 
 import os
 import time
@@ -17,8 +17,8 @@ _log = log.logger("ringlog.kafka")
 
 
 def started(service: str) -> Lease:
-    """What a service says first. By the answer it sets its clock before anything is decided by
-    time: what a wrong clock says of "since an hour ago" would leave out calls that run."""
+    """A service's first event. Its acknowledgement sets the clock before any decision by time: with
+    a wrong clock, "since an hour ago" could leave out running calls."""
     instance = f"{service}.{os.getpid()}.{time.time_ns()}"
     return Lease(
         event_id=heartbeat_id(instance, 0, 0),
@@ -35,4 +35,4 @@ def set_clock(appended_ms: int, sent_ns: int) -> None:
     """Takes the time that the broker stamped on a record, handed over at `sent_ns` (monotonic)."""
     moved_ms = LOG_CLOCK.appended(appended_ms, sent_ns)
     if abs(moved_ms) >= _TELL_MS:
-        _log.warning("this machine's clock is not the broker's", corrected_by_ms=moved_ms)
+        _log.warning("this machine's clock differs from the broker's", corrected_by_ms=moved_ms)

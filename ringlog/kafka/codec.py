@@ -1,4 +1,4 @@
-"""The codec that a service uses, on the registry of its settings, and what waits for that registry.
+"""The codec of a service, on the registry of its settings, and waiting for that registry.
 
 A service learns all current schemas before it works. From then on it asks the registry only about
 ids that it has never met: those of older schemas, and poison.
@@ -15,7 +15,7 @@ from schemas.envelope import Event
 from schemas.registry import Registry, RegistryError
 from schemas.wire import Codec
 
-_PAUSE_S = 0.5  # the client has tried some times by itself
+_PAUSE_S = 0.5  # the client has already retried
 
 _log = logger("ringlog.kafka")
 
@@ -26,9 +26,10 @@ def codec_of(config: Settings) -> Codec:
 
 
 def learn(codec: Codec, told: Callable[[str], None], stopped: Callable[[], bool]) -> bool:
-    """Looks up the schemas of all topics; blocks while the registry does not tell them.
+    """Looks up the schemas of all topics; blocks until the registry answers, and calls `told` with
+    the reason.
 
-    `told` hears what is waited for. False when `stopped` came first.
+    False when `stopped` came first.
     """
     why = ""
     while not stopped():
@@ -48,9 +49,9 @@ def learn(codec: Codec, told: Callable[[str], None], stopped: Callable[[], bool]
 
 
 async def decode(codec: Codec, topic_name: str, value: bytes | None) -> Event:
-    """The validated event; raises Poison. Where the registry has to be asked the loop goes on
-    meanwhile. While the registry is away or gives no clear answer the record waits, and the codec
-    says so."""
+    """The validated event; raises Poison. A question to the registry does not block the event loop.
+    While the registry is away or gives no clear answer, the record waits, and the codec reports
+    that."""
     if not codec.must_ask(value):
         return codec.decode(topic_name, value)
     waits = ""

@@ -1,12 +1,12 @@
-"""What could not be read goes to `dead_letters`: raw bytes, where from, and why."""
+"""Records for `dead_letters`: raw bytes, source and reason."""
 
 from schemas.events import DeadLetter
 from schemas.ids import dead_letter_id
 
 MAX_RAW_BYTES = 262_144
 
-TOO_LARGE = "what follows from it is too large"
-"""How the reason of a record begins that is legal, but leads to one that is too long to be read."""
+TOO_LARGE = "its output is too large"
+"""Prefix of the reason of a legal record whose output would be too long to read."""
 
 
 def dead_letter(

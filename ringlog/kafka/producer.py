@@ -1,6 +1,6 @@
 """Producing events on asyncio: a send is over when the broker has acknowledged it.
 
-Acknowledgements carry the broker's time, by which the clock of this process is kept.
+Acknowledgements carry the broker's time, which corrects this process's clock.
 """
 
 import asyncio
@@ -40,8 +40,8 @@ class Outgoing:
 class EventProducer:
     """One idempotent producer. `send` returns (partition, offset) after acknowledgement.
 
-    Whatever takes an event raises TooLarge for one whose record nobody would read. Whoever can name
-    what led to it calls `outgoing` first and sends that to `dead_letters`.
+    Every method that takes an event raises TooLarge if readers would refuse its record. A caller
+    that knows the causing record calls `outgoing` first and sends that record to `dead_letters`.
     """
 
     def __init__(self, config: Settings, service: str, codec: Codec | None = None) -> None:
@@ -66,9 +66,10 @@ class EventProducer:
         await self._producer.start()
 
     async def announce(self) -> None:
-        """Says that this service has started, and sets the clock by the answer; raises KafkaError.
+        """Reports that this service has started, and sets the clock by the answer; raises
+        KafkaError.
 
-        To be called before anything is decided by time.
+        Call it before any decision by time.
         """
         name, partition = broker_time.ANNOUNCED
         await self.send(name, broker_time.started(self.service), partition)

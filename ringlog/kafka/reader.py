@@ -40,8 +40,8 @@ class TopicReader:
     """Reads all partitions of some topics from a time on.
 
     `async for batch in reader.batches()` yields events in the order of each partition; poison goes
-    to `dead_letters`. `caught_up` is set once everything that was there at the start was yielded
-    and the consumer of the batches came back for more.
+    to `dead_letters`. `caught_up` is set once everything present at the start was yielded and the
+    caller asks for more.
     """
 
     def __init__(
@@ -56,8 +56,8 @@ class TopicReader:
         fetch_max_wait_ms: int = 100,
         dead_letters: bool = True,
     ) -> None:
-        """`since_ms` None starts at the end, `back_ms` so long before `start` is called; without
-        `dead_letters` poison is passed over."""
+        """`since_ms` None starts at the end, `back_ms` that long before the call of `start`;
+        without `dead_letters` poison is passed over."""
         self._dead_letters = dead_letters
         self.caught_up = asyncio.Event()
         self._producer = producer
@@ -129,8 +129,8 @@ class TopicReader:
                     self._left.discard(tp)
 
     async def _read_on(self) -> None:
-        """All records before the consumer's positions were yielded, and worked. A position also
-        passes what is no record: the markers of transactions."""
+        """All records before the consumer's positions were yielded and processed. Positions also
+        pass transaction markers, which are not records."""
 
     async def _decode(self, tp: TopicPartition, record: object) -> Event | None:
         value: bytes | None = record.value  # type: ignore[attr-defined] # ConsumerRecord, untyped

@@ -1,7 +1,7 @@
-"""Reads a topic from its first record on, although the log has forgotten the beginning.
+"""Reads a topic from its first record on, even if the log no longer has the beginning.
 
 What lies before the log's beginning comes from the raw table, the rest from the log; both as
-records of the present schema, so whoever folds them does not see the seam.
+records of the present schema, so a fold sees no difference.
 """
 
 from collections.abc import Callable, Iterator, Mapping

@@ -35,19 +35,18 @@ ANSWER_S = 30.0
 """Longest wait for one answer of the broker."""
 
 SILENCE_S = 60.0
-"""Records that are known to be there come within this time, or reading them has failed."""
+"""Records known to exist come within this time, or reading has failed."""
 
 AT_ONCE = 5_000
-"""Records that one read hands over at most, where the caller does not care."""
+"""Default limit of records of one read."""
 
 TO_THE_END: Mapping[str, Any] = {"enable.partition.eof": True}
 """Options of a consumer for `between`: it has to hear where a partition ends."""
 
 ISOLATION = "read_committed"
-"""What every consumer of ours reads: of a transaction nothing before it is committed, and of one
-that was aborted nothing at all. A partition then ends, for all questions, where its oldest open
-transaction begins. The markers by which transactions end have offsets, but nobody is given them:
-the last record's offset may lie before the end, and gaps between records are usual."""
+"""All of our consumers read committed records only: nothing of an open or aborted transaction. For
+them a partition ends where its oldest open transaction begins. Transaction markers have offsets,
+but are never delivered: gaps between records are usual, also before the end."""
 
 _POLL_S = 0.3
 
@@ -98,8 +97,8 @@ class Delivery:
 class Producer:
     """An idempotent producer that waits for all acknowledgements; for several threads.
 
-    Once a record was not delivered every later `send` and `flush` raises DeliveryFailed: what was
-    to follow it must not be taken for done. Make another one then.
+    After a failed delivery every later `send` and `flush` raises DeliveryFailed, so that nothing
+    after it passes for done. Make a new producer then.
     """
 
     def __init__(self, config: Settings, client_id: str, **options: Any) -> None:
@@ -206,7 +205,8 @@ def consumer_of(
 
 
 def announce(config: Settings, service: str, codec: Codec) -> None:
-    """Says that a service has started, and sets the clock by the answer; raises KafkaException."""
+    """Reports that a service has started, and sets the clock by the answer; raises
+    KafkaException."""
     name, partition = broker_time.ANNOUNCED
     record = broker_time.started(service)
     key = topic(name).key(record).encode()
@@ -247,11 +247,11 @@ def take(
     *,
     patient: bool = False,
 ) -> dict[Place, list[RawRecord]]:
-    """What there is to read, by place and in order: waits for the first record, not for `most`.
+    """Available records, by place and in order: waits for the first record, not for `most`.
 
     `patient` waits the whole time for `most`: fewer turns where latency does not matter. Ends that
-    a consumer of `TO_THE_END` comes to are noted in `ended`. Raises KafkaException when the library
-    says that it cannot go on; of other trouble it says that it tries again, and that is logged.
+    a consumer of `TO_THE_END` reaches are noted in `ended`. Raises KafkaException for the library's
+    fatal errors; logs others, which the library retries.
     """
     messages: list[Message] = []
     if patient:
@@ -316,8 +316,8 @@ def between(
 
 
 def first_between(consumer: Consumer, place: Place, begin: int, end: int) -> int | None:
-    """Offset of the first record of a stretch; None where nobody will ever be given one: it holds
-    markers of transactions, aborted records, or what retention and compaction have removed.
+    """Offset of the first record of a stretch; None in a hole: transaction markers, aborted
+    records, or what retention and compaction have removed.
 
     The consumer is `TO_THE_END`, and is left without partitions. Raises KafkaException.
     """
@@ -408,7 +408,7 @@ def code_of(error: KafkaException) -> int | None:
 
 
 def reason(error: KafkaException) -> str:
-    """What a person is told."""
+    """The error's text for people."""
     cause = error.args[0] if error.args else None
     return cause.str() if isinstance(cause, KafkaError) else str(error)
 
@@ -425,7 +425,7 @@ def _connection(config: Settings, client_id: str) -> dict[str, Any]:
 
 
 def _passes(error: BaseException) -> bool:
-    """Whether it is asked in vain only for now: leaders change when a broker starts again."""
+    """Whether a retry may help: leaders change when a broker restarts."""
     return isinstance(error, KafkaException) and code_of(error) in _PASSING
 
 

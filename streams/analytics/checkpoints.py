@@ -1,7 +1,7 @@
-"""Checkpoints and savepoints on disk: which one to start from, and which to throw away.
+"""Checkpoints and savepoints on disk: which one to start from, and which to delete.
 
 Layout (Flink's own): `<folder>/<fingerprint>/<job id>/chk-<n>/_metadata`, and `savepoint-<name>`
-beside after a clean stop.
+after a clean stop.
 """
 
 import shutil
@@ -15,7 +15,7 @@ The job then counts from the beginning of the log, which gives the same windows.
 
 
 def newest(folder: Path, now_s: float) -> Path | None:
-    """The newest complete one below `folder` that is young enough; None: there is none."""
+    """The newest complete one below `folder` that is young enough, or None."""
     metas = (m for kind in ("chk", "savepoint") for m in folder.glob(f"*/{kind}-*/_metadata"))
     found = [
         (meta.stat().st_mtime, meta.parent)

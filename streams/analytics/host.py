@@ -83,13 +83,13 @@ async def _save(rest_url: str, running: Running) -> None:
     try:
         await stop_with_savepoint(rest_url, running.job_id, running.kept, _SAVEPOINT_WITHIN_S)
     except NoSavepoint as error:
-        logger.warning("no savepoint, the last checkpoint serves", why=str(error))
+        logger.warning("no savepoint; the last checkpoint is used", why=str(error))
     else:
         logger.info("savepoint made", seconds=round(time.monotonic() - begun, 1))
 
 
 async def only_ticks(life: Lifecycle) -> None:
-    """Runs beside a job on a session cluster."""
+    """Writes ticks for a job on a session cluster."""
     codec = codec_of(life.settings)
     await life.learn(codec)
     async with EventProducer(life.settings, SERVICE, codec) as producer:
@@ -108,7 +108,7 @@ def start(config: Settings) -> Running:
     # After the environment is set, and not before it is needed: PyFlink takes a while to import.
     from streams.analytics import job, statements
 
-    logging.getLogger("apache_beam").setLevel(logging.WARNING)  # tells what it cannot import
+    logging.getLogger("apache_beam").setLevel(logging.WARNING)  # reports what it cannot import
     shutil.rmtree(options.folder(config) / "tmp", ignore_errors=True)
     (options.folder(config) / "tmp").mkdir(parents=True)
     sql = statements.statements(config)
@@ -123,10 +123,10 @@ def start(config: Settings) -> Running:
 
 
 def stop(running: Running) -> None:
-    """Ends the JVM; what it has not saved is worked again at the next start."""
+    """Ends the JVM; unsaved work is repeated at the next start."""
     from pyflink.java_gateway import get_gateway
 
-    with contextlib.suppress(Exception):  # a JVM that is gone already cannot be told
+    with contextlib.suppress(Exception):  # the JVM may be gone already
         get_gateway().shutdown()
     with contextlib.suppress(psutil.NoSuchProcess):
         running.jvm.terminate()

@@ -1,6 +1,6 @@
 """The job: intents per campaign in windows of event time, in Flink SQL (`sql/flink`).
 
-How it is exact, and why in this way:
+How it stays exact, and why:
 
 - **Poison**: records are read as bytes and decoded by a guarded Python function, since Flink's own
   Avro format ends the job at the first bad record. What it cannot read goes to `dead_letters`.
@@ -22,7 +22,7 @@ How it is exact, and why in this way:
   beginning of the log give the same ids, and the highest revision holds the full count.
 - **Outputs** are encoded by a Python function with our registered schema and written as `raw`
   bytes, so the registry gets no schema from Flink. Delivery is at least once; a repeat has the same
-  id and is dropped by whoever reads.
+  id, and readers drop it.
 """
 
 import hashlib

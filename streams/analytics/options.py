@@ -9,11 +9,11 @@ from ringlog.jvm import pins
 from ringlog.settings import Settings, root
 
 STATE_TTL_H = 26
-"""How long counts and event ids are kept after they were last used, h. A turn that is later than
-that no longer corrects its window; it never spoils it, since its revision is a low one."""
+"""How long counts and event ids are kept after they were last used, h. A later turn no longer
+corrects its window, nor spoils it, since its revision is low."""
 
 CHECKPOINT_EVERY_S = 5
-"""Time between checkpoints, s: what is worked again after a crash."""
+"""Time between checkpoints, s: the work repeated after a crash."""
 
 _HEAP_MB = 384
 

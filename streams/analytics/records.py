@@ -1,4 +1,4 @@
-"""Records in and out of the job, without Flink: bytes to the fields that count, results to bytes.
+"""Records in and out of the job, without Flink: bytes to the fields needed, results to bytes.
 
 Nothing here raises on bad bytes: what cannot be read gives a reason for `dead_letters`. A registry
 that does not answer does raise (RegistryError): good records must wait for it, not be given up.
@@ -25,7 +25,7 @@ PRODUCER = "analytics"
 
 @dataclass(frozen=True, slots=True)
 class ReadRecord:
-    """What the job needs of a record; poison has a `reason` and nothing else."""
+    """The fields of a record that the job needs; poison has only a `reason`."""
 
     reason: str | None = None
     event_id: str | None = None
@@ -67,7 +67,7 @@ def intent_window(
     calls: int,
     revision: int,
 ) -> IntentWindow:
-    """The event of a window's revision. It occurred when the window ended, so that working the
+    """The event of a window's revision. It occurred when the window ended, so that processing the
     same turns twice gives the same bytes."""
     end_ms = start_ms + size_s * 1_000
     return IntentWindow(

@@ -1,4 +1,4 @@
-"""A last savepoint when the job is stopped, so that a planned restart works nothing again.
+"""A last savepoint when the job is stopped, so that a planned restart repeats no work.
 
 Flink's REST interface: `POST /jobs/<id>/stop`, then `GET /jobs/<id>/savepoints/<request>`.
 """
@@ -13,11 +13,11 @@ _ASK_EVERY_S = 0.1
 
 
 class NoSavepoint(RuntimeError):
-    """Flink made none; the text says why. The last checkpoint serves as well, a little older."""
+    """Flink made no savepoint; the text says why. The last checkpoint, a little older, will do."""
 
 
 async def stop_with_savepoint(rest_url: str, job_id: str, folder: Path, within_s: float) -> None:
-    """Stops the job behind a savepoint in `folder/<job id>`. Raises NoSavepoint.
+    """Stops the job after a savepoint in `folder/<job id>`. Raises NoSavepoint.
 
     Windows that are open stay open: nothing is drained.
     """

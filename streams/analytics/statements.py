@@ -20,7 +20,7 @@ WATERMARK_DELAY_S = 4
 """How long after it occurred a turn may be appended and still count as on time, s."""
 
 IDLE_S = 3
-"""A partition without records for so long does not hold time back, s."""
+"""A partition without records for this long does not hold time back, s."""
 
 _END_OF_STATEMENT = re.compile(r";[ \t]*(?:\n|$)")
 _COMMENT = re.compile(r"^--.*\n", re.MULTILINE)

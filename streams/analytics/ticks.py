@@ -31,8 +31,8 @@ def due(now_ms: int) -> tuple[int, int]:
 
 
 async def write_ticks(producer: EventProducer) -> None:
-    """Writes a tick into every partition each second, for ever. A broker that is away is waited
-    for: what was missed needs no repeat, since the next tick says more."""
+    """Writes a tick into every partition each second, for ever. Waits for a broker that is away;
+    missed ticks need no repeat, since the next one replaces them."""
     logger = log.logger("streams.analytics.ticks")
     partitions = range(topic(TICKS).partitions)
     written_ms = None

@@ -1,4 +1,4 @@
-"""How the running job does: Flink's REST interface, and the offsets that it has committed."""
+"""Watches the running job: Flink's REST interface, and the offsets that it has committed."""
 
 import asyncio
 import logging
@@ -24,12 +24,12 @@ _ANSWER_WITHIN_S = 5.0
 
 
 class JobEnded(RuntimeError):
-    """The job is over, which it never is by itself; the text says why."""
+    """The job has ended, which it never does by itself; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class JobState:
-    """Flink's word for the state, and what is missing until all tasks run (empty: nothing)."""
+    """Flink's name of the state, and what is missing until all tasks run (empty: nothing)."""
 
     state: str
     waiting_for: str
@@ -53,7 +53,7 @@ def judge(job: dict[str, Any]) -> JobState:
 async def watch(
     rest_url: str, job_id: str, tell: Callable[[JobState], None], every_s: float = 0.5
 ) -> None:
-    """Tells the job's state again and again; raises JobEnded when it is over."""
+    """Reports the job's state regularly; raises JobEnded when it has ended."""
     timeout = aiohttp.ClientTimeout(total=_ANSWER_WITHIN_S)
     async with aiohttp.ClientSession(rest_url, timeout=timeout) as http:
         while True:

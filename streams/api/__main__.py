@@ -82,7 +82,7 @@ def _application(life: Lifecycle, hub: Hub, producer: EventProducer) -> web.Appl
 
 
 def _until_ready(life: Lifecycle) -> "web.middleware":  # type: ignore[valid-type] # aiohttp types it as a function
-    """Before the fold is done an idempotency key could be taken for a new one: 503."""
+    """Answers 503 until the fold is done: before that, a known idempotency key would look new."""
 
     @web.middleware
     async def check(

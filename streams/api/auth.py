@@ -1,4 +1,5 @@
-"""Who may call: whoever has the key; while none is configured, this user's own programs, too."""
+"""Access control: callers need the key; while none is configured, this user's own programs need
+none."""
 
 from collections.abc import Awaitable, Callable
 from typing import Final

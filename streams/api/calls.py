@@ -23,7 +23,7 @@ FUTURE_MS = 5 * 60_000
 """How far the clock of a carrier may be ahead of ours."""
 
 PAST_MS = 7 * 24 * 3_600_000
-"""How old a report may be: longer than any call, and time to send what was kept back."""
+"""How old a report may be: longer than any call, plus time to send delayed reports."""
 
 LOOKUP_S = 0.5
 """How long a report waits for the fold to know its call, so that the envelope can be filled."""
@@ -140,7 +140,7 @@ def _require_recent(occurred_at: int, now: int) -> None:
 
 
 def _disposition(call: CallStatus | None, body: CallStatusRequest) -> str | None:
-    """What an ended call came to, as far as the carrier can know it."""
+    """Disposition of an ended call, as far as the carrier can know it."""
     if body.kind != "ended":
         return None
     if call is not None and call.state == "transferred":

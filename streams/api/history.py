@@ -1,4 +1,4 @@
-"""What is older than the folded span is asked of ClickHouse, which may be away."""
+"""Answers from ClickHouse, which may be away, for what is older than the folded span."""
 
 import json
 from typing import Any

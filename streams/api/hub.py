@@ -1,4 +1,4 @@
-"""The API's view of the log: a board of states that follows, and waiting for a change of it."""
+"""The API's view of the log: a board of current states, and waiting for its changes."""
 
 import asyncio
 import contextlib
@@ -14,7 +14,7 @@ from streams.api.standing import OptOuts
 from streams.api.state import Board, TaskStatus
 
 FOLD_MS = 24 * 3_600_000
-"""How far back calls and tasks are folded at start; what is older is asked of ClickHouse."""
+"""How far back calls and tasks are folded at start; ClickHouse answers for older ones."""
 
 STATUS_TOPICS = ("calls.events", "tasks.requested", "tasks.events")
 
@@ -80,11 +80,11 @@ class Hub:
             waiter.set()
 
     async def refold(self) -> dict[str, int]:
-        """Folds the whole log into a fresh board and puts it in place of the old one; returns how
-        many calls and tasks it has. Raises NotRebuilt while another rebuild is under way."""
+        """Folds the whole log into a new board and replaces the old one; returns its number of
+        calls and tasks. Raises NotRebuilt while another rebuild is under way."""
         if self._meanwhile is not None:
             raise NotRebuilt("another rebuild of the status is under way")
-        # What `follow` folds from here on may lie behind the end that the reader below sees.
+        # What `follow` folds from here on may lie past the end that the reader below sees.
         self._meanwhile = []
         try:
             board = await self._folded_anew()
@@ -129,7 +129,7 @@ class Hub:
     async def wait_for_task(
         self, task_id: str, enough: Callable[[TaskStatus], bool], timeout_s: float
     ) -> TaskStatus | None:
-        """The task's status once it is enough, or what it is when time is up."""
+        """The task's status once it suffices, or as it is on time-out."""
         async with self.watching(task_id) as changed:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(timeout_s):

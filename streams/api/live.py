@@ -15,10 +15,10 @@ from schemas.times import checked_ms
 from streams.api.problems import Problem
 
 MAX_CLIENTS = 64
-"""Each client has a reader of its own, so that a slow one holds up nobody."""
+"""Each client has its own reader, so that a slow one delays nobody."""
 
 SEND_TIMEOUT_S = 30.0
-"""A client that takes nothing for so long is dropped."""
+"""A client that takes nothing for this long is dropped."""
 
 
 class LiveRoutes:

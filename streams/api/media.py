@@ -1,6 +1,6 @@
 """`/api/media/sessions`: an external telephone system brings a call that it placed itself.
 
-The edge owns the ports, so it answers; this is the door with the key.
+The edge owns the ports, so it answers; this route checks the key.
 """
 
 from urllib.parse import quote
@@ -64,7 +64,7 @@ class MediaRoutes:
         reraise=True,
     )
     async def _when_served(self, method: str, path: str, body: object) -> web.Response:
-        """Only what no edge has taken up is asked again."""
+        """Retries only what no edge has accepted."""
         url = URL(self._edge + path, encoded=True)  # an id is one segment, whatever is in it
         try:
             async with (

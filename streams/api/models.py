@@ -56,7 +56,7 @@ class AssignRequest(_Request):
     wait_ms: int = Field(0, ge=0, le=30_000, description="Longest wait for an assignment, ms")
 
     def sha256(self) -> str:
-        """Digest of what is asked; how long the caller waits is not part of it."""
+        """Digest of the request; how long the caller waits is not part of it."""
         data = self.model_dump(exclude={"wait_ms"})
         text = json.dumps(data, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
@@ -82,7 +82,7 @@ class OptOutQuery(_Request):
 
 
 class CallStatusRequest(_Request):
-    """`POST /api/calls/status`: what a carrier or a telephone system saw of a call."""
+    """`POST /api/calls/status`: a carrier's or a telephone system's report on a call."""
 
     call_id: Label
     kind: Literal[

@@ -75,24 +75,24 @@ def document() -> dict[str, Any]:
     paths = {
         "/api/tasks/assign": {"post": {
             "summary": "Ask for a call; a repeated Idempotency-Key is the same task",
-            "parameters": [_parameter("Idempotency-Key", "header", "What makes a repeat a repeat")],
+            "parameters": [_parameter("Idempotency-Key", "header", "The same key means a repeat")],
             "requestBody": {"required": True, "content": _json(AssignRequest)},
             "responses": _answers(s200=assigned, s202="Queued; Location tells where to look",
                                   s409="The key came before with another body",
                                   s422="Invalid, or refused: nobody can serve it"),
         }},
         "/api/tasks/{task_id}": {"get": {
-            "summary": "What became of a task", "parameters": [task_id],
+            "summary": "A task's status", "parameters": [task_id],
             "responses": _answers(s200=_json(TaskStatus), s404="No such task"),
         }},
         "/api/tasks/{task_id}/cancel": {"post": {
-            "summary": "Take a task back", "parameters": [task_id],
+            "summary": "Cancel a task", "parameters": [task_id],
             "responses": _answers(s202=_object(task_id="string", event_id="string"),
                                   s404="No such task"),
         }},
         "/api/calls/status": {
             "post": {
-                "summary": "Report what a carrier saw of a call",
+                "summary": "Report a call's progress",
                 "requestBody": {"required": True, "content": _json(CallStatusRequest)},
                 "responses": _answers(s202=_object(event_id="string"), s422="Invalid"),
             },

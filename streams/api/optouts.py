@@ -1,4 +1,4 @@
-"""`/api/optouts`: who must not be called, entered and taken back by an operator."""
+"""`/api/optouts`: the do-not-call list, edited by an operator."""
 
 import asyncio
 import contextlib
@@ -22,7 +22,7 @@ PAGE = 100
 """Opt-outs on one page."""
 
 SEEN_S = 2.0
-"""Longest wait until our own fold has what was written, so that the next request sees it."""
+"""Longest wait for our own fold to read what was written, so that the next request sees it."""
 
 
 class OptOutRoutes:
@@ -42,7 +42,7 @@ class OptOutRoutes:
         ]
 
     async def add(self, request: web.Request) -> web.Response:
-        """201 once it is on the log; 200 when it stands already."""
+        """201 once it is on the log; 200 when it is in force already."""
         body = await body_of(request, OptOutRequest)
         if (body.scope == "campaign") != (body.campaign_id is not None):
             raise Problem(

@@ -24,7 +24,7 @@ M = TypeVar("M", bound=BaseModel)
 
 
 class Problem(Exception):
-    """An answer other than success. `title` says what, `detail` how to mend it."""
+    """An answer other than success. `title` says what is wrong, `detail` how to mend it."""
 
     def __init__(self, status: int, title: str, detail: str = "", **extra: Any) -> None:
         super().__init__(title)
@@ -45,7 +45,7 @@ class Problem(Exception):
 async def problem_middleware(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
-    """Turns every error into problem+json; an unexpected one is logged and says no more."""
+    """Turns every error into problem+json; an unexpected one is logged and gives no detail."""
     try:
         return await handler(request)
     except Problem as problem:
@@ -93,7 +93,7 @@ async def body_of(request: web.Request, model: type[M], zone: str = "") -> M:
         data = json_of(await request.read(), charset)
     except (HttpProcessingError, ClientPayloadError, web.RequestPayloadError):
         raise Problem(
-            400, "Unreadable body", "its transfer or content encoding broke off"
+            400, "Unreadable body", "its transfer or content encoding is incomplete"
         ) from None
     except ValueError as error:
         raise Problem(400, "Not JSON", str(error)[:300]) from None

@@ -22,7 +22,7 @@ class OptOuts:
         self._records = 0
 
     def evolve(self, event: OptOut) -> str:
-        """Takes the next record; returns the id of its entry. A repeated record says nothing."""
+        """Takes the next record; returns the id of its entry. A repeated record changes nothing."""
         this = optout_id(event)
         known = self._newest.get(this)
         if known is None or known[1].event_id != event.event_id:

@@ -44,11 +44,11 @@ class CallStatus(BaseModel):
 
 
 def evolve_call(status: CallStatus | None, event: CallEvent) -> CallStatus:
-    """One event folded in; a late one never moves a call back, but what it alone knows counts.
+    """Folds in one event; a late one never moves a call back, but fills in what no other told.
 
     `started_at` is the earliest time of all records, `answered_at` that of the first `answered`,
-    wherever it lies; the first `ended` counts. Times never run backwards: an answer that is said to
-    be later than the end was at the end.
+    wherever it lies; the first `ended` counts. Times never run backwards: an answer reported later
+    than the end counts as at the end.
     """
     old = status or CallStatus(call_id=event.call_id or "", started_at=event.occurred_at)
     over = old.state == "ended"
@@ -105,12 +105,12 @@ class TaskStatus(BaseModel):
 
     @property
     def settled(self) -> bool:
-        """Whether a caller that waits for an answer has one."""
+        """Whether this answers a waiting caller."""
         return self.status in ("assigned", "refused", "failed", "expired", "cancelled")
 
 
 def evolve_task(status: TaskStatus | None, event: TaskRequested | TaskEvent) -> TaskStatus:
-    """One event folded in; requests and decisions may come in any order of the two topics."""
+    """Folds in one event; requests and decisions of the two topics may come in any order."""
     old = status or TaskStatus(task_id=event.task_id or "")
     changes: dict[str, object] = {
         name: getattr(event, name)
@@ -146,7 +146,7 @@ class Board:
         self._limit = limit
 
     def apply(self, event: CallEvent | TaskRequested | TaskEvent) -> bool:
-        """Folds an event in; False when it says nothing (no id, or seen before)."""
+        """Folds an event in; False when it has no effect (no id, or seen before)."""
         if isinstance(event, CallEvent):
             key = event.call_id
             if not key or not self._first(key, event.event_id):
@@ -162,12 +162,12 @@ class Board:
         return True
 
     def sort_calls(self) -> None:
-        """Puts calls in the order in which they began: partitions are read one beside another."""
+        """Sorts calls by their beginning, since partitions are read in parallel."""
         self.calls = OrderedDict(sorted(self.calls.items(), key=lambda c: c[1].started_at or 0))
 
     def keep(self, older: "Board") -> None:
-        """Takes over the calls and tasks that this board knows nothing of: the log no longer has
-        their records."""
+        """Takes over the calls and tasks that this board lacks, because the log no longer has their
+        records."""
         for call_id in reversed(older.calls):
             if call_id not in self.calls:
                 self.calls[call_id] = older.calls[call_id]

@@ -1,4 +1,4 @@
-"""`/api/tasks`: ask for a call, see what became of it, take it back."""
+"""`/api/tasks`: ask for a call, read its status, cancel it."""
 
 import asyncio
 import uuid
@@ -23,7 +23,7 @@ from streams.api.state import TaskStatus
 ROUTE = "/api/tasks/assign"
 
 _SENT_KEPT = 100_000
-"""Requests whose digest is kept until the fold surely has them."""
+"""Requests whose digest is kept until the fold has them."""
 
 
 @dataclass
@@ -85,8 +85,8 @@ class TaskRoutes:
         return self._answer(task_id, status)
 
     async def _send(self, event: TaskRequested) -> None:
-        """Logs a request. Its digest is kept from before the write, since a write whose answer is
-        lost may have come through."""
+        """Logs a request. Its digest is kept from before the write, since a write may succeed
+        although its answer is lost."""
         task_id = event.task_id or ""
         sent = self._sent[task_id] = _Sent(event.body_sha256)
         while len(self._sent) > _SENT_KEPT:
@@ -172,7 +172,7 @@ class TaskRoutes:
         return web.json_response(await self._find(request.match_info["task_id"]))
 
     async def cancel(self, request: web.Request) -> web.Response:
-        """202: the wish is on the log; whether it came in time, the task's status tells."""
+        """202: the cancellation is on the log; the task's status tells whether it was in time."""
         task_id = request.match_info["task_id"]
         found = await self._find(task_id)
         event = TaskRequested(

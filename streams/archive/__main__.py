@@ -11,7 +11,7 @@ from streams.archive.host import SERVICE, Archiver
 
 
 def main() -> int:
-    """Exit code 0: stopped as told; 1: failed."""
+    """Exit code 0: stopped on request; 1: failed."""
     config = settings()
     log.configure(SERVICE, config.log_level)
     logger = log.logger("ringlog.archive")

@@ -1,8 +1,8 @@
-"""The archive on disk: what is true of recordings. ClickHouse's table is an index of it.
+"""The archive on disk, the source of truth for recordings. ClickHouse's table is its index.
 
 `<home>/recordings/<yyyy>/<mm>/<dd>/` (the UTC day of the call's sound) holds for each call a FLAC
 file for every leg, `<call>-<leg>-<ssrc>.flac`, and `<call>.json`, which describes them; `<call>` is
-a hash of the call's id. The JSON is written last, so where it is the recording is whole.
+a hash of the call's id. The JSON is written last, so a recording with it is complete.
 """
 
 import hashlib
@@ -55,12 +55,12 @@ class Recording(BaseModel):
 
 
 def name_of(call_id: str) -> str:
-    """What a call's files are called: its id may hold anything, a phone number among others."""
+    """The base name of a call's files; a hash, as the id may hold anything, even a phone number."""
     return hashlib.sha256(call_id.encode()).hexdigest()[:32]
 
 
 def day_of(at_ms: int) -> str:
-    """The folder of a moment; a senseless one counts as 1970 or 9999."""
+    """The folder of a time; one out of range counts as 1970 or 9999."""
     at_s = min(max(0, at_ms), 253_402_300_799_999) // 1000
     return _folder(datetime.fromtimestamp(at_s, UTC).date())
 
@@ -136,7 +136,8 @@ class Archive:
         return out
 
     def drop_before(self, day: str) -> int:
-        """Deletes the files of all days before one; how many. Files of others are left alone."""
+        """Deletes the files of all days before one; returns how many. Leaves foreign files
+        alone."""
         dropped = 0
         for old in (d for d in self.days() if d < day):
             folder = self.folder / old
@@ -159,7 +160,7 @@ class Archive:
 
 
 def first_day_kept(today: date, days: int) -> str | None:
-    """The first day whose recordings are kept; None keeps all. `days` 0 is for ever."""
+    """The first day whose recordings are kept; None keeps all. `days` 0 keeps all."""
     if days <= 0:
         return None
     return _folder(date.fromordinal(max(1, today.toordinal() - days)))
@@ -189,7 +190,7 @@ def _describe(name: str, day: str, track: Track, data: bytes) -> RecordedLeg:
 
 
 def _make_folder(folder: Path) -> None:
-    """Makes a folder and what is above it; they survive a crash of the machine."""
+    """Makes a folder and its parents; they survive a crash of the machine."""
     if not folder.is_dir():
         _make_folder(folder.parent)
         folder.mkdir(exist_ok=True)

@@ -1,8 +1,8 @@
 """The archiver: follows `calls.events`, and writes the sound of calls that have ended to files.
 
-Files first, then the index, then the offset: whatever dies between any two of these does the same
-work again and finds it done. While something is away or the disk is full nothing is committed and
-the service says that it waits.
+Files first, then the index, then the offset: after a crash between any two, the work is repeated
+and found done. While something is away or the disk is full, nothing is committed and the service
+reports that it waits.
 """
 
 import threading
@@ -35,7 +35,7 @@ GROUP = "archive"
 _EVENTS = "calls.events"
 _POLL_S = 1.0
 _PASS_EVERY_S = 5.0
-"""A pass reads all calls of a stretch of time for the few that have ended: not for each alone."""
+"""One pass reads a stretch of time for all calls that have ended, not once for each."""
 _PASS_BYTES = 64 << 20
 _WIDE_MARGIN_MS = 900_000
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 30.0
@@ -66,7 +66,7 @@ class Archiver:
         self._waiting = ""
 
     def run(self) -> None:
-        """Returns when told to stop; what is not committed then is done again at the next start."""
+        """Returns on request; uncommitted work is repeated at the next start."""
         pause_s = _FIRST_PAUSE_S
         try:
             while not self._stopping.is_set():
@@ -99,8 +99,8 @@ class Archiver:
         self._expire()
 
     def _read(self) -> None:
-        """Tells the ledgers what is new; after an error reading begins again at what is committed,
-        since a record that was handed out is not handed out again."""
+        """Passes new records to the ledgers. After an error, reading restarts at the committed
+        offsets, since Kafka does not hand out a record twice."""
         try:
             consumer = self._consumer or self._connect()
             ended: dict[sync.Place, int] = {}
@@ -124,12 +124,13 @@ class Archiver:
             event = self._codec.decode_record(_EVENTS, record.value)
             kind, started_at = event["kind"], event["occurred_at"]
         except Poison:
-            pass  # the history sink buries it
+            pass  # the history sink sends it to dead_letters
         if key := _call_of(record):
             ledger.see(record.offset, at_ms, key, kind, started_at, now)
 
     def _connect(self) -> Consumer:
-        """A consumer at the committed offsets; without any, at calls whose sound is still there."""
+        """A consumer at the committed offsets; without any, at the oldest calls that still have
+        sound."""
         sync.announce(self._config, SERVICE, self._codec)
         consumer = sync.consumer_of(self._config, SERVICE, GROUP, **sync.TO_THE_END)
         try:
@@ -244,13 +245,14 @@ class Archiver:
         self._kept_from = kept_from
 
     def _tell(self, due: list[Open], now: int) -> None:
-        """The age of the oldest sound that waits; an error while there is time to help."""
+        """The age of the oldest unarchived sound; logs an error while there is still time to
+        act."""
         age_ms = max((now - call.first_ms for call in due), default=0)
         RECORDINGS_WAITING_AGE.set(age_ms / 1000)
         if age_ms > _KEPT_MS // 2 and time.monotonic() >= self._warn_due_s:
             self._warn_due_s = time.monotonic() + _WARN_EVERY_S
             _log.error(
-                "sound waits to be archived and will expire",
+                "sound is not archived yet and will expire",
                 calls=len(due), oldest_h=round(age_ms / 3_600_000, 1),
                 kept_h=round(_KEPT_MS / 3_600_000, 1), waiting_for=self._waiting,
             )  # fmt: skip

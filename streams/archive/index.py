@@ -1,4 +1,4 @@
-"""`recordings` in ClickHouse: which recording lies where, for SQL. Made from the files."""
+"""`recordings` in ClickHouse: where each recording is, for SQL. Made from the files."""
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -18,7 +18,7 @@ _MAX_MS = 9_223_372_036_000  # ClickHouse's DateTime64 ends in 2299; so does no 
 
 
 class IndexAway(Exception):
-    """ClickHouse did not take or give rows. Trying again may help."""
+    """ClickHouse did not accept or return rows. Trying again may help."""
 
 
 class RecordingIndex:

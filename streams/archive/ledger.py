@@ -1,7 +1,7 @@
 """Which calls of a partition have ended and are not archived yet. Pure.
 
 A partition's committed offset never passes the first record of a call that is not archived. So
-whatever began before it is done, and everything after a crash is found again from the log alone.
+everything that began before it is done, and after a crash the rest is found on the log.
 """
 
 from collections.abc import Iterable
@@ -16,13 +16,13 @@ GRACE_MS = 60_000
 """After a call's end, until a leg that has not ended is taken as it is."""
 
 NEVER_ENDED_MS = MAX_CALL_MS + 600_000
-"""Age at which a call that nobody ended is archived: its edge is long gone."""
+"""Age at which a call without an end is archived: its edge is long gone."""
 
 BYTES_PER_MS = 16
 """Two legs of G.711."""
 
 SMALLEST_BYTES = 256 << 10
-"""What the shortest call counts as."""
+"""The size that the shortest call counts as."""
 
 
 @dataclass(slots=True)
@@ -51,7 +51,7 @@ class Open:
         return now_ms - self.first_ms >= NEVER_ENDED_MS
 
     def given_up(self, now_ms: int) -> bool:
-        """Whether its legs' ends are not waited for any more."""
+        """Whether to stop waiting for its legs' ends."""
         return self.ended_ms is None or now_ms - self.seen_ms >= GRACE_MS
 
     @property
@@ -67,7 +67,7 @@ class Open:
 
 
 class Ledger:
-    """The calls of one partition of `calls.events`, whose records are told in order."""
+    """The calls of one partition of `calls.events`, whose records come in order."""
 
     def __init__(self, partition: int) -> None:
         self.partition = partition
@@ -104,7 +104,7 @@ class Ledger:
         self._done[call.call_id] = call.last_ms
 
     def safe(self, position: int) -> int:
-        """The offset that may be committed when everything before `position` was told."""
+        """The offset that may be committed once everything before `position` was read."""
         return min((call.offset for call in self._open.values()), default=position)
 
     def forget(self, before_ms: int) -> None:

@@ -21,7 +21,7 @@ time, sound the broker's: so much may clocks differ, and an edge be late."""
 
 @dataclass(slots=True)
 class CallHeard:
-    """What was found of one call.
+    """The sound found of one call.
 
     `first_ms` is the broker's time of its first chunk. `at_edge`: that is about where reading
     began. `log_begins_later`: the log had nothing left from before the call, so what is missing may
@@ -85,7 +85,7 @@ def _hear(codec: Codec, found: CallHeard, record: sync.RawRecord, edge_ms: int) 
     try:
         chunk = codec.decode(TOPIC, record.value)
     except Poison:
-        return  # whoever follows the topic buries it
+        return  # the topic's reader sends it to dead_letters
     assert isinstance(chunk, MediaChunk)
     if found.first_ms is None:
         found.first_ms = record.timestamp_ms

@@ -1,4 +1,4 @@
-"""What dispatch has decided already, as `tasks.events` tells: a fold anew follows it."""
+"""What dispatch has decided already, as `tasks.events` tells; a rebuild follows it."""
 
 from dataclasses import dataclass
 

@@ -1,8 +1,8 @@
 """The events that dispatch writes.
 
-The id of a task's event comes from the record that concerned just this task, or, where something
-else set it moving (a robot became idle, a number opted out), from the task's own last event: so a
-record that is worked again, or that lies in the inbox twice, never gives one id to two facts.
+A task event's id derives from the record that concerned just this task. If something else caused
+the event (a robot became idle, a number opted out), the id derives from the task's own last event.
+So a record that is processed again, or is in the inbox twice, never gives one id to two facts.
 """
 
 from schemas.envelope import Event
@@ -71,7 +71,7 @@ def refusal(
 
 
 def call_ended(task: Task, pool: str, at_ms: int, cause: str) -> Output:
-    """The end of a call that gave no sign of life; it counts unless another `ended` was first."""
+    """The end of a call without a sign of life; it counts unless another `ended` was first."""
     call_id = task.call_id or ""
     event = CallEvent(
         event_id=call_once_id(call_id, "ended"),

@@ -1,7 +1,8 @@
 """Smooth weighted round robin over priorities, so that none starves.
 
-At every turn each contender gains its weight; the richest is served and pays the sum of all
-weights in the turn. Over a round of 3 + 2 + 1 turns that serves 3, 2 and 1, spread evenly.
+At every turn each contender gains its weight as credit; the one with the most credit is served and
+pays the sum of all weights. With weights 3, 2 and 1, a round of 6 turns serves 3, 2 and 1, spread
+evenly.
 """
 
 from collections.abc import Sequence

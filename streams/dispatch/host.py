@@ -39,7 +39,7 @@ Due = tuple[str, Timer]
 
 @dataclass
 class Unsaved:
-    """Records that were worked and that no snapshot holds yet, in the order of each partition."""
+    """Processed records that no snapshot holds yet, in the order of each partition."""
 
     records: list[Record] = field(default_factory=list)
     since: float = 0.0
@@ -60,8 +60,8 @@ class Unsaved:
 
 
 class Dispatch:
-    """Pools live in memory. Their inbox offset is committed only behind a snapshot; what came
-    since is worked again after a crash, and says the same with the same ids."""
+    """Pools live in memory. Their inbox offset is committed only after a snapshot. After a crash
+    later records are processed again and give the same events with the same ids."""
 
     def __init__(self, life: Lifecycle) -> None:
         self._life = life
@@ -89,7 +89,7 @@ class Dispatch:
         await self._host.run()
 
     async def rebuild(self) -> Found:
-        """Folds our pools anew and puts right those that differ; raises NotRebuilt."""
+        """Folds our pools again from the log and corrects those that differ; raises NotRebuilt."""
         refold = Refold(self._life.settings, self._policy, self._numbers)
         return await self._host.refold(INBOX, refold.read, lambda _: self._put_right(refold.pools))
 
@@ -107,7 +107,7 @@ class Dispatch:
         for name in self._pools.by_name.keys() | right.by_name.keys():
             ours, other = self._pools.of(name), right.of(name)
             if parts := ours.differences(other):
-                self._host.log.warning("a pool was not what its inbox says", pool=name, parts=parts)
+                self._host.log.warning("a pool differed from its inbox", pool=name, parts=parts)
                 ours.replace(other.pool)
                 differed += 1
         if differed:
@@ -124,7 +124,7 @@ class Dispatch:
         self._barrier = None
 
     def _load(self) -> None:
-        """Takes up every pool of our partitions: their timers go on without a new record."""
+        """Loads every pool of our partitions, so that timers run without a new record."""
         mine = self._host.partitions(INBOX)
         for key in list(self._table.keys()):
             if is_head(key) and partition_of(pool_of(key), CALL_PARTITIONS) in mine:
@@ -182,7 +182,7 @@ class Dispatch:
             self._table[key] = value
 
     async def _timers(self) -> None:
-        """Appends due timers to the inbox: the only thing that time does here."""
+        """Appends due timers to the inbox: the only effect of time here."""
         while True:
             await asyncio.sleep(TICK_S)
             if not self._host.settled:
@@ -200,14 +200,14 @@ class Dispatch:
                 passed = await self._past_the_barrier()
             except KafkaError as error:
                 self._host.log.warning(
-                    "timers of calls wait", why=f"{type(error).__name__}: {error}"
+                    "timers of calls are waiting", why=f"{type(error).__name__}: {error}"
                 )
                 continue
             await self._fire(passed)
 
     async def _past_the_barrier(self) -> list[Due]:
-        """Timers of calls that may fire: all that was on `calls.events` when they fell due has
-        been copied into the inbox, so a `dialing` or an `ended` that was in time comes first."""
+        """Timers of calls that may fire: everything that `calls.events` held when they fell due is
+        in the inbox, so a `dialing` or an `ended` in time comes first."""
         progress, generation = self._host.progress, self._host.generation
         if self._barrier is None and self._held:
             ends = await progress.ends(CALLS)

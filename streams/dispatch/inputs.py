@@ -1,4 +1,4 @@
-"""What dispatch decides on, as typed values: the records of `dispatch.inbox`, parsed once."""
+"""Inputs of dispatch as typed values: the records of `dispatch.inbox`, parsed once."""
 
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -28,7 +28,7 @@ MAX_BODY_BYTES = 24_576
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A call that somebody wants made, with the newest profile.
+    """A request for a call, with the customer's newest profile.
 
     `phone` is the number in E.164 form, `hashes` are all of its line, the current one first.
     `invalid` says why the number may not be called.
@@ -120,7 +120,7 @@ class Liveness:
 
 @dataclass(frozen=True, slots=True)
 class TimerFired:
-    """A time that dispatch had set has come."""
+    """A timer that dispatch set is due."""
 
     event_id: str
     task_id: str

@@ -49,7 +49,7 @@ class Lines:
             seq, number = heads[0]
             line = self._by_number.get(number)
             if line is None or line.offered != seq:
-                heappop(heads)  # offered anew under another head, or forgotten
+                heappop(heads)  # offered again under another head, or forgotten
                 continue
             candidates = line.candidates
             robot = None if candidates.parked else self.roster.best(candidates)
@@ -77,7 +77,7 @@ class Lines:
         return lines
 
     def _head(self, line: Line) -> Task | None:
-        """The first task that still stands here; those that left are dropped on sight."""
+        """The first task that still stands here; drops those that left."""
         heap = line.heap
         while heap:
             task = self._by_seq.get(heap[0])
@@ -93,7 +93,7 @@ class Lines:
     def _wake(self, candidates: Candidates) -> None:
         for line in self._lines.get(candidates.need, ()):
             if line.heap and line.offered is None:
-                self._offer(line, line.heap[0])  # mended when it comes to the top
+                self._offer(line, line.heap[0])  # corrected when it reaches the top
 
     def _forget_empty(self) -> None:
         for need, lines in list(self._lines.items()):

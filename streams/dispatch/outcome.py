@@ -7,7 +7,7 @@ from schemas.events import CallEvent
 def disposition_of(ended: CallEvent, answered: bool) -> str:
     """The call's disposition: as recorded, else from its causes and from whether it was answered.
 
-    Whoever recorded the end may not have known yet that somebody had taken the call.
+    The recorder of the end may not have known yet that the call was answered.
     """
     if answered and ended.disposition in dispositions.UNANSWERED:
         return "abandoned"

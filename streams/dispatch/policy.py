@@ -9,7 +9,7 @@ Span = Annotated[int, Field(gt=0, le=86_400_000)]
 
 
 class Policy(BaseSettings):
-    """The rules' numbers. A change counts from the next decision on."""
+    """The parameters of the rules. A change counts from the next decision on."""
 
     model_config = SettingsConfigDict(
         env_prefix="RINGLOG_DISPATCH_", env_file="ringlog.env", extra="ignore", frozen=True

@@ -1,9 +1,9 @@
 """One pool's dispatch: a deterministic fold over its inbox.
 
-`Pool.step(input, timestamp_ms)` takes one record, changes the state and returns what follows, in
-order. It reads no clock and draws no lots: `timestamp_ms` is the record's Kafka timestamp, and its
-running maximum is the pool's `now`. Fed with the same records, it gives the same outputs with the
-same ids. The cost of a step does not depend on how many tasks wait.
+`Pool.step(input, timestamp_ms)` takes one record, changes the state and returns the resulting
+events in order. It uses no clock and no chance: `timestamp_ms` is the record's Kafka timestamp, and
+its running maximum is the pool's `now`. The same records give the same outputs with the same ids.
+The cost of a step does not depend on how many tasks wait.
 """
 
 from collections.abc import Callable, Iterable
@@ -36,10 +36,10 @@ EFFECTS_OF_TIMERS = ("queued", "cancelled", "failed", "expired")
 
 
 class Pool:
-    """The state of one pool. Attributes are for the snapshot and for tests to read.
+    """The state of one pool.
 
-    With `decided` it folds again what it once folded: every decision is taken from there, and
-    nothing is decided anew, whatever the policy is now.
+    Attributes are for the snapshot and for tests to read. With `decided` the pool is rebuilt: it
+    takes every decision from there and makes none itself, whatever the policy is now.
     """
 
     def __init__(
@@ -49,11 +49,11 @@ class Pool:
         self.policy = policy or Policy()
         self.decided = decided
         self._ahead: list[tuple[int, str, str]] = []
-        """Heap of decisions about open tasks that the fold has yet to come to: (at_ms, id of the
+        """Heap of decisions about open tasks that the fold has not reached yet: (at_ms, id of the
         task's event that it follows, task_id)."""
         self.now = 0
         self._call_ahead: dict[str, tuple[str, str]] = {}
-        """The same by call, for those that make one."""
+        """The same by call, for decisions that start one."""
         self.next_seq = 0
         self.next_robot = 0
         self.assignments = 0
@@ -77,7 +77,7 @@ class Pool:
         self._robot_by_n: dict[int, Robot] = {}
 
     def step(self, record: i.Input, timestamp_ms: int) -> list[Output]:
-        """Works one inbox record; returns (topic, event) pairs in the order to write them."""
+        """Processes one inbox record; returns (topic, event) pairs in the order to write them."""
         if timestamp_ms > self.now:
             self.catch_up()
             self.now = timestamp_ms
@@ -93,7 +93,7 @@ class Pool:
         return self.timers.take_due(self.tasks, clock_ms)
 
     def restore(self, tasks: Iterable[Task], robots: Iterable[Robot]) -> None:
-        """Takes up tasks and robots of a snapshot; the other attributes are set before."""
+        """Loads a snapshot's tasks and robots; the other attributes are set before."""
         for robot in robots:
             self._robot_by_n[robot.n] = robot
             self.roster.put(robot)
@@ -152,7 +152,7 @@ class Pool:
         if verdict is None:
             return []
         if verdict.kind != "queued":
-            self.recent.add(task_id)  # a copy of the request comes to nothing else
+            self.recent.add(task_id)  # a copy of the request gives the same result
             why = (verdict.kind, verdict.reason)
             return [refusal(request, self.name, *why, self.now, record.event_id)]
         task = Task(
@@ -256,8 +256,8 @@ class Pool:
         campaign_id: str | None,
         profile: Profile | None = None,
     ) -> bool:
-        """By the list, or by what the customer said of whichever number, unless that was taken
-        back for this one."""
+        """By the list, or by what the customer said about any number, unless undone for this
+        one."""
         if self.optouts.barred(hashes, tenant_id, campaign_id):
             return True
         if profile is None or not (profile.opted_out or profile.opted_out_in):
@@ -298,7 +298,7 @@ class Pool:
         return out
 
     def _answered_late(self, record: i.CallChanged) -> list[Output]:
-        """A call that was taken for unanswered was answered: the customer is not called again."""
+        """A call that counted as unanswered was answered: the customer is not called again."""
         task = self.tasks.get(record.call.task_id or "")
         if task is None or task.state not in OPEN or task.attempt == 1:
             return []
@@ -360,7 +360,7 @@ class Pool:
             return []
         due = accept(task, record.name, record.event_id)
         if self.decided is not None and due is None:
-            # Set with another wait than today's policy gives: that it counted, its effect tells.
+            # Set with another wait than today's policy gives; its effect shows that it counted.
             if self.decided.of(record.event_id, *EFFECTS_OF_TIMERS) is None:
                 return []
             due, _ = task.timers.pop(record.name, (self.now, ""))
@@ -444,7 +444,7 @@ class Pool:
         self.touched.robot(robot.n)
 
     def _release(self, task: Task) -> None:
-        """Gives back the slot that the task holds, if it holds one."""
+        """Releases the slot that the task holds, if any."""
         task.timers.pop("permit", None)
         task.timers.pop("lease", None)
         robot = self.roster.robots.get(task.robot_id or "")
@@ -459,7 +459,7 @@ class Pool:
     # Assignment
 
     def _assign(self, out: list[Output]) -> None:
-        """Gives waiting tasks to idle robots until none of either is left that fit."""
+        """Gives waiting tasks to idle robots until no fitting pair is left."""
         if not self.up.any_edge or not self.up.covers(ALL_PARTITIONS):
             return
         while True:
@@ -474,7 +474,7 @@ class Pool:
         return found[self.fairness.pick(tuple(found))] if found else None
 
     def _first(self, rank: int) -> tuple[Task, Robot] | None:
-        """As the lines have it; a task whose number is on a call steps aside until that ends."""
+        """In the order of the lines; a task whose number is on a call waits until that ends."""
         while (pair := self.lines.first(rank)) is not None:
             task, _ = pair
             if task.line not in self._on_line:
@@ -485,8 +485,8 @@ class Pool:
         return None
 
     def _assign_as_decided(self, out: list[Output], decided: Decided) -> None:
-        """Follows our own choice as long as it is what was decided then: so the counters of
-        fairness are the same, too. What was decided otherwise comes with `catch_up`."""
+        """Follows our own choice while it matches the recorded one, so the fairness counters match,
+        too. `catch_up` folds recorded decisions that differ."""
         while self.up.any_edge and self.up.covers(ALL_PARTITIONS):
             credits = list(self.fairness.credits)
             pair = self._choice()
@@ -500,13 +500,13 @@ class Pool:
             out.append(self._permit(task, robot, fact))
 
     def catch_up(self) -> None:
-        """Folds the decisions up to `now` that we would not have made, or not then."""
+        """Folds recorded decisions up to `now` that we would not have made, or not at that time."""
         while self._ahead and self._ahead[0][0] <= self.now:
             _, last_event_id, task_id = heappop(self._ahead)
             self._follow(last_event_id, task_id)
 
     def _follow(self, last_event_id: str, task_id: str) -> None:
-        """Folds what was decided about a task after an event of its, unless that is folded."""
+        """Folds what was decided about a task after one of its events, unless already folded."""
         task = self.tasks.get(task_id)
         if task is None or task.last_event_id != last_event_id or task.state not in OPEN:
             return
@@ -579,11 +579,11 @@ class Pool:
         return output
 
     def _verdict(self, cause: str, ours: Callable[[], Verdict], *kinds: str) -> Verdict | None:
-        """What was decided because of a record; if this is the first time, what we decide."""
+        """The recorded decision that a record led to; without one, our own."""
         return ours() if self.decided is None else self.decided.of(cause, *kinds)
 
     def _over(self, task: Task, kind: str, reason: str, cause: str | None = None) -> Output:
-        """The task's last event; the task is forgotten, but for a while not its id."""
+        """The task's last event. The task is forgotten; its id is kept for a while."""
         output = self._say(task, kind, cause, reason=reason)
         self._unbind(task)
         del self.tasks[task.task_id], self.by_seq[task.seq]

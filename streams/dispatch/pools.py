@@ -1,5 +1,5 @@
-"""The pools of a service, and how a record of the inbox finds its own: the same in the service and
-when pools are folded anew."""
+"""The pools of a service, and how an inbox record reaches its pool; shared by the service and by
+rebuilds."""
 
 from collections.abc import Callable
 
@@ -17,13 +17,13 @@ DEFAULT_POOL = "default"
 
 
 class Pools:
-    """Pools by name. `load` gives one that was not asked for yet; `numbers` reads phone numbers;
-    `policy` counts for records that come after `begun`."""
+    """Pools by name. `load` loads a pool on first use; `numbers` parses phone numbers; `policy`
+    applies to records after `begun`."""
 
     def __init__(self, load: Callable[[str], Snapshots], numbers: Numbers, policy: Policy) -> None:
         self.by_name: dict[str, Snapshots] = {}
         self.begun: dict[int, int] = {}
-        """Where the inbox's partitions ended when we began."""
+        """The inbox's end offsets when we began."""
         self._load = load
         self._numbers = numbers
         self._policy = policy
@@ -38,7 +38,7 @@ class Pools:
     def work(
         self, event: DispatchInbox, partition: int, offset: int, timestamp_ms: int
     ) -> list[Output]:
-        """Works one inbox record, once; returns what follows. Raises Poison."""
+        """Processes one inbox record, once; returns the resulting events. Raises Poison."""
         name = event.pool or DEFAULT_POOL
         right = partition_of(name, CALL_PARTITIONS)
         if partition != right:
@@ -48,6 +48,6 @@ class Pools:
             return []  # the snapshot that we started from has seen it
         pool.next_offset = offset + 1
         if offset >= self.begun.get(partition, 0):
-            # What came earlier may have been decided before we began, by the snapshot's policy.
+            # Earlier records may have been decided before we began, by the snapshot's policy.
             pool.pool.policy = self._policy
         return pool.pool.step(parse(event, self._numbers), timestamp_ms)

@@ -33,13 +33,13 @@ class _Holder:
 
 
 class Heartbeats:
-    """Who was heard when."""
+    """Who sent a heartbeat when."""
 
     def __init__(self) -> None:
         self._holders: dict[str, _Holder] = {}
 
     def hear(self, lease: Lease, offset: int, at_ms: int) -> Change | None:
-        """Takes one record; returns what it changed. `at_ms` is when it was heard."""
+        """Takes one record; returns what it changed. `at_ms` is its time of arrival."""
         named = _named(lease.shard)
         if named is None or lease.kind != "heartbeat":
             return None
@@ -54,7 +54,7 @@ class Heartbeats:
         return None if before.up and before.partitions == now.partitions else now
 
     def silent(self, now_ms: int) -> list[Change]:
-        """Those that went since the last question."""
+        """Those that went down since the last call."""
         gone = []
         for holder in self._holders.values():
             last = holder.last
@@ -64,7 +64,7 @@ class Heartbeats:
         return gone
 
     def all(self) -> list[Change]:
-        """Where everybody stands."""
+        """Everybody's current state."""
         return [holder.last for holder in self._holders.values()]
 
 

@@ -1,4 +1,4 @@
-"""Folds pools anew: the inbox from its first record on, and what was decided because of it."""
+"""Rebuilds pools: folds the inbox from its first record on, with the decisions on the log."""
 
 from collections.abc import Mapping
 from contextlib import closing
@@ -24,8 +24,8 @@ from streams.dispatch.snapshot import Snapshots
 
 
 class Refold:
-    """What the inbox and `tasks.events` make of every pool. No decision is made anew: the policy
-    of now counts only for what nobody has decided yet."""
+    """Every pool as folded from the inbox and `tasks.events`. Recorded decisions stand: today's
+    policy applies only to what is not decided yet."""
 
     def __init__(self, config: Settings, policy: Policy, numbers: Numbers) -> None:
         self.decided = Decided()
@@ -37,13 +37,13 @@ class Refold:
         self._read_to: dict[tuple[str, int], int] = {}
 
     def read(self, ends: Mapping[int, int], begins: Mapping[int, int] | None = None) -> None:
-        """Goes on from `begins` to before `ends`, offsets of the inbox by partition; blocks.
+        """Folds from `begins` to before `ends`, inbox offsets by partition; blocks.
 
-        Only the log has the times at which records were appended, by which a pool decides; the
-        archive has not. Raises NotRebuilt, KafkaException or RegistryError.
+        A pool decides by append times, which only the log has; the archive has not. Raises
+        NotRebuilt, KafkaException or RegistryError.
         """
         with closing(sync.consumer_of(self._config, "refold", **sync.TO_THE_END)) as consumer:
-            # A record that is worked has its decisions on the log: they are read first.
+            # A processed record has its decisions on the log: read them first.
             self._between(consumer, sync.ends_of(consumer, [(TASKS, p) for p in _ALL]))
             for p in ends:
                 self._read_to[INBOX, p] = (begins or {}).get(p, 0)

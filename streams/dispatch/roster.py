@@ -1,7 +1,7 @@
 """A pool's robots, and for every requirement the best idle one without a search.
 
 Each requirement keeps a heap of robots by (over-qualification, last use, id). A robot has at most
-one live entry in it; an entry that no longer tells the truth is mended when it comes to the top.
+one live entry in it; an outdated entry is corrected when it reaches the top.
 """
 
 from collections.abc import Callable, Iterator
@@ -34,7 +34,7 @@ class Robot:
 
 
 def over_qualification(robot: Robot, need: Requirement) -> int | None:
-    """Sum of skill levels beyond those asked for; None when the robot does not do."""
+    """Sum of skill levels beyond those required; None when the robot does not qualify."""
     if robot.state == "removed":
         return None
     if need.playbook is not None and need.playbook not in robot.playbooks:
@@ -50,7 +50,7 @@ def over_qualification(robot: Robot, need: Requirement) -> int | None:
 
 @dataclass(slots=True, eq=False)
 class Candidates:
-    """The robots that do for one requirement. `parked`: none of them was idle when last looked."""
+    """The robots that qualify for one requirement. `parked`: none was idle at the last look."""
 
     need: Requirement
     over: dict[str, int] = field(default_factory=dict)
@@ -59,14 +59,15 @@ class Candidates:
     parked: bool = False
 
     def push(self, robot: Robot) -> None:
-        """Lists an idle robot that does."""
+        """Lists an idle robot that qualifies."""
         if robot.robot_id not in self.listed:
             self.listed.add(robot.robot_id)
             heappush(self.heap, (self.over[robot.robot_id], robot.last_used, robot.robot_id))
 
 
 class Roster:
-    """All robots of a pool. `wake` is called with what a robot that became idle may serve."""
+    """All robots of a pool. `wake` is called with the requirements that a newly idle robot may
+    serve."""
 
     MANY = 512
 
@@ -117,7 +118,7 @@ class Roster:
         return None
 
     def unservable(self, need: Requirement) -> str | None:
-        """Why no robot of the pool, idle or not, does; None when one does."""
+        """Why no robot of the pool, idle or not, qualifies; None when one does."""
         if self._best_level is None:
             self._summarise()
         best = self._best_level or {}
@@ -144,7 +145,7 @@ class Roster:
         return found
 
     def crowded(self) -> bool:
-        """Whether so many requirements are known that unused ones should be forgotten."""
+        """Whether there are enough requirements to forget unused ones."""
         return len(self._candidates) > self._limit
 
     def forget(self, used: Callable[[Candidates], bool]) -> None:
@@ -161,7 +162,7 @@ class Roster:
         over = over_qualification(robot, found.need)
         before = found.over.pop(robot.robot_id, None)
         if over != before:
-            # Its entry may lie deeper than it should now: list it anew, the old one is mended.
+            # Its entry may lie too deep now: list it again; the old one is corrected.
             found.listed.discard(robot.robot_id)
         if over is None:
             return

@@ -1,4 +1,4 @@
-"""Copies into `dispatch.inbox` what dispatch decides on; stateless, with derived ids.
+"""Copies dispatch's inputs into `dispatch.inbox`; stateless, with derived ids.
 
 Requests, cancellations and profiles come from the profiles service; `calls_alive` comes from the
 edges. Here: calls, robots, playbooks, opt-outs, and edges and workers coming and going.
@@ -21,12 +21,12 @@ OPTOUTS = "compliance.optouts"
 CALL_KINDS = frozenset(
     {"dialing", "ringing", "early_media", "answered", "bridged", "transferred", "ended"}
 )
-"""Steps of a call that say something to dispatch; what plays in it does not."""
+"""Steps of a call that matter to dispatch; playout does not."""
 
 
 def call_copies(event: Event, pools: Iterable[str]) -> Iterable[Output]:
-    """A call's step goes to its pool; where the record does not name it, to all `pools`, of which
-    one knows the call."""
+    """A call's step goes to its pool. If the record names none, it goes to all `pools`, one of
+    which knows the call."""
     if not isinstance(event, CallEvent) or event.kind not in CALL_KINDS:
         return
     if event.direction == "foreign":
@@ -37,7 +37,7 @@ def call_copies(event: Event, pools: Iterable[str]) -> Iterable[Output]:
 
 
 def optout_copies(event: Event, pools: Iterable[str]) -> Iterable[Output]:
-    """An opt-out, or its undo, goes to all `pools`, whoever wrote it."""
+    """An opt-out, or its undo, goes to all `pools`, from any source."""
     if isinstance(event, OptOut):
         text = to_line(OPTOUTS, event)
         for pool in sorted(pools):

@@ -2,8 +2,8 @@
 
 A snapshot must take effect as a whole, and rows are written one by one. So every page has two
 sides: a snapshot writes the side that the head does not name, and then the head, which names the
-sides that count and the inbox offset that the state has reached. Whoever dies before the head is
-written leaves the previous snapshot whole. The cost depends on what changed, not on the queue.
+sides that count and the inbox offset that the state has reached. A crash before the head is written
+leaves the previous snapshot whole. The cost depends on what changed, not on the queue.
 
 Row values are base64 of zlib-compressed JSON.
 """
@@ -30,7 +30,7 @@ _ROBOT_FIELDS = tuple(f.name for f in fields(Robot))
 
 
 class SnapshotError(Exception):
-    """Rows that are no snapshot of this version; the text says which."""
+    """Rows that are not a snapshot of this version; the text says which."""
 
 
 def head_key(pool: str) -> str:
@@ -49,8 +49,8 @@ def is_head(key: str) -> bool:
 
 
 class Snapshots:
-    """Writes and reads one pool's snapshots. `offset` is the next inbox offset to work according
-    to the newest one, `next_offset` is the host's to count on from there."""
+    """Writes and reads one pool's snapshots. `offset` is the next inbox offset according to the
+    newest one; `next_offset` belongs to the host, which counts on from there."""
 
     def __init__(self, pool: Pool, offset: int = 0) -> None:
         self.pool = pool
@@ -60,7 +60,7 @@ class Snapshots:
 
     @classmethod
     def load(cls, name: str, rows: Mapping[str, str], policy: Policy | None = None) -> "Snapshots":
-        """The pool as its newest whole snapshot has it, or an empty one; raises SnapshotError."""
+        """The pool of its newest whole snapshot, or an empty one; raises SnapshotError."""
         pool = Pool(name, policy)
         text = rows.get(head_key(name))
         if text is None:
@@ -102,7 +102,7 @@ class Snapshots:
 
     @property
     def unsaved(self) -> bool:
-        """Whether the state is another than the newest snapshot's."""
+        """Whether the state differs from the newest snapshot."""
         return self.next_offset > self.offset or bool(self.pool.touched.pages)
 
     def pages(self) -> dict[str, str]:
@@ -132,7 +132,7 @@ class Snapshots:
         return head_key(self.pool.name), _pack(head)
 
     def _small(self) -> dict[str, Any]:
-        """What of the state lies in the head itself."""
+        """The part of the state that the head itself holds."""
         pool = self.pool
         presence = ((pool.up.edges, "edges"), (pool.up.workers, "workers"))
         return {
@@ -166,7 +166,7 @@ class Snapshots:
         return [_plain(item) for page in pages for item in self._items(kind, page)]
 
     def replace(self, pool: Pool) -> None:
-        """Puts another state of the pool in place of this one; the next snapshot writes all."""
+        """Replaces the pool's state; the next snapshot writes all of it."""
         stale = set(self._sides)
         pool.decided = None  # from now on it decides
         self.pool = pool
@@ -223,7 +223,7 @@ def _robot(row: list[Any]) -> Robot:
 
 
 def _plain(data: Any) -> Any:
-    """As it looks when it was written and read: a restored state has lists for some tuples."""
+    """The value after writing and reading: a restored state has lists for some tuples."""
     return orjson.loads(orjson.dumps(data))
 
 

@@ -31,7 +31,7 @@ class Touched:
 
 
 class Index:
-    """Task ids by something that few tasks share. One id, the usual case, needs no set."""
+    """Task ids by a key that few tasks share. One id, the usual case, needs no set."""
 
     def __init__(self) -> None:
         self._ids: dict[str, str | set[str]] = {}
@@ -65,7 +65,7 @@ class Index:
 
 
 class OptOuts(DoNotCall):
-    """The do-not-call list as far as this pool was told; pages of it go into snapshots.
+    """The do-not-call list as this pool knows it; its pages go into snapshots.
 
     The edge has the last word: it reads the whole list before it dials.
     """
@@ -91,7 +91,7 @@ class OptOuts(DoNotCall):
 
 
 class Recent:
-    """A ring of the tasks that were over last: a repeated request is not begun again."""
+    """A ring of recently finished tasks, so that a repeated request does not start again."""
 
     SLOTS = 8_192
 
@@ -110,7 +110,7 @@ class Recent:
         self._touched.recent(slot)
 
     def restore(self, slot: int, task_id: str) -> None:
-        """Takes up an entry of a snapshot."""
+        """Loads a snapshot's entry."""
         self.slots[slot] = task_id
         self._ids.add(task_id)
 
@@ -127,7 +127,7 @@ class Up:
         self.workers: dict[str, tuple[bool, int, tuple[int, ...]]] = {}
 
     def note(self, record: Liveness) -> None:
-        """Of two records the one whose lease is younger counts; going counts after coming."""
+        """Of two records the one with the younger lease counts; down counts after up."""
         known = self.edges if record.kind == "edge" else self.workers
         up, offset, _ = known.get(record.name, (False, -1, ()))
         if record.offset > offset or (record.offset == offset and up and not record.up):
@@ -135,7 +135,7 @@ class Up:
 
     @property
     def any_edge(self) -> bool:
-        """Whether somebody could dial."""
+        """Whether any edge is up to dial."""
         return any(up for up, _, _ in self.edges.values())
 
     def covers(self, partitions: frozenset[int]) -> bool:
@@ -149,7 +149,7 @@ class Up:
         return not left
 
     def least_loaded(self, load: dict[str, int]) -> str:
-        """The edge that is up with the fewest calls, then by id; needs `any_edge`."""
+        """The edge with the fewest calls of those that are up, then by id; needs `any_edge`."""
         return min(
             (name for name, (up, _, _) in self.edges.items() if up),
             key=lambda name: (load.get(name, 0), name),

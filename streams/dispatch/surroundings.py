@@ -1,7 +1,7 @@
 """Follows pools, playbooks and heartbeats, and tells every pool's inbox what changed.
 
-Reads whole topics without a group, so every worker of the service does it; what two of them say is
-the same, and a pool takes each fact once (by the offset of the record that showed it).
+Reads whole topics without a group, so every worker of the service does it. Two workers write the
+same facts, and a pool takes each once (by the offset of the record that showed it).
 """
 
 import asyncio
@@ -18,9 +18,9 @@ from streams.dispatch.router import OPTOUTS, optout_copies, playbook_copy, prese
 
 TICK_S = 0.25
 AT_ONCE = 1_000
-"""Opt-outs that one write tells."""
+"""Opt-outs in one write."""
 LATE_S = 1.0
-"""A tick that comes so late says that this process stood still, not that others did."""
+"""A tick this late means that this process stalled, not that others did."""
 
 
 class Surroundings:
@@ -35,7 +35,7 @@ class Surroundings:
         self._told = False
 
     async def start(self) -> None:
-        """Reads what there is, tells all pools, and goes on following."""
+        """Reads up to the end, informs all pools, and goes on following."""
         topics = ["robots.status", "playbooks", "robots.leases"]
         reader = TopicReader(self._life.settings, self._producer, topics)
         await reader.start()
@@ -75,15 +75,15 @@ class Surroundings:
                         playbook_copy(event, received.offset, pool) for pool in sorted(self.pools)
                     )
             case Lease():
-                # What was written before we came was heard when it was written.
+                # A record from before our start counts as heard when it was written.
                 at_ms = now_ms() if self._told else received.timestamp_ms
                 change = self._heartbeats.hear(event, received.offset, at_ms)
                 if change is not None and self._told:
                     await self._tell([change])
 
     async def _tell_optouts(self, pool: str) -> None:
-        """Tells a new pool who is on the do-not-call list. What was taken back is left out: an
-        undo that the pool has heard of meanwhile is not overtaken by a record older than it."""
+        """Tells a new pool the do-not-call list. Undone entries are left out, so that no older
+        record overtakes an undo that the pool has already seen."""
         reader = TopicReader(self._life.settings, self._producer, [OPTOUTS])
         newest: dict[str, OptOut] = {}
 

@@ -16,9 +16,9 @@ class State(StrEnum):
     WAITING = "waiting"  # for its time: not_before, or a retry
     QUEUED = "queued"
     LINE_BUSY = "line_busy"  # for another call to the same number to end
-    ASSIGNED = "assigned"  # a permit is out, nobody has dialled yet
+    ASSIGNED = "assigned"  # permit given, nobody has dialled yet
     CALLING = "calling"
-    ENDING = "ending"  # we ended the call; which `ended` counts, the log tells
+    ENDING = "ending"  # we ended the call; the log tells which `ended` counts
 
 
 OPEN = frozenset({State.WAITING, State.QUEUED, State.LINE_BUSY})
@@ -72,11 +72,11 @@ class Task:
 
     @property
     def line(self) -> str:
-        """What no two calls of a pool may share."""
+        """The key that no two calls of a pool may share."""
         return self.phone_hash or self.phone
 
 
 def rank_of(priority: Priority, purchase_intent: float, level: str, policy: Policy) -> int:
-    """Index into PRIORITIES after what is known of the customer has raised it."""
+    """Index into PRIORITIES, raised by what is known of the customer."""
     raised = (purchase_intent >= policy.boost_intent) + (level in policy.boost_levels)
     return max(0, PRIORITIES.index(priority) - raised)

@@ -10,13 +10,13 @@ from streams.dispatch.task import Task
 TimerName = Literal["start", "retry", "deadline", "permit", "lease"]
 
 OF_CALLS = frozenset({"permit", "lease"})
-"""Timers that a record of `calls.events` may make void: they fire only after what was written
-there before they fell due has been copied into the inbox."""
+"""Timers that a record of `calls.events` may cancel. They fire only once everything written there
+before they fell due is in the inbox."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Timer:
-    """A time that has come: its record has `event_id`, caused by `set_by`."""
+    """A due timer: its record has `event_id`, caused by `set_by`."""
 
     due_ms: int
     task_id: str
@@ -36,12 +36,12 @@ class Timers:
         self._heap: list[Timer] = []
 
     def set(self, task: Task, name: TimerName, due_ms: int, set_by: str) -> None:
-        """Sets, or sets anew, a task's timer of that name."""
+        """Sets or resets a task's timer of that name."""
         task.timers[name] = (due_ms, set_by)
         heappush(self._heap, Timer(due_ms, task.task_id, name, set_by))
 
     def restore(self, task: Task) -> None:
-        """Takes up the timers of a task read from a snapshot."""
+        """Loads the timers of a task read from a snapshot."""
         for name, (due_ms, set_by) in task.timers.items():
             heappush(self._heap, Timer(due_ms, task.task_id, name, set_by))
 
@@ -57,7 +57,7 @@ class Timers:
 
 
 def accept(task: Task, name: str, event_id: str) -> int | None:
-    """When the timer of a record was due, if it is the one that is set; then it is unset."""
+    """When a record's timer was due, if it is the one that is set; unsets it."""
     found = task.timers.get(name)
     if found is None or timer_id(found[1], name, found[0]) != event_id:
         return None

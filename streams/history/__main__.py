@@ -26,7 +26,7 @@ def _give_back_large_blocks() -> None:
 
 
 def main() -> int:
-    """Exit code 0: stopped as told; 1: failed; 2: wrong usage."""
+    """Exit code 0: stopped on request; 1: failed; 2: wrong usage."""
     known = {t.name: t for t in TOPICS_KEPT}
     parser = argparse.ArgumentParser(description="Write every topic to ClickHouse.")
     parser.add_argument("--topics", help="only these, separated by commas; default: all")

@@ -32,7 +32,7 @@ Step = Callable[["_Walk", Ints], None]
 
 
 class Unsupported(Exception):
-    """The schema has something that is not walked; its records are decoded one by one."""
+    """The schema has a type that is not checked here; its records are decoded one by one."""
 
 
 def _hex_table() -> Bools:
@@ -56,7 +56,7 @@ class Checker:
         ]
 
     def check(self, values: Sequence[bytes]) -> "CheckedRecords":
-        """Which values are, behind their header, exactly one record; all are of one schema."""
+        """Which values hold, after their header, exactly one record; all are of one schema."""
         walk = _Walk(values)
         everything = np.arange(len(values), dtype=np.int64)
         for step in self._steps:
@@ -98,7 +98,7 @@ class _Walk:
         self.text_spans: list[tuple[Ints, Ints]] = []
 
     def fail(self, which: Ints) -> None:
-        """These records are not what the schema says."""
+        """Marks records that do not match the schema."""
         self.ok[which] = False
 
     def move(self, which: Ints, to: Ints) -> None:

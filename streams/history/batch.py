@@ -1,4 +1,4 @@
-"""What was read and is not written yet, and what is written together. Pure.
+"""Rows read but not written yet, and their grouping into batches. Pure.
 
 A batch is a contiguous range of offsets of each of some partitions. Before it is written its ends
 are kept with the committed offsets; after a crash the same batch is read and written again, so
@@ -33,7 +33,7 @@ class RowBatch:
 
 
 class RowBuffer:
-    """Rows read and not taken yet."""
+    """Rows read and not yet taken."""
 
     def __init__(self) -> None:
         self.rows = 0
@@ -69,7 +69,7 @@ class RowBuffer:
         return max(0.0, self._since_s + FLUSH_S - now_s)
 
     def end_of(self, place: Place) -> int:
-        """Offset behind the last one read; 0 when nothing was."""
+        """Offset after the last one read; 0 before any."""
         return self._ends.get(place, 0)
 
     def take(self) -> RowBatch:
@@ -81,7 +81,7 @@ class RowBuffer:
         return batch
 
     def take_to(self, ends: Mapping[Place, int], now_s: float) -> RowBatch:
-        """Only what lies before these ends; the rest stays."""
+        """Takes only rows before these ends; the rest stays."""
         whole = self.take()
         rows, begins, taken = {}, {}, {}
         for place, part in whole.rows.items():
@@ -96,7 +96,7 @@ class RowBuffer:
 
 
 def intent(end: int) -> str:
-    """What is kept with a committed offset while the range up to `end` is being written."""
+    """The text committed with an offset while the range up to `end` is being written."""
     return f"to {end}"
 
 

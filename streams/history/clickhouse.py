@@ -16,7 +16,7 @@ _DATA_CODES = frozenset({
     6, 26, 27, 33, 41, 69, 70, 72, 117, 128, 131, 190, 321, 349, 376, 467,
 })  # fmt: skip
 """Errors of the data itself (ClickHouse's ErrorCodes.cpp: parsing, conversion, ranges). All others,
-wrong column types among them, are the database's and may be mended there."""
+including wrong column types, are the database's and may be mended there."""
 
 _FOREIGN_EXCEPTION = 1001  # the Avro library's, among others
 

@@ -1,7 +1,7 @@
 """Writes the migration that raw tables need for the models as they are.
 
 `python -m streams.history.generate_migration NAME` writes `sql/migrations/NNNN_NAME.sql` with a
-table for each topic that has none and a column for each field that has none; `--check` only says
+table for each topic that has none and a column for each field that has none; `--check` only prints
 what is missing and exits 1. A migration that exists is never changed.
 """
 

@@ -2,12 +2,11 @@
 
 Each table is filled aside, `<table>__new`: from the log, then with the rows of the old table that
 lie before the log's beginning. Then the two are exchanged in one step and the old one is dropped.
-So at every moment `<table>` has every row that has ever been there, whatever dies: a `__new` that
-a broken-off rebuild has left is of no use to anyone, and the next rebuild discards it.
+So `<table>` has all its rows at every moment, even after a crash. The next rebuild discards a
+`__new` that an interrupted one left.
 
-The sink may run meanwhile. What it writes to the old table after the log was read is on the log
-too: after the exchange the log is read again from there on, so an INSERT that the exchange
-overtook is not missed.
+The sink may run meanwhile. What it writes to the old table after the log was read is on the log,
+too. After the exchange the log is read again from there, so no INSERT that raced with it is missed.
 """
 
 import re
@@ -34,17 +33,17 @@ from streams.history.sorting import Bad
 from streams.history.writer import SERVICE, BatchWriter, Retrying
 
 _NEW = "__new"
-_OFFSETS_AT_ONCE = 1_000_000  # one INSERT SELECT is over well before a client loses patience
+_OFFSETS_AT_ONCE = 1_000_000  # one INSERT SELECT ends well before a client's time-out
 _OFFSETS_COMPARED = 10_000
 _DEFINES = re.compile(r"(CREATE TABLE IF NOT EXISTS|ALTER TABLE) (raw_\w+)\b")
 
 
 class RebuildFailed(Exception):
-    """A table was left as it was; the text says which, and why."""
+    """A table was left unchanged; the text says which, and why."""
 
 
 class AnotherLog(RebuildFailed):
-    """A table's older rows belong to another log than the one that is there."""
+    """A table's older rows belong to another log than the present one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +73,7 @@ def rebuild(
     there = database(config)
     there.run("DROP TABLE IF EXISTS schema_migrations SYNC")  # so that all of them run again
     migrate(there)
-    progress("views made anew")
+    progress("views made again")
     with closing(_consumer(config)) as asking:
         work = _Rebuild(config, there, asking, forget_older)
         for topic in TOPICS_KEPT:
@@ -85,7 +84,7 @@ def rebuild(
 
 
 class _Aside(ClickHouse):
-    """Inserts into the table that is being made."""
+    """Inserts into the new table."""
 
     def insert(self, table: str, columns: Sequence[str], container: bytes, token: str) -> None:
         super().insert(table + _NEW, columns, container, token)
@@ -108,7 +107,7 @@ class _Rebuild:
         self._in_place = self._writer(ClickHouse(config))
 
     def topic(self, topic: Topic) -> tuple[int, int]:
-        """Makes one table; rows written, and how many of them are older than the log."""
+        """Makes one table; returns rows written, and how many of them are older than the log."""
         table, new = topic.table, topic.table + _NEW
         self._there.run(f"DROP TABLE IF EXISTS {new} SYNC")
         for statement in definition(topic, new):
@@ -131,7 +130,7 @@ class _Rebuild:
         begins: Mapping[Place, int],
         ends: Mapping[Place, int],
     ) -> int:
-        """Writes a stretch of the log; the number of rows."""
+        """Writes a stretch of the log; returns the number of rows."""
         if begins == ends:
             return 0
         written, buffer = 0, RowBuffer()
@@ -145,9 +144,9 @@ class _Rebuild:
             return written + writer.write(buffer.take())
 
     def _keep(self, topic: Topic, begins: Mapping[Place, int], ends: Mapping[Place, int]) -> int:
-        """Copies rows that the log has no more and returns how many; raises RebuildFailed.
+        """Copies rows that the log no longer has and returns how many; raises RebuildFailed.
 
-        These lie before its beginning and, where it is compacted, also within it.
+        They precede its beginning or, in a compacted topic, were compacted away.
         """
         present = dict(self._offsets(topic, "min"))
         limits = ends if topic.compacted else begins
@@ -186,7 +185,7 @@ class _Rebuild:
     def _foreign(
         self, topic: Topic, begins: Mapping[Place, int], ends: Mapping[Place, int]
     ) -> str | None:
-        """How the table shows that it was filled from another log; None where it does not."""
+        """Evidence that the table was filled from another log, or None."""
         newest = self._offsets(topic, "max")
         log_ends = sync.ends_of(self._asking, ends)  # the sink has written since `ends`
         for partition, offset in newest:

@@ -1,10 +1,10 @@
-"""The sink's host: reads every topic, hands batches to the writer, commits behind it.
+"""The sink's host: reads every topic, hands batches to the writer, then commits.
 
 One process reads all partitions (assigned, no group membership, so a restart waits for nobody);
 `--topics` splits the work by topic. Two sinks on one topic do no harm, as a row's place on the log
 is its key. While one batch is written by a thread the next is read.
 
-Order: the ends of a batch are committed as an intent beside the old offsets, the batch is written,
+Order: the ends of a batch are committed as an intent with the old offsets, the batch is written,
 poison acknowledged, then the new offsets are committed.
 """
 
@@ -39,7 +39,7 @@ _LAG_EVERY_S = 1.0
 _READING: Mapping[str, Any] = {
     **sync.TO_THE_END,
     "queued.min.messages": 20_000,  # of a partition; the bytes of all are bounded anyway
-    "session.timeout.ms": 6_000,  # so long a commit waits for a group's broker that is away
+    "session.timeout.ms": 6_000,  # how long a commit waits for an absent group coordinator
 }
 
 _log = logger("ringlog.history")
@@ -68,11 +68,11 @@ class Sink:
         self._places: list[Place] = []
         self._intended: dict[Place, int] = {}
         self._read_to: dict[Place, int] = {}
-        """Offset behind what was read of each partition, and behind what is no record there."""
+        """Offset after the last record read of each partition, and after any hole."""
         self._lag_due_s = 0.0
 
     def run(self) -> None:
-        """Returns when told to stop; what was not written then is read again at the next start."""
+        """Returns on request; unwritten records are read again at the next start."""
         try:
             self._patience.call("registry", lambda: self._codec.warm(*TOPICS))
             self._patience.call("clickhouse", self._migrate)
@@ -86,7 +86,7 @@ class Sink:
                 try:
                     self._follow(consumer, pool)
                 finally:
-                    self._stopping.set()  # the writer must not wait for ever for what is away
+                    self._stopping.set()  # the writer must not wait for ever for an absent service
         except Stopped as why:
             _log.info("stopped while waiting", what=str(why))
         finally:
@@ -162,7 +162,7 @@ class Sink:
     def _read(
         self, consumer: Consumer, writing: tuple[RowBatch, Future[int]] | None, wait_s: float | None
     ) -> None:
-        """Reads more into the buffer; waits for the writer instead where the buffer is full."""
+        """Reads more into the buffer, or waits for the writer if the buffer is full."""
         if self._buffer.full and writing:
             _wait(writing[1], _POLL_S)
             return
@@ -199,7 +199,7 @@ class Sink:
         self._commit(consumer, batch, None)
 
     def _commit(self, consumer: Consumer, done: RowBatch | None, begun: RowBatch | None) -> None:
-        """One commit: the offsets behind `done`, and what `begun` is going to write."""
+        """One commit: the offsets after `done`, and the ranges that `begun` will write."""
         offsets = {place: (end, "") for place, end in done.ends.items()} if done else {}
         if begun:
             for place, end in begun.ends.items():
@@ -223,14 +223,14 @@ class Sink:
 
 
 def database(config: Settings) -> NativeDatabase:
-    """The database for migrations, made where it is missing; raises MigrationError."""
+    """The database for migrations, created if missing; raises MigrationError."""
     host, port = config.clickhouse_native
     password = config.clickhouse_password.get_secret_value()
     return NativeDatabase(host, port, config.clickhouse_database, config.clickhouse_user, password)
 
 
 def rows_of(records: Iterable[RawRecord], compacted: bool) -> list[Row]:
-    """Rows of Kafka records; a tombstone of a compacted topic is none."""
+    """Rows of Kafka records, without tombstones of compacted topics."""
     return [
         Row(r.partition, r.offset, r.timestamp_ms, r.value or b"")
         for r in records

@@ -1,7 +1,7 @@
-"""Sorts records into those that are spliced as they are, those that are written anew, and poison.
+"""Sorts records into those spliced unchanged, those encoded again, and poison.
 
-A record is poison where every reader of its topic refuses it, or where it does not fit the columns:
-its bytes go to `dead_letters` with the reason. Everything else gets a row.
+A record is poison if every reader of its topic refuses it or it does not fit the columns; its bytes
+go to `dead_letters` with the reason. Everything else gets a row.
 """
 
 import re
@@ -21,7 +21,7 @@ from streams.history.container import Header, Row
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _CHECK_BYTES = 4 << 20
-"""Checked at once: that takes some ten times as much memory."""
+"""Bytes checked at once; this takes about ten times as much memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ class Sorter:
         return Sorted(list(good.values()), sorted(poison, key=lambda bad: _place(bad.row)))
 
     def read(self, row: Row) -> dict[str, Any]:
-        """The record as its row holds it; raises Poison with the reason why it has none."""
+        """The record as in its row; raises Poison with the reason if it has none."""
         record = self._codec.decode_record(self.topic.name, row.value or None)
         for name in self._uuids:
             if record[name] is not None and not _UUID.fullmatch(record[name]):
@@ -148,7 +148,7 @@ class Sorter:
         return writer
 
     def _writer(self, head: bytes) -> Writer | None:
-        """The writer whose records may be spliced, or None: look at each."""
+        """The writer whose records may be spliced; None means check each record."""
         if head in self._writers:
             return self._writers[head]
         if len(head) < HEADER.size or head[0] != MAGIC:
@@ -209,7 +209,7 @@ def _logical(schema: Any) -> str | None:
 
 
 def _shape(schema: Any) -> Any:
-    """A schema without what does not change how its bytes are read into a column."""
+    """A schema without the parts that do not affect how its bytes are read into a column."""
     if isinstance(schema, list):
         return [_shape(s) for s in schema]
     if not isinstance(schema, dict):

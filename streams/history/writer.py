@@ -1,4 +1,4 @@
-"""Writes batches: rows to ClickHouse, poison to `dead_letters`. Returns when all of it is there."""
+"""Writes batches: rows to ClickHouse, poison to `dead_letters`. Returns when both have them."""
 
 import threading
 from collections.abc import Callable, Mapping
@@ -31,9 +31,9 @@ _T = TypeVar("_T")
 
 
 class Retrying:
-    """Tries again for as long as something is away, and says so in the service's health.
+    """Retries while a service is away, and reports that in health.
 
-    For several threads: the service is ready once `started` was called and nothing is waited for.
+    Thread-safe: the service is ready once `started` was called and nothing is waiting.
     """
 
     def __init__(self, health: Health, stopping: threading.Event) -> None:
@@ -87,7 +87,7 @@ class Retrying:
 
 
 Bury = Callable[[Topic, list[Bad]], None]
-"""What is done with poison."""
+"""Handles poison."""
 
 
 class BatchWriter:
@@ -124,7 +124,7 @@ class BatchWriter:
         return written
 
     def _insert(self, topic: Topic, writer: Writer, rows: list[Row]) -> list[Bad]:
-        """Inserts the rows; what ClickHouse cannot take is found by halving, and returned."""
+        """Inserts the rows; finds those that ClickHouse refuses by halving, and returns them."""
         body = container(writer.header, rows)
         name = token(topic.name, rows)
         try:
@@ -179,7 +179,7 @@ class DeadLetterWriter:
                 produce(self._producer, self._codec, "dead_letters", letter)
             self._producer.flush(_ACKNOWLEDGED_S)
         except KafkaException:
-            # A producer that has lost a record stays of no use.
+            # A producer that has lost a record stays unusable.
             broken, self._producer = self._producer, None
             broken.close(0)
             raise

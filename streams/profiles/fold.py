@@ -1,8 +1,7 @@
 """A customer's profile as a fold over `profiles.inbox`, and what follows from each record.
 
-`evolve(customer, given)` and `decide(before, after, given)` are pure; `decide` speaks in
-the order in which the events have to be written. The record's own time is the time of all that
-follows from it.
+`evolve(customer, given)` and `decide(before, after, given)` are pure; `decide` returns events in
+the order to write them. All events carry the time of their record.
 """
 
 import re
@@ -41,13 +40,13 @@ MAX_TAGS, MAX_PROMISES, MAX_TEXT = 32, 10, 120
 """Limits of what one profile holds; it travels with every request and call. Texts in characters."""
 
 MAX_OPTOUTS = 16
-"""Campaigns and tenants by which one profile names an opt-out; the list itself knows all."""
+"""Campaigns and tenants of opt-outs that one profile names; the list itself has all."""
 
 MAX_TAGS_BYTES, MAX_PROMISES_BYTES = 4_096, 2_048
 """The same in bytes of UTF-8, all together."""
 
 MAX_ATTRIBUTES, ATTRIBUTE = 16, re.compile(r"[a-z][a-z0-9_]{0,39}")
-"""So many attributes are kept, by names that a playbook can write."""
+"""Attributes kept, by names that a playbook can write."""
 LONGEST_ATTRIBUTE = 60
 """Characters; a longer one is a note and no value, and stays in `customers.changes`."""
 
@@ -58,8 +57,8 @@ Source = TaskRequested | CustomerChange | Turn | CallEvent | OptOut
 
 @dataclass(frozen=True, slots=True)
 class ProfileInput:
-    """An inbox record with its source event parsed, and the hash of the phone that it names;
-    `invalid` says why that is no number to call."""
+    """An inbox record with its parsed source event and the hash of its phone; `invalid` says why
+    that number cannot be called."""
 
     inbox: ProfileInbox
     source: Source
@@ -98,7 +97,7 @@ def parse(inbox: ProfileInbox, numbers: Numbers) -> ProfileInput:
 
 
 def evolve(customer: Customer, given: ProfileInput) -> Customer:
-    """The customer after a record; the same value when the record was worked before."""
+    """The customer after a record; unchanged when the record was processed before."""
     if customer.knows(given.inbox.event_id):
         return customer
     before = customer
@@ -120,7 +119,7 @@ def evolve(customer: Customer, given: ProfileInput) -> Customer:
 
 
 def decide(before: Customer, after: Customer, given: ProfileInput) -> list[Output]:
-    """What follows from an input that led from `before` to `after`."""
+    """The events caused by an input that led from `before` to `after`."""
     if before.knows(given.inbox.event_id):
         return []
     inbox, out = given.inbox, list[Output]()
@@ -177,7 +176,7 @@ def _requested(customer: Customer, request: TaskRequested, phone_hash: str | Non
 
 
 def _changed(customer: Customer, change: CustomerChange, phone_hash: str | None) -> Customer:
-    """What a change does not name stays as it was, unless it says that it is `cleared`."""
+    """Fields that a change does not name stay as they were, unless listed in `cleared`."""
     if change.kind == "deleted":
         return _forgotten(customer)
     cleared = frozenset(change.cleared)
@@ -220,8 +219,8 @@ def _attributes(customer: Customer, change: CustomerChange) -> tuple[tuple[str, 
 
 
 def _forgotten(customer: Customer) -> Customer:
-    """Of a deleted customer: how often we called, and, where they must not be called or are on a
-    call right now, the number's hash, by which they stay protected. Nothing that says who they
+    """What is kept of a deleted customer: how often we called and, if they must not be called or
+    are on a call right now, the number's hash, which keeps them protected. Nothing about who they
     are, what they bought, said or promised."""
     protected = bool(customer.optouts) or customer.active is not None
     return Customer(
@@ -240,7 +239,7 @@ def _forgotten(customer: Customer) -> Customer:
 
 
 def _listed(customer: Customer, optout: OptOut) -> Customer:
-    """The do-not-call list names this customer. An undo holds for whoever it names: their other
+    """The do-not-call list names this customer. An undo holds only for the number it names: other
     numbers have entries of their own."""
     extent = extent_of(optout)
     if optout.kind == "opted_out":
@@ -309,7 +308,8 @@ def _ended(customer: Customer, call: CallEvent) -> Customer:
 def _forward(
     request: TaskRequested, customer: Customer, profile: Profile, inbox: ProfileInbox
 ) -> list[Output]:
-    """A request goes to its pool with the newest profile; a cancellation to wherever it may be."""
+    """A request goes to its pool with the newest profile; a cancellation to all pools that may have
+    it."""
     body = {
         "request": to_json("tasks.requested", request),
         "profile": to_json("customers.profiles", profile),
@@ -322,8 +322,8 @@ def _forward(
 
 
 def _optouts(before: Customer, after: Customer, given: ProfileInput) -> list[Output]:
-    """What the do-not-call list does not know yet. Also of a number that comes to be known only
-    after its owner opted out."""
+    """Opt-outs that the do-not-call list lacks, also for a number that we learn only after its
+    owner opted out."""
     inbox, source = given.inbox, given.source
     if after.phone_hash is None:
         return []
@@ -418,7 +418,7 @@ def _short(text: str) -> str:
 
 
 def _bounded(texts: Iterable[str], at_most: int, max_bytes: int) -> tuple[str, ...]:
-    """The first different texts that are not empty, as many as the limits allow."""
+    """The first distinct non-empty texts, as many as the limits allow."""
     found: dict[str, None] = {}
     for text in map(_short, texts):
         max_bytes -= len(text.encode()) if text not in found else 0

@@ -20,8 +20,8 @@ APP_ID = "ringlog-profiles"
 
 
 class Profiles:
-    """Folds profiles. Outputs are acknowledged before the table is set, and that before the
-    offset: a record worked again meets the old state and says the same."""
+    """Folds profiles. Outputs are acknowledged before the table is set, and the table before the
+    offset: a record processed again meets the old state and gives the same outputs."""
 
     def __init__(self, life: Lifecycle) -> None:
         self._life = life
@@ -38,7 +38,8 @@ class Profiles:
         await self._host.run()
 
     async def rebuild(self) -> Found:
-        """Folds our customers anew and puts every row right that differs; raises NotRebuilt."""
+        """Folds our customers again from the log and corrects every row that differs; raises
+        NotRebuilt."""
         refold = Refold(self._life.settings, self._numbers)
         return await self._host.refold(
             INBOX, refold.read, lambda partitions: self._put_right(refold.customers, partitions)
@@ -87,7 +88,7 @@ class Profiles:
                     await self._host.bury(record, poison)
         await self._host.producer.send_outgoing(outputs)
         if self._host.generation != generation:
-            return  # the rows are another worker's now; it says the same again
+            return  # the rows are another worker's now; it writes the same outputs
         for customer_id, customer in changed.items():
             self._table[customer_id] = to_text(customer)
         await self._table.written()

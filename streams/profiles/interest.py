@@ -1,4 +1,4 @@
-"""What a turn says about the customer's wish to buy."""
+"""How a turn changes the customer's purchase intention."""
 
 from schemas.events import Turn
 
@@ -8,14 +8,14 @@ _TOWARDS = {
     "consider": 0.5, "price_too_high": 0.4, "price_objection": 0.4,
     "reject": 0.0, "stop_calling": 0.0, "not_interested": 0.0, "opt_out": 0.0,
 }  # fmt: skip
-"""Where a meaning, or an intent of that name, draws purchase intention to. What is not listed says
-nothing; a yes neither, for it depends on the question: 是的 also answers "are you Mr Li?". Where it
-is a wish to buy, the playbook gives the outcome `interested`."""
+"""The value towards which a meaning, or an intent of that name, moves purchase intention. Other
+meanings have no effect. Nor has a yes, which depends on the question: 是的 also answers "are you Mr
+Li?". Where a yes is a wish to buy, the playbook gives the outcome `interested`."""
 
 _OUTCOMES = {"interested": 1.0, "opted_out": 0.0}
 
 STEP = 0.4
-"""How far one certain turn goes from where the intention was to where the intent draws it."""
+"""The share of the distance to that value that one certain turn covers."""
 
 
 def purchase_intent(before: float, turn: Turn) -> float:
@@ -25,7 +25,7 @@ def purchase_intent(before: float, turn: Turn) -> float:
     if target is not None:
         weight = STEP * min(1.0, max(0.0, turn.confidence))
         if turn.emotion == "angry" and target > before:
-            weight = 0.0  # an angry yes is none
+            weight = 0.0  # an angry yes does not count
         after += weight * (target - after)
     outcome = _OUTCOMES.get(turn.outcome or "")
     if outcome is not None:

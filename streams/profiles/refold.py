@@ -1,4 +1,4 @@
-"""Folds customers anew, from the first record of the inbox on, archived ones included."""
+"""Rebuilds customers from the first record of the inbox on, archived ones included."""
 
 from collections.abc import Mapping
 
@@ -17,7 +17,7 @@ INBOX = "profiles.inbox"
 
 
 class Refold:
-    """What the inbox says of every customer, from nothing instead of from a table."""
+    """Every customer as folded from the inbox, without the table."""
 
     def __init__(self, config: Settings, numbers: Numbers) -> None:
         self.customers: dict[str, Customer] = {}
@@ -25,7 +25,7 @@ class Refold:
         self._numbers = numbers
 
     def read(self, ends: Mapping[int, int], begins: Mapping[int, int] | None = None) -> None:
-        """Goes on from `begins` to before `ends`, offsets by partition; blocks.
+        """Folds from `begins` to before `ends`, offsets by partition; blocks.
 
         Raises TableAway, KafkaException or RegistryError.
         """

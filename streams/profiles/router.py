@@ -1,4 +1,4 @@
-"""Copies into `profiles.inbox` what a profile is folded from; stateless, with derived ids."""
+"""Copies the inputs of profiles into `profiles.inbox`; stateless, with derived ids."""
 
 from collections.abc import Iterable
 from typing import Literal
@@ -13,7 +13,7 @@ PRODUCER = "profiles"
 Kind = Literal["request", "change", "turn", "ended", "optout"]
 
 MAX_REQUEST_BYTES = 7_000
-"""Longest request, as JSON text: with a profile it must fit into what dispatch takes."""
+"""Longest request, as JSON text: with a profile it must fit dispatch's limit."""
 
 KINDS: dict[str, Kind] = {
     "tasks.requested": "request",

@@ -1,4 +1,4 @@
-"""What is kept of one customer: the profile, and what it takes to fold the next event."""
+"""The state of one customer: the profile, and what the fold of the next event needs."""
 
 import json
 from dataclasses import asdict, dataclass, replace
@@ -7,13 +7,13 @@ from typing import Any
 from schemas.donotcall import GLOBAL
 
 SEEN = 64
-"""Inbox records whose ids are remembered; a record that lies twice lies close."""
+"""Inbox records whose ids are remembered; duplicates lie close together."""
 
 ENDED = 8
 """Ended calls that are remembered, so that a late turn does not bring one back."""
 
 POOLS = 8
-"""Pools that are told of a newer profile: those that were asked to call the customer last."""
+"""Pools that get a newer profile: the last ones asked to call the customer."""
 
 
 REPEAT = "repeat"
@@ -45,7 +45,7 @@ class Customer:
     last_intent: str | None = None
     last_emotion: str | None = None
     optouts: tuple[str, ...] = ()
-    """Where they must not be called, as `schemas.donotcall.extent_of` names it."""
+    """Extents within which they must not be called, as `schemas.donotcall.extent_of` names them."""
     purchases: int = 0
     promises: tuple[str, ...] = ()
     calls: int = 0
@@ -65,7 +65,7 @@ class Customer:
         return replace(self, seen=(*self.seen, event_id[:18])[-SEEN:])
 
     def knows(self, event_id: str) -> bool:
-        """Whether an inbox record was worked already."""
+        """Whether an inbox record was processed already."""
         return event_id[:18] in self.seen
 
     def facts(self) -> tuple[Any, ...]:

@@ -1,4 +1,5 @@
-"""`python -m streams.robots.check FILE...`: every fault of call scripts, with file and line."""
+"""`python -m streams.robots.check FILE...`: prints every fault of call scripts, with file and
+line."""
 
 import sys
 from pathlib import Path

@@ -1,7 +1,7 @@
 """The dialogue: `decide` takes what a customer did to a turn and its directives.
 
 Pure: time, epoch, profile and counts are arguments, and every id derives from the input's id, so
-that working an input twice gives the same records. The fold is in `streams.robots.state`, the
+processing an input twice gives the same records. The fold is in `streams.robots.state`, the
 decision itself in `streams.robots.talk`.
 """
 
@@ -35,9 +35,10 @@ def decide(
     *,
     variant: str | None = None,
 ) -> Decision:
-    """What the robot makes of an input. Never fails on what a customer says.
+    """The robot's decision about an input.
 
-    `variant` repeats a choice that an earlier turn of the same input has recorded.
+    Never fails on a customer's words. `variant` repeats a choice recorded by an earlier turn of the
+    same input.
     """
     talk = Talk(state, facts, given, scene, variant)
     talk.run()
@@ -47,8 +48,8 @@ def decide(
 def without_script(
     state: Dialogue, facts: CallFacts, given: Input, producer: str, epoch: int, now_ms: int
 ) -> Decision:
-    """The turn of an input of a call that has no playbook or never began: nothing to say, and a
-    call that was answered is ended as failed, because nobody would ever speak."""
+    """The turn for a call that has no playbook or never began: it says nothing, and ends an
+    answered call as failed, because nobody would ever speak."""
     plan = Plan(node=state.node)
     if given.kind == "answered" and not facts.ended:
         plan.outcome = "failed"
@@ -57,7 +58,7 @@ def without_script(
 
 
 def input_of(turn: Turn) -> Input:
-    """The input that a turn answered, as far as the turn tells."""
+    """The input that a turn answered, if the turn names it."""
     kind: InputKind = turn.input_kind if turn.input_kind in get_args(InputKind) else "final"  # type: ignore[assignment]
     digits = turn.text if kind == "dtmf" else ""
     text = turn.text if kind == "final" else ""

@@ -13,7 +13,7 @@ WORDS: dict[str, tuple[str, ...]] = {
     "sad": ("没钱", "没有钱", "失业", "困难", "难过"),
     "happy": ("非常满意", "太好了", "谢谢", "很好", "不错", "开心"),
 }  # fmt: skip
-"""Checked in this order: the first emotion with a word in the text is it."""
+"""Checked in this order: the first emotion with a word in the text wins."""
 
 _NEGATIONS = "不没别"
 

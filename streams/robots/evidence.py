@@ -1,7 +1,8 @@
-"""What words prove of the meanings that cannot be undone: nothing, something vague, or all of it.
+"""How well words prove a meaning that cannot be undone:
 
-`clear` is acted upon at once, `vague` is asked back. Rules for Mandarin, the same in every
-playbook; a playbook's own keywords can only make the robot ask back.
+`clear`, `vague` or not at all. The robot acts upon `clear` at once and asks back about `vague`.
+Rules for Mandarin, the same in every playbook; a playbook's own keywords can only make the robot
+ask back.
 """
 
 import re
@@ -41,7 +42,7 @@ _LIMITED = re.compile(
     r"现在|今天|今晚|这会儿?|这时候|上班|上课|晚上|中午|早上|半夜|这么[早晚]|先|暂时|周末|这几天|最近|"
     r"开会|开车|在忙|睡觉|休息|吃饭|短信|微信|另外?一?个|换个|别的|座机|我不[要用]打|(?:删|拉黑)[掉除]?了(?!吧)"
 )
-"""What leaves open whether no call at all is meant: another time, another way, another number."""
+"""Words that may mean another time, channel or number instead of no call at all."""
 _TIRED = re.compile(
     rf"(?:{_NOT}|{_NEED_NOT})[再在]?来?(?:打扰|烦|打$)|{_NEED_NOT}[再在]?{_TO_ME}?{_CALL}|少打(?!几?折)|"
     r"烦不烦|[天老总]天?打|一直打|骗子|再打.{0,4}(?:报警|投诉|试试)|有完没完|又是你们"
@@ -126,7 +127,7 @@ def _paid(text: str) -> Evidence | None:
         if not paid or _LATER.search(act.text):
             continue
         if re.search(r"不是.*吗$", act.text):
-            return "vague"  # "have I not paid already?" is no plain statement, but no question
+            return "vague"  # "have I not paid already?" is half a question
         if not act.binds or whole.question or re.search(r"[不没未]", act.text):
             continue
         whole_debt = _AFTER_PAID.match(act.text, paid.end()) and not _PARTLY.search(act.text)
@@ -140,7 +141,7 @@ _RULES: dict[str, Callable[[str], Evidence | None]] = {
 
 
 def evidence_of(meaning: str, text: str) -> Evidence | None:
-    """What a text proves of a meaning that cannot be undone; None: nothing.
+    """How well a text proves a meaning that cannot be undone; None: not at all.
 
     >>> evidence_of("opt_out", "不要再打了"), evidence_of("opt_out", "现在别打了")
     ('clear', 'vague')
@@ -168,7 +169,7 @@ _YES = re.compile(r"[对是好行]|没错|可以|确定|确认|当然")
 def confirms_identity(text: str) -> bool:
     """Whether the answer to "are you so-and-so?" can only be a yes of that very person.
 
-    A sound (嗯), a greeting, a question or another person's words are none.
+    A sound (嗯), a greeting, a question or another person's words do not count.
     """
     acts = acts_of(text)
     if not acts or any(a.others or a.condition or a.hedged for a in acts):
@@ -179,7 +180,7 @@ def confirms_identity(text: str) -> bool:
 
 
 def agrees(text: str) -> bool:
-    """Whether the answer to a question that was asked back is yes and nothing else."""
+    """Whether the answer to a confirmation question is yes and nothing else."""
     plain = act_of(text)
     return bool(not plain.question and _YES.search(plain.text) and _AGREES.fullmatch(plain.text))
 

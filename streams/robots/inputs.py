@@ -1,4 +1,4 @@
-"""What a dialogue decides on, and with what; the shape of a decision before it is records."""
+"""Inputs of a dialogue decision, and the decision itself before it becomes records."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ InputKind = Literal["answered", "final", "dtmf", "silence"]
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """Something that wants a turn. `event_id` is the record's, or the timer's derived id."""
+    """An input that needs a turn. `event_id` is the record's, or the timer's derived id."""
 
     kind: InputKind
     event_id: str
@@ -27,7 +27,7 @@ class Input:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What a decision is made with, beside the state: all of it from the log."""
+    """What a decision needs in addition to the state, all of it from the log."""
 
     script: Script
     understander: Understander
@@ -39,7 +39,7 @@ class Scene:
 
 @dataclass(slots=True)
 class Plan:
-    """What a decision comes to, before it is put into records."""
+    """A decision's outcome, before it becomes records."""
 
     node: str
     intent: str = ""

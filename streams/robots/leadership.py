@@ -1,4 +1,5 @@
-"""When a worker claims, beats, takes over and falls silent. Pure: time is an argument.
+"""When a worker claims a shard, sends heartbeats, takes over and stops speaking. Pure: time is an
+argument.
 
 `mono` is the worker's own monotonic clock, s. The host reads leases and barriers, calls these
 methods, and writes what they return.
@@ -24,7 +25,7 @@ class Timing:
 
     @property
     def fence(self) -> float:
-        """A speaker whose last beat that came back is older is silent."""
+        """Age of its last confirmed heartbeat at which a speaker stops speaking."""
         return 0.75 * self.death
 
 
@@ -101,12 +102,12 @@ class Leadership:
         )
 
     def booted(self, mono: float) -> None:
-        """The log was read to its end. A booting worker waits for two heartbeats, no more."""
+        """The log was read to its end. A booting worker waits for two heartbeats at most."""
         self.role = "follow"
         self._seen = mono - self.timing.death + 2 * self.timing.heartbeat
 
     def on_lease(self, offset: int, lease: Lease, mono: float) -> list[Action]:
-        """One record of `robots.leases` as read; those of other shards are passed over."""
+        """One record of `robots.leases` as read; ignores those of other shards."""
         if lease.shard != self.shard:
             return []
         before = (self.lease.epoch, self.lease.worker)
@@ -148,14 +149,14 @@ class Leadership:
             self.role = "catch_up"
 
     def caught_up(self, epoch: int) -> bool:
-        """The turns written before the barrier were read too: from now on this worker speaks."""
+        """The turns written before the barrier were read, too; this worker now speaks."""
         if self.role != "catch_up" or epoch != self.epoch:
             return False
         self.role = "speak"
         return True
 
     def may_speak(self, mono: float) -> bool:
-        """Whether a directive may be written now. Proof of the lease is a beat that came back."""
+        """Whether a directive may be written now. A heartbeat read back proves the lease."""
         return self.role == "speak" and mono - self._confirmed < self.timing.fence
 
     def tick(self, mono: float, late: float, answered_ago: float) -> list[Action]:
@@ -168,16 +169,16 @@ class Leadership:
         death = self.timing.death
         blind = late > death / 4 or answered_ago > 2 * self.timing.fetch_wait + 0.1
         if blind and self._seen != float("-inf"):
-            # What was not read says nothing about the speaker.
+            # Unread records prove nothing about the speaker.
             self._seen = max(self._seen, mono - death / 2)
-        # Silence counts as far as the broker's last answer: it had no heartbeat to give by then.
+        # Silence counts up to the broker's last answer, which held no heartbeat.
         if mono - answered_ago - self._seen <= death or mono - self._claimed_at <= death:
             return []
         self._claimed_at = mono
         return [Claim(self.lease.last)]
 
     def stop(self) -> list[Action]:
-        """This worker leaves: from now on it is silent."""
+        """This worker leaves and stops speaking."""
         was, self.role = self.role, "stopped"
         if was in ("barrier", "catch_up", "speak"):
             self._n += 1

@@ -1,9 +1,9 @@
 """Who speaks for a shard: the fold of its leases. Pure.
 
-A claim wins only if `after` still is the offset of the shard's last valid record (compare and
-set); its own offset is the new epoch, so epochs grow in every directive partition, also when
-partitions change shard. Heartbeats and releases count only from the current epoch and worker; a
-heartbeat of a higher epoch is adopted, because whoever read it back has seen a valid claim.
+A claim wins only if `after` still is the offset of the shard's last valid record (compare and set);
+its own offset is the new epoch, so epochs grow in every directive partition, also when partitions
+change shard. Heartbeats and releases count only from the current epoch and worker; a heartbeat of a
+higher epoch is adopted, because its writer has seen a valid claim.
 """
 
 from dataclasses import dataclass, replace
@@ -31,7 +31,7 @@ def evolve_lease(state: LeaseState, offset: int, lease: Lease) -> tuple[LeaseSta
     """Folds one record of the shard, at its offset in `robots.leases`."""
     if lease.kind == "claim":
         # A fold that began in the middle of the log cannot judge a claim by what came before; the
-        # winner's heartbeat, which follows at once, tells.
+        # winner's heartbeat, which follows at once, decides.
         if (NONE_YET if lease.after is None else lease.after) != state.last:
             return state, "void"
         return LeaseState(offset, lease.worker, offset), "claimed"

@@ -11,7 +11,7 @@ TOPICS = ("playbooks", "robots.status", "analytics.variant_windows")
 
 
 class Library:
-    """What robots are and know. `refused` says why a published playbook is not used."""
+    """The robots and their playbooks. `refused` says why a published playbook is not used."""
 
     def __init__(self) -> None:
         self.robots: dict[str, RobotStatus] = {}
@@ -52,7 +52,7 @@ class Library:
         return sorted(self._latest)
 
     def script(self, name: str | None, version: str | None) -> tuple[Script, Understander] | None:
-        """A playbook in the version asked for, or else in its latest; None: there is none."""
+        """A playbook in the requested or else the latest version; None if there is none."""
         if name is None:
             return None
         exact = self._scripts.get((name, version or ""))

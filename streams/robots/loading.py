@@ -1,4 +1,4 @@
-"""Reads a playbook from YAML and says everything that is wrong with it at once."""
+"""Reads a playbook from YAML and reports all of its faults at once."""
 
 import hashlib
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from streams.robots.yaml_source import InvalidFile, Path, Problem, Source, parse
 _Model = TypeVar("_Model", bound=BaseModel)
 
 BUILT_IN_INTENTS = frozenset({"unclear"})
-"""Intents that understanding gives without being told of them."""
+"""Intents that are built in."""
 
 _KEYS = sorted(
     {
@@ -105,7 +105,7 @@ def _shape_problem(error: dict[str, Any], source: Source) -> Problem:
 
 
 def _clean(loc: tuple[str | int, ...], source: Source) -> Path:
-    """The error's path without what pydantic puts in for dictionary keys and unions."""
+    """The error's path without pydantic's additions for dictionary keys and unions."""
     path: Path = ()
     for part in loc:
         if part == "[key]" or (
@@ -121,7 +121,7 @@ def _clean(loc: tuple[str | int, ...], source: Source) -> Path:
 
 
 def _semantic(book: Playbook, source: Source) -> Iterator[Problem]:
-    """Faults between the parts: unknown names, what nobody reaches, what never ends."""
+    """Faults between the parts: unknown names, unreachable nodes, endless chains."""
 
     def problem(path: Path, what: str, mend: str) -> Problem:
         return Problem(source.file, source.line(path), what, mend)
@@ -204,7 +204,7 @@ def _reach_problems(book: Playbook, problem: Any) -> Iterator[Problem]:
 
 
 def reachable(book: Playbook) -> set[str]:
-    """Names of the nodes that a call can come to."""
+    """Names of the nodes that a call can reach."""
     todo = [book.start, book.fallback.silence.then, book.fallback.unclear.then]
     todo += [t.to for t in book.always if t.to is not None]
     reached: set[str] = set()

@@ -1,7 +1,7 @@
 """What an intent may mean, by names that playbooks, profiles and the law share.
 
-An intent's name is its playbook's own. Its `meaning` is what the house acts on, so that what
-cannot be undone is known to the code in every playbook.
+An intent's name is its playbook's own. Code acts on its `meaning`, so it knows in every playbook
+what cannot be undone.
 """
 
 from typing import Literal, get_args
@@ -21,10 +21,10 @@ Meaning = Literal[
 MEANINGS: frozenset[str] = frozenset(get_args(Meaning))
 
 IRREVERSIBLE: frozenset[str] = frozenset({"opt_out", "promise_to_pay", "already_paid"})
-"""Acted upon only when the words mean it for certain; else the robot asks back."""
+"""The robot acts upon these only when the words are certain; else it asks back."""
 
 BINDING: frozenset[str] = IRREVERSIBLE | {"affirm", "register"}
-"""Never meant by a question, a condition, a negation or somebody else's words."""
+"""A question, a condition, a negation or somebody else's words never mean these."""
 
 OUTCOME_MEANINGS = {
     "opted_out": "opt_out",

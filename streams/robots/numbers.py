@@ -1,4 +1,4 @@
-"""Chinese numerals as integers; what is only roughly a number is none."""
+"""Chinese numerals as integers; rough numbers are left out."""
 
 import re
 
@@ -15,7 +15,7 @@ _LONGEST = 20
 def number_of(text: str) -> int | None:
     """The value of a numeral in characters or digits (二十 is 20, 三千五 is 3500, 1.5万 is 15000).
 
-    None for anything else, also for what is said roughly: 两三百, 七八.
+    None for anything else, including rough numbers: 两三百, 七八.
 
     >>> number_of("一百零二")
     102

@@ -9,22 +9,22 @@ from streams.robots.state import CallFacts, Dialogue, Said, playing
 from streams.robots.understanding import backchannel_only
 
 LONGEST_PROMPT_MS = 60_000
-"""A prompt of which no end was reported so long is over: the edge that played it has died."""
+"""A prompt without a reported end is over after this time: the edge that played it has died."""
 
 LONGEST_UTTERANCE_MS = 30_000
-"""So long after their first words a customer whose turn has no end yet counts as speaking."""
+"""How long after their first words a customer without a final counts as speaking."""
 
 SHORTEST_ECHO, ECHO_MS, ECHO_ALIKE = 5, 2_000, 0.85
-"""Our own words count as echo from so many characters on, until so long after the prompt (an
-echo's delay and the end of a turn), and at that likeness of their sound."""
+"""Our own words count as echo from this many characters on, until this long after the prompt (an
+echo's delay and the end of a turn), and at this likeness of sound."""
 
 
 def silence_due(state: Dialogue, facts: CallFacts, book: Playbook) -> Input | None:
     """The silence timer that runs now, with the time at which it is due; None when none runs.
 
     It begins when the robot falls silent or when the customer last spoke, whatever was later, and
-    does not run while they speak. Its id derives from that event, so that whoever takes over fires
-    the same one.
+    does not run while they speak. Its id derives from that event, so that a successor fires the
+    same one.
     """
     if not state.node or state.finished or facts.ended:
         return None
@@ -48,8 +48,8 @@ def silence_due(state: Dialogue, facts: CallFacts, book: Playbook) -> Input | No
 
 
 def echoes(state: Dialogue, facts: CallFacts, heard: Input) -> bool:
-    """Whether the words are our own prompt that came back: a long piece of what plays, or has
-    played until just before."""
+    """Whether the words are an echo of our prompt: a long piece of one that plays or has just
+    ended."""
     plain = normalise(heard.text)
     if len(plain) < SHORTEST_ECHO or not state.said:
         return False
@@ -67,8 +67,8 @@ def stop_for_speech(
     state: Dialogue, facts: CallFacts, partial: Input, producer: str, epoch: int, now_ms: int
 ) -> Directive | None:
     """The directive that silences a prompt when the customer speaks words over it; None when
-    nothing plays, when it may not be cut, or when there are no words yet. Last words are not cut:
-    nobody would answer."""
+    nothing plays, when it may not be cut, or when there are no words yet. The last prompt of a call
+    is not cut: nobody would answer."""
     if state.finished:
         return None
     said = playing(state, facts)

@@ -87,7 +87,8 @@ class Prompt(Model):
 
     barge_in: BargeIn = "speech"
     discloses: bool = Field(
-        False, description="It tells of a debt: said only to who has confirmed to be the customer"
+        False,
+        description="It tells of a debt: played only after a confirmed identity",
     )
     turn_silence_ms: Annotated[int, Field(ge=100, le=5000)] | None = None
     text: Text | None = None
@@ -116,7 +117,7 @@ class Intent(Model):
     """What a customer may want, by words and by example utterances."""
 
     meaning: Meaning | None = Field(
-        None, description="What the house knows it as; opt_out and the like are acted on by it"
+        None, description="The meaning that the code acts on, such as opt_out"
     )
     keywords: Words = Field(default_factory=list)
     examples: Words = Field(default_factory=list)
@@ -143,7 +144,7 @@ class Transition(Model):
     dtmf: Annotated[str, StringConstraints(pattern=r"^[0-9A-D*#]{1,20}$")] | None = None
     silence: bool = False
     otherwise: bool = False
-    outcome: Names = Field(default_factory=list, description="What the call came to so far")
+    outcome: Names = Field(default_factory=list, description="The call's outcome so far")
     requires: Literal["identity"] | None = Field(
         None, description="Holds only once the customer has confirmed who they are"
     )
@@ -192,7 +193,7 @@ class Node(Model):
     """A step of the dialogue: what is said and done on entering it, and what may follow."""
 
     prompt: Name | None = None
-    outcome: Name | None = Field(None, description="What the call has come to, such as opted_out")
+    outcome: Name | None = Field(None, description="The call's outcome, such as opted_out")
     message: OutboundMessage | None = None
     transfer: Text | None = Field(None, description="Where a person takes over")
     hangup: Disposition | None = None
@@ -216,7 +217,7 @@ class Node(Model):
 
 
 class Fallback(Model):
-    """What happens when nothing fits: `prompt` so many times, then the node `then`."""
+    """What happens when nothing fits: `prompt` a number of times, then the node `then`."""
 
     prompt: Name
     max: Annotated[int, Field(ge=0, le=10)] = 2
@@ -244,11 +245,11 @@ class Playbook(Model):
     fallback: Fallbacks
     ignore: Names = Field(
         default_factory=list,
-        description="Intents that leave nothing to say while the robot speaks, or unanswered",
+        description="Intents that need no answer while the robot speaks",
     )
     confirm: dict[Meaning, Name] = Field(
         default_factory=dict,
-        description="The prompt that asks whether a meaning was meant: who hears 对 acts on it",
+        description="The prompt that asks whether a meaning was meant; 对 confirms it",
     )
     emotions: dict[Name, Words] = Field(default_factory=dict, description="More words per emotion")
     intents: dict[Name, Intent]

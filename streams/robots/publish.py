@@ -31,7 +31,7 @@ Say = Callable[[str], None]
 
 
 def _quiet(_: str) -> None:
-    """Says nothing."""
+    """Prints nothing."""
 
 
 def playbook_files() -> list[Path]:
@@ -56,7 +56,7 @@ def publish_playbooks(config: Settings, files: Sequence[Path], say: Say = _quiet
     codec = codec_of(config)
     robots = [e for e in _latest(config, codec, "robots.status") if isinstance(e, RobotStatus)]
     for script in scripts:
-        # Sound first: a robot must not be told to say what nobody can play.
+        # Sound first: a robot must not say a prompt without sound.
         _make_prompts(config, script, _voices(script, robots), say)
     there = {
         (e.playbook, e.version): e
@@ -78,7 +78,7 @@ def publish_playbooks(config: Settings, files: Sequence[Path], say: Say = _quiet
 
 
 def apply_robots(config: Settings, file: Path = ROBOTS_FILE, say: Say = _quiet) -> list[str]:
-    """Brings `robots.status` to what the file says; returns the ids of robots that changed.
+    """Makes `robots.status` match the file; returns the ids of changed robots.
 
     Robots of the file's pools that the file leaves out are removed. Prompts that a new voice needs
     are made. Raises InvalidFile.
@@ -111,7 +111,7 @@ def apply_robots(config: Settings, file: Path = ROBOTS_FILE, say: Say = _quiet) 
 
 
 def withdraw_playbook(config: Settings, name: str, version: str) -> bool:
-    """Takes a version back: new calls get another one. False: it is not published."""
+    """Withdraws a version: new calls get another one. False if it is not published."""
     codec = codec_of(config)
     for event in _latest(config, codec, "playbooks"):
         if isinstance(event, Playbook) and (event.playbook, event.version) == (name, version):
@@ -206,14 +206,14 @@ def _make_prompts(config: Settings, script: Script, voices: list[str], say: Say)
 
 
 def _published_scripts(config: Settings, codec: Codec) -> list[Script]:
-    """The published playbooks that still can be read."""
+    """The published playbooks that can still be read."""
     scripts = []
     for event in _latest(config, codec, "playbooks"):
         if isinstance(event, Playbook) and event.kind == "published":
             try:
                 scripts.append(load(event.body, f"{event.playbook}@{event.version}"))
             except InvalidFile:
-                continue  # of an older house; the robot workers refuse it too
+                continue  # from an older release; the robot workers refuse it, too
     return scripts
 
 

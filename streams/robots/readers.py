@@ -1,4 +1,4 @@
-"""The worker's readers: leases with their freshness, and calls with how far they were read."""
+"""The worker's readers: leases with their freshness, and calls with their read positions."""
 
 import time
 
@@ -18,8 +18,8 @@ class LeaseReader(TopicReader):
     def answered_ago(self) -> float:
         """Seconds since the broker answered a fetch, with records or without; ask it often.
 
-        The library tells the time of day of the answer: that it changed says that there was one,
-        however the clock was stepped meanwhile.
+        The library gives the answer's time of day; a change means that there was an answer, even if
+        the clock was stepped.
         """
         at_ms = self._consumer.last_poll_timestamp(TopicPartition("robots.leases", 0))
         now = time.monotonic()
@@ -36,7 +36,7 @@ class CallReader(TopicReader):
     async def start(self) -> None:
         """Connects, and notes where each partition stands."""
         await super().start()
-        # Not 0: of a partition without records since then, nothing will ever be read.
+        # Not 0: a partition without records since then yields nothing to read.
         self.read_to = {tp: await self._consumer.position(tp) for tp in self._tps}
 
     async def _read_on(self) -> None:

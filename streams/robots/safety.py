@@ -18,7 +18,7 @@ _DEBT = re.compile(r"还款|还清|贷款|借款|欠|逾期|应还|征信|分期
 _DEBT_MEANINGS = frozenset({"promise_to_pay", "already_paid"})
 
 Way = tuple[str, ...]
-"""Names of nodes, from the start to where something is wrong."""
+"""Names of nodes, from the start to the fault."""
 
 
 def problems(book: Playbook, problem: Any) -> Iterator[Problem]:
@@ -109,7 +109,7 @@ def _debts_named(book: Playbook, problem: Any) -> Iterator[Problem]:
 
 
 def _disclosures(book: Playbook, problem: Any) -> Iterator[Problem]:
-    """Walks all ways on which nobody has confirmed who they are."""
+    """Walks all paths without a confirmed identity."""
     told: set[Path] = set()
     for name, way in _unidentified(book).items():
         for path, prompt in _told_at(book, name):
@@ -144,7 +144,7 @@ def _unidentified(book: Playbook) -> dict[str, Way]:
 
 
 def _told_at(book: Playbook, name: str) -> Iterator[tuple[Path, str]]:
-    """What somebody unknown would be told in a node: where it stands, and what it is."""
+    """What a node would tell somebody unknown: its place in the file, and the text."""
     node: Node = book.nodes[name]
     here: Path = ("nodes", name)
     if _discloses(book, node.prompt):

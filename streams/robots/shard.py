@@ -21,15 +21,15 @@ from streams.robots.understanding import Understander
 TOPICS = ("calls.events", "asr.transcripts", "dialogue.turns", "dialogue.directives")
 
 PATIENCE_MS = 10_000
-"""How long an input waits for its call's first records or its playbook before it is put aside."""
+"""How long an input waits for its call's first records or its playbook before it is skipped."""
 
 LONGEST_CALL_MS = 3_600_000
-"""No call is longer: the log is folded from so long ago, and older calls are forgotten."""
+"""Longest call: the log is folded from this far back, and older calls are forgotten."""
 
 
 @dataclass(slots=True)
 class Pending:
-    """An input that wants a turn. `logged_ms` is its Kafka timestamp; a timer has none."""
+    """An input that needs a turn. `logged_ms` is its Kafka timestamp; a timer has none."""
 
     given: Input
     topic: str
@@ -49,7 +49,7 @@ class Call:
     before: Dialogue = field(default_factory=Dialogue)
     """The state in which the last turn's input was decided."""
     unfinished: tuple[Turn, Input] | None = None
-    """A turn of which not every directive was read yet, and its input."""
+    """A turn whose directives are not all read back yet, and its input."""
     pending: dict[str, Pending] = field(default_factory=dict)
     answered: set[str] = field(default_factory=set)
     """Ids of inputs that have their turn."""
@@ -74,7 +74,7 @@ class Work:
 
 
 class Undecidable(Exception):
-    """An input on which `decide` failed: a fault of ours, which must not stop the service."""
+    """An input on which `decide` failed: a bug of ours, which must not stop the service."""
 
     def __init__(self, call_id: str, input_id: str, source: Pending | None) -> None:
         super().__init__(f"call {call_id}, input {input_id}")
@@ -161,7 +161,7 @@ class Shard:
         call.pending.pop(turn.input_event_id, None)
         epoch = NO_EPOCH if turn.epoch is None else turn.epoch
         if epoch < call.epoch and turn.input_kind == "silence":
-            # A silenced speaker's timer, read after its successor's turn: the talk has gone on.
+            # A fenced speaker's timer, read after its successor's turn: the dialogue has moved on.
             return
         call.epoch = max(call.epoch, epoch)
         call.before, call.state = call.state, evolve(call.state, turn)
@@ -193,7 +193,7 @@ class Shard:
         self._touched.update(self.calls)
 
     def hears_from(self, at_ms: int) -> None:
-        """Nobody counts as silent before: what was said meanwhile is still on its way to us."""
+        """Nobody counts as silent before: recent speech is still on its way to us."""
         self._hears_ms = at_ms
 
     def failed(self, work: Work) -> None:
@@ -204,7 +204,7 @@ class Shard:
             self._touched.add(work.call_id)
 
     def refuse(self, call_id: str, input_id: str) -> None:
-        """An input that cannot be decided is put aside for good."""
+        """An input that cannot be decided is skipped for good."""
         call = self.calls.get(call_id)
         if call is not None:
             call.pending.pop(input_id, None)
@@ -338,7 +338,7 @@ class Shard:
         )
 
     def forget_old(self, now_ms: int) -> int:
-        """Drops calls of which nothing was heard for the longest call; returns how many."""
+        """Drops calls without a record for the length of the longest call; returns how many."""
         old = [c for c, call in self.calls.items() if now_ms - call.seen_ms > LONGEST_CALL_MS]
         for call_id in old:
             del self.calls[call_id]

@@ -38,7 +38,7 @@ def slots_of(text: str, at_ms: int, zone: tzinfo = CHINA) -> dict[str, str]:
 
 
 def _amounts(text: str) -> list[int | None]:
-    """Each amount that is named; None for one that is said roughly."""
+    """Each amount named; None for a rough one."""
     found: list[int | None] = []
     for match in _AMOUNT.finditer(text):
         number = match["number"]

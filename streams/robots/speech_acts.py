@@ -1,7 +1,7 @@
-"""Whether words state something of the speaker's own: no question, condition, negation or quote.
+"""Whether words are the speaker's own statement: no question, condition, negation or quote.
 
-Rules over characters, for Mandarin. They lie beneath every way of ranking intents, because a ban,
-a promise, or a debt told to a stranger cannot be taken back.
+Rules over characters, for Mandarin. They apply however intents are ranked, because a ban, a
+promise, or a debt told to a stranger cannot be undone.
 """
 
 import re
@@ -98,7 +98,7 @@ def acts_of(text: str) -> list[Act]:
 
 
 def repaired(text: str) -> str:
-    """A text with the homophones of 还款 and 还清 that recognisers write (环款) put right."""
+    """A text with the homophones of 还款 and 还清 that recognisers write (环款) corrected."""
     sounds = syllables(text)
     if len(sounds) != len(text):
         return text

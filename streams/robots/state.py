@@ -1,9 +1,9 @@
 """What is known of a call, folded from the log: its dialogue, and the facts around it.
 
-`Dialogue` is folded from the speaker's own turns and directives alone, so that whoever takes over
-stands where the other stood. The two topics have no common order; each fold touches fields of its
-own, so any interleaving gives the same state. `CallFacts` is folded from `calls.events` and from
-the customer's transcripts.
+`Dialogue` is folded from the speaker's own turns and directives alone, so that a successor has the
+same state. The two topics have no common order; each fold touches fields of its own, so any
+interleaving gives the same state. `CallFacts` is folded from `calls.events` and from the customer's
+transcripts.
 """
 
 import json
@@ -16,13 +16,13 @@ from streams.robots.playbook import BargeIn
 from streams.robots.understanding import backchannel_only
 
 REPROMPT = "reprompt"
-"""Outcome of a turn that nothing fitted; such turns in a row are counted."""
+"""Outcome of a turn where nothing matched; such turns in a row are counted."""
 
 IDENTITY, CONFIRMED = "identity", "confirmed"
 """The slot of the turn in which the customer confirmed who they are."""
 
 NO_WORDS_MS = 200
-"""The end of a prompt without which it was heard all the same: breath and room."""
+"""The end of a prompt that need not be heard: it holds only breath and room noise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Dialogue:
     asked: str | None = None
     """The meaning that the robot has asked back about and waits to hear 对 to."""
     asked_text: str = ""
-    """The words that it asked back about, and `asked_slots` the values in them."""
+    """The words that it asked back about; `asked_slots` are the values in them."""
     asked_slots: Mapping[str, str] = field(default_factory=dict)
     turns: int = 0
     seq: int = 0
@@ -128,7 +128,7 @@ class Playout:
 
 @dataclass(frozen=True, slots=True)
 class CallFacts:
-    """What a call is, from its own records; None where none of them said so."""
+    """A call's facts, from its own records; None where no record gives them."""
 
     call_id: str
     tenant_id: str = "default"
@@ -227,7 +227,7 @@ _NOT_PLAYED = Playout()
 
 
 def last_heard(state: Dialogue, facts: CallFacts) -> int | None:
-    """How much of the last prompt was played, ms; None when nothing tells."""
+    """How much of the last prompt was played, ms; None if unknown."""
     for said in reversed(state.said):
         playout = facts.playouts.get(said.directive_id)
         if playout is not None and playout.heard_ms is not None:
@@ -236,8 +236,8 @@ def last_heard(state: Dialogue, facts: CallFacts) -> int | None:
 
 
 def unheard(state: Dialogue, facts: CallFacts) -> bool:
-    """Whether the customer cannot know what the last prompt says: it was cut short, or nothing
-    tells that anybody heard it."""
+    """Whether the customer may not know the last prompt: it was cut short, or no record shows that
+    it was heard."""
     if not state.said:
         return False
     playout = facts.playouts.get(state.said[-1].directive_id, _NOT_PLAYED)

@@ -1,7 +1,7 @@
 """One decision in the making: which transition an input takes, and what is said then.
 
-Words that cannot be taken back are acted on only when they are certain; else the robot asks back.
-A prompt that tells of a debt is said only to somebody who has confirmed who they are.
+The robot acts on words with irrevocable effects only when they are certain; else it asks back. A
+prompt that tells of a debt is played only to a customer who has confirmed who they are.
 """
 
 from dataclasses import replace
@@ -39,7 +39,7 @@ class Talk:
         self.book = scene.script.playbook
         self.plan = Plan(node=state.node, reason=given.kind)
         self.words = given.text
-        """The words that meant it: of a 对, those that were asked back about."""
+        """The words that meant it; for a 对, those that were asked back about."""
 
     def run(self) -> None:
         """Fills the plan."""
@@ -94,7 +94,7 @@ class Talk:
             self.fall_back(self.book.fallback.unclear, self.state.unclear)
 
     def answer_to_asked(self, heard: Understanding) -> Understanding:
-        """A plain yes to what was asked back means that meaning; it takes its values along."""
+        """A plain yes to a confirmation question confirms the meaning, with its values."""
         meaning = self.state.asked
         if meaning is None or not agrees(self.given.text):
             return heard
@@ -112,7 +112,7 @@ class Talk:
         meaning = heard.meaning or ""
         prompt = self.book.confirm.get(meaning)  # type: ignore[call-overload]
         if meaning == self.state.asked:
-            return None  # asked once: whoever does not say yes then has not meant it
+            return None  # asked once: without a yes then, it was not meant
         if prompt is None or (self.book.prompts[prompt].discloses and not self.identified):
             return None
         leads = self.transition(replace(heard, certain=True))
@@ -127,11 +127,11 @@ class Talk:
 
     @property
     def identified(self) -> bool:
-        """Whether the customer has confirmed who they are, by this input at the latest."""
+        """Whether the customer has confirmed who they are, with this input or before."""
         return self.state.identified or self.plan.slots.get(IDENTITY) == CONFIRMED
 
     def bind(self) -> None:
-        """Puts on the turn what a promise or an opt-out is stored from."""
+        """Adds to the turn the fields from which a promise or an opt-out is stored."""
         plan = self.plan
         if plan.meaning == "promise_to_pay" and "date" in plan.slots:
             when = " ".join(filter(None, (plan.slots["date"], plan.slots.get("time"))))
@@ -146,7 +146,7 @@ class Talk:
         if transition is not None:
             self.take(transition)
         elif so_far < fallback.max and unheard(self.state, self.facts) and self.has_prompt():
-            # Nobody can answer what was not heard: it is said again, instead of "are you there".
+            # Nobody can answer an unheard prompt: repeat it instead of asking "are you there".
             self.plan.outcome = REPROMPT
             if self.state.asked in self.book.confirm:
                 self.say(self.book.confirm[self.state.asked], self.state.node)
@@ -180,13 +180,13 @@ class Talk:
         if heard is not None and t.intent and heard.meaning in IRREVERSIBLE and not heard.certain:
             return False
         if t.slot is not None and t.slot not in self.plan.slots:
-            return False  # a day that was named for something else before is none for this
+            return False  # a day named earlier for something else does not count
         if t.requires and not self.identified:
             return False
         if t.confirms and not self.confirms(heard):
             return False
         if t.ask_back and self.state.asked == t.ask_back:
-            return False  # asked once: whoever does not say yes then has not meant it
+            return False  # asked once: without a yes then, it was not meant
         return not t.outcome or self.state.outcome in t.outcome
 
     def confirms(self, heard: Understanding | None) -> bool:
@@ -230,7 +230,7 @@ class Talk:
             self.say(node.prompt, self.state.node, self.state.variant)
 
     def enter(self, name: str) -> None:
-        """Goes to a node, says and does what it says, and goes on where it has a `next`."""
+        """Enters a node, carries it out, and goes on if it has a `next`."""
         at: str | None = name
         while at is not None:
             node, self.plan.node = self.book.nodes[at], at
@@ -260,7 +260,7 @@ class Talk:
         """Adds a prompt in the wording for this customer."""
         prompt, plan = self.book.prompts[prompt_id], self.plan
         if prompt.discloses and not self.identified:
-            return  # no way leads here in a playbook that was loaded; this is the last door
+            return  # unreachable in a loaded playbook; a last safeguard
         choice = choose(
             prompt,
             self.facts.profile,

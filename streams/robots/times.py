@@ -1,4 +1,4 @@
-"""Days and times of day in Mandarin words; what is not certain has no value.
+"""Days and times of day in Mandarin words; uncertain ones have no value.
 
 Pure functions of the words and of the local time at which they were said. Words that leave a
 choice (三点 may be night or day, 周末 is two days, 三点左右 is roughly) give nothing, because a
@@ -51,9 +51,9 @@ def half_day_of(text: str) -> str | None:
 
 
 def moment_of(text: str, now: datetime) -> tuple[date | None, str | None]:
-    """(day, time of day as HH:MM) that the words name, each None where they leave a choice.
+    """(day, time of day as HH:MM) that the words name; each is None if ambiguous.
 
-    `now` is the local time at which they were said. No day before today is given.
+    `now` is the local time at which they were said. The day is never before today.
     """
     if span := _span(text):
         then = now + span
@@ -148,7 +148,7 @@ def _hour(part: str, hour: int) -> int | None:
 
 
 def _days(text: str, today: date) -> Iterator[date | None]:
-    """Each day that is named; None for one that is past or unknown."""
+    """Each day named; None for one that is past or unknown."""
     for match in _RELATIVE.finditer(text):
         word = match[0]
         yield today + timedelta(days=_AHEAD[word if word in _AHEAD else word[0]])

@@ -1,4 +1,4 @@
-"""What a playbook makes of words, outside a call: for authors and tests."""
+"""Tries a playbook on a text, outside a call: for authors and tests."""
 
 from typing import Any
 

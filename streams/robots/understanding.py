@@ -1,4 +1,5 @@
-"""What a customer meant: intent, meaning, confidence, emotion, slots. Pure, without a network.
+"""Understands a customer's words: intent, meaning, confidence, emotion, slots. Pure, without a
+network.
 
 Every intent is scored by its keywords (found anywhere, by characters or by sound) and by its
 example utterances (compared as wholes); the best score over `THRESHOLD` wins. An intent that
@@ -23,10 +24,10 @@ THRESHOLD = 0.55
 """A lower score is `unclear`."""
 
 MARGIN = 0.1
-"""A smaller lead over the next intent is no certainty about what cannot be undone."""
+"""Least lead over the next intent for certainty about what cannot be undone."""
 
 _VAGUE = 0.6
-"""Score of an intent that is asked back."""
+"""Score of an intent that the robot asks back about."""
 
 _YES_ASIDE = 0.1
 """How much less than other keywords a yes counts for."""
@@ -78,7 +79,7 @@ class _Score:
 
 @dataclass(frozen=True)
 class Understander:
-    """A playbook's intents, made ready."""
+    """A playbook's intents, prepared for matching."""
 
     intents: Mapping[str, Intent]
     emotions: Mapping[str, list[str]]
@@ -115,7 +116,7 @@ class Understander:
             slots_of(text, at_ms, zone),
             meaning,
             round(margin, 3),
-            # Who says clearly not to be called is never asked twice, whatever else they say.
+            # A clear opt-out is never asked back, whatever else was said.
             top.clear and (margin >= MARGIN or meaning == "opt_out"),
             tuple((n, round(v.value, 3)) for n, v in ranked if n != intent and v.value)[:3],
         )
@@ -175,8 +176,8 @@ def backchannel_only(text: str) -> bool:
 
 
 def _bound(keyword: str, whole: Act, clauses: list[Act]) -> bool:
-    """Whether the keyword stands in a clause that says so of the speaker's own, and nothing else in
-    the utterance is negated: 好的，我不要 is no yes."""
+    """Whether the keyword is in the speaker's own statement and nothing else in the utterance is
+    negated: 好的，我不要 is no yes."""
     if _negations(_HARMLESS.sub("", whole.text.replace(keyword, ""))):
         return False
     if whole.binds and not whole.hedged:
@@ -210,7 +211,7 @@ def _example_score(said: _Phrase, example: _Phrase, negations: int) -> float:
 
 
 def _keyword_score(said: _Phrase, keyword: _Phrase) -> tuple[float, bool]:
-    """(score, whether what was found is negated)."""
+    """(score, whether the match is negated)."""
     length, total = len(keyword.text), len(said.text)
     if not length or length > total + 1:
         return 0.0, False
@@ -239,7 +240,7 @@ def _keyword_score(said: _Phrase, keyword: _Phrase) -> tuple[float, bool]:
 
 
 def _worth_a_look(said: _Phrase, keyword: _Phrase) -> bool:
-    """Whether enough syllables are there at all: what differs costs 0.25 at least."""
+    """Whether enough syllables match at all: each difference costs at least 0.25."""
     most_different = int((1 - _KEYWORD_ALIKE) * len(keyword.sound) / 0.25)
     there = set(said.sound)
     return sum(s in there for s in keyword.sound) >= len(keyword.sound) - most_different

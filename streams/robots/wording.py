@@ -26,7 +26,7 @@ class Choice:
 
 
 def fits(condition: Condition, profile: Mapping[str, Any]) -> bool:
-    """Whether a profile (fields of `customers.profiles`) is as the condition says."""
+    """Whether a profile (fields of `customers.profiles`) meets the condition."""
     tags = profile.get("tags")
     tags = tags if isinstance(tags, list) else []
     checks = [

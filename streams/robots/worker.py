@@ -1,4 +1,4 @@
-"""The host around dialogue and leadership: it reads, calls the two, and writes what they say."""
+"""The host around dialogue and leadership: it reads, calls both, and writes their outputs."""
 
 import asyncio
 import os
@@ -35,10 +35,10 @@ _LAST_WORDS_S = 3.0
 _AGAIN_S = 0.1
 
 OUTAGE_S = 1.0
-"""A broker that answers no fetch for so long is away; in good health it does in 0.1 s or less."""
+"""A broker that answers no fetch for this long is away; a healthy one answers within 0.1 s."""
 
 HEARS_AFTER_MS = 4_000
-"""So long after an outage the recogniser may take to say what it heard meanwhile."""
+"""How long after an outage the recogniser may need to catch up."""
 
 log = logger("robots.worker")
 
@@ -108,7 +108,7 @@ class Worker:
         finally:
             await self._leave()
             try:
-                await life.close()  # nobody may read from a reader that stops
+                await life.close()  # no read from a stopping reader
             finally:
                 for reader in readers:
                     await reader.stop()
@@ -123,7 +123,7 @@ class Worker:
         return done
 
     async def _leave(self) -> None:
-        """Falls silent, lets what was sent arrive, and says so in the leases."""
+        """Stops speaking, waits for what was sent, and releases the lease."""
         actions = self.leadership.stop()
         if self._writes:
             await asyncio.wait(self._writes, timeout=_LAST_WORDS_S)
@@ -175,9 +175,9 @@ class Worker:
             self._write(self._catch_up(self.leadership.epoch))
 
     async def _catch_up(self, epoch: int) -> None:
-        """Reads all that was written before the barrier, then speaks: the turns, so that nothing
-        is decided twice, and what customer and edge did, so that nothing is decided on less than
-        the other knew."""
+        """Reads everything written before the barrier, then speaks: turns, so that nothing is
+        decided twice, and the events of customer and edge, so that no decision rests on less than
+        its predecessor knew."""
         ends: dict[TopicPartition, int] | None = None
         while ends is None or not self._calls.has_read(ends):
             if self.leadership.epoch != epoch or self.leadership.role != "catch_up":
@@ -185,7 +185,7 @@ class Worker:
             try:
                 ends = ends or await self._ends.now()
             except KafkaError as error:
-                log.warning("the ends are not known", error=str(error))
+                log.warning("the partitions' ends are not known", error=str(error))
                 await asyncio.sleep(_AGAIN_S)
             await asyncio.sleep(0.002)
         if self.leadership.caught_up(epoch):
@@ -223,7 +223,7 @@ class Worker:
         """Decides everything that waits, as long as this worker may speak."""
         now = now_ms()
         for call_id in self.shard.with_work(now):
-            # Asked before every directive: proof of the lease ages while we work.
+            # Checked before every directive: the proof of the lease ages while we work.
             if not self.leadership.may_speak(time.monotonic()):
                 return
             try:
@@ -241,7 +241,9 @@ class Worker:
             directives = [("dialogue.directives", d) for d in work.directives]
             await self._producer.send_all([*turns, *directives])
         except KafkaError as error:
-            log.warning("an answer was not taken", call_id=work.call_id, error=str(error))
+            log.warning(
+                "the broker did not accept an answer", call_id=work.call_id, error=str(error)
+            )
             self.shard.failed(work)
             return
         except TooLarge as error:
@@ -268,7 +270,7 @@ class Worker:
         try:
             await self._producer.dead(*where, why, None, source.logged_ms)
         except KafkaError as lost:
-            log.error("a dead letter was not taken", where=where, error=str(lost))
+            log.error("the broker did not accept a dead letter", where=where, error=str(lost))
 
     def _act(self, actions: list[Action]) -> None:
         for action in actions:
@@ -278,7 +280,7 @@ class Worker:
                     self.shard.silenced()
                     self._write(self._raise_barrier(epoch))
                 case Beat():
-                    # A broker that is away shall not get a backlog of beats on its return.
+                    # A broker must not get a backlog of heartbeats on its return.
                     if self._beats < _MOST_WAITING_BEATS:
                         self._beats += 1
                         self._write(self._beat(action))
@@ -295,7 +297,7 @@ class Worker:
         try:
             await self._producer.send("robots.leases", self._lease(action))
         except KafkaError as error:
-            log.warning("a lease was not taken", error=str(error))
+            log.warning("the broker did not accept a lease", error=str(error))
 
     async def _raise_barrier(self, epoch: int) -> None:
         leader, service = self.leadership, self.life.service
@@ -311,7 +313,7 @@ class Worker:
                 )
                 return
             except KafkaError as error:
-                log.warning("the barrier was not taken", error=str(error))
+                log.warning("the broker did not accept the barrier", error=str(error))
                 await asyncio.sleep(_AGAIN_S)
 
     def _lease(self, action: Action) -> Lease:
@@ -320,7 +322,7 @@ class Worker:
         )
 
     def _write(self, work: Coroutine[Any, Any, None]) -> None:
-        """Runs a write beside; an error that is not the broker's stops the service."""
+        """Runs a write in the background; an error other than the broker's stops the service."""
         task = self.life.spawn(work, "write")
         self._writes.add(task)
         task.add_done_callback(self._writes.discard)

@@ -64,7 +64,7 @@ _Loader.add_implicit_resolver(
 
 
 def parse(text: str, file: str) -> Source:
-    """Parses one document; raises InvalidFile when it is no YAML."""
+    """Parses one document; raises InvalidFile if it is not valid YAML."""
     loader = _Loader(text)
     try:
         node = loader.get_single_node()

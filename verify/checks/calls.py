@@ -8,11 +8,11 @@ from verify.check import Check, Context, Result
 from verify.record import LogRecord
 
 REACTION_MS = 2_000
-"""An edge learns of an end that a carrier reports by reading it; a prompt that began within this
-time of the end was begun before the edge could know."""
+"""An edge reads a carrier's report of the end from the log; until this time after the end, it may
+begin a prompt without knowing."""
 
 SLACK_MS = 60_000
-"""A call that is longer than the longest by so much will not be ended any more."""
+"""Time beyond the longest call after which a call will never get its end."""
 
 
 @dataclass(slots=True)

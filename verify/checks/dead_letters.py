@@ -1,4 +1,4 @@
-"""What nobody could read is listed by reason, and no record was dropped without a dead letter."""
+"""Lists unreadable records by reason; no record was dropped without a dead letter."""
 
 import re
 from collections import Counter
@@ -9,7 +9,7 @@ from verify.check import Check, Context, Result
 from verify.record import LogRecord, Unreadable
 
 OURS = "not decided"
-"""How the reason of a dead letter begins that is a fault of our own code."""
+"""Prefix of a dead letter's reason that is a fault of our own code."""
 
 KEPT_MS = 29 * DAY_MS
 """Older dead letters may be gone."""
@@ -21,7 +21,7 @@ class DeadLetters(Check):
     """Folds `dead_letters`, and the records that the reader refuses."""
 
     name = "dead_letters"
-    title = "what could not be read is told, with the reason"
+    title = "every unreadable record has a dead letter"
     unit = "dead letters"
     topics = frozenset(TOPICS) - {"media.audio"}
 

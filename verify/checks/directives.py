@@ -10,10 +10,10 @@ from verify.check import ROBOT_GRACE_MS, Check, Context, Result
 from verify.record import LogRecord
 
 LONGEST_PAUSES_MS = 1_800
-"""A prompt of a noisy line is held up so long at most: three pauses of 600 ms at the edge."""
+"""Longest pause of a prompt on a noisy line: three pauses of 600 ms at the edge."""
 
 CLOCKS_MS = 1_000
-"""Between the clocks of an edge and of a robot worker."""
+"""Difference between the clocks of an edge and a robot worker."""
 
 
 class _Given(NamedTuple):
@@ -50,8 +50,8 @@ class _Answer:
 class Directives(Check):
     """Folds `dialogue.directives` by `schemas.acceptance`, the turns that name them, and playouts.
 
-    That accepted epochs of a partition never go back is the rule itself; what is proved here is
-    that everybody kept to it.
+    The rule itself says that accepted epochs of a partition never go back; this check proves that
+    everybody kept it.
     """
 
     name = "directives"
@@ -168,8 +168,8 @@ class Directives(Check):
     def _overlap(self, first: _Playout, second: _Playout) -> None:
         """A second prompt began and the first has no end before it on the log.
 
-        An edge that died told no end: what it played is silent once it must be over, and a `stop`
-        that came meanwhile is carried out by its successor without a word.
+        An edge that died reported no end: its prompt counts as over once it must be, and its
+        successor carries out a later `stop` without a record.
         """
         over_ms = first.started_at + first.prompt_ms + LONGEST_PAUSES_MS
         stopped = any(
@@ -187,7 +187,7 @@ class Directives(Check):
         )
 
     def _answered(self, directive_id: str, given: _Given, context: Context) -> None:
-        """Whatever a robot does stands in the one turn of its input."""
+        """Every directive of a robot belongs to the one turn of its input."""
         answer = self._answers.get(given.cause or "")
         if answer is None:
             if context.waited(given.timestamp_ms, ROBOT_GRACE_MS):

@@ -26,7 +26,7 @@ class _Part:
         self.offsets, self.digests = array("q"), array("Q")
 
     def below(self, end: int) -> tuple[int, int]:
-        """Count and XOR of what lies before an offset."""
+        """Count and XOR of the digests before an offset."""
         n = int(np.searchsorted(np.frombuffer(self.offsets, np.int64), end)) if self.offsets else 0
         if n == 0:
             return 0, 0
@@ -86,7 +86,7 @@ class History(Check):
         }
 
     def _differing(self, context: Context) -> list[Place]:
-        """Partitions whose count or checksum is not the table's; of compacted topics all."""
+        """Partitions whose count or checksum differs from the table's; of compacted topics all."""
         found = []
         for topic in map(TOPICS.__getitem__, sorted(self.topics)):
             sums: dict[int, tuple[int, int]] = {}

@@ -37,9 +37,9 @@ _FACTS: dict[str, tuple[str, ...]] = {
     "robots.leases": ("kind", "shard", "worker"),
     "dead_letters": ("source_topic", "source_partition", "source_offset"),
 }  # fmt: skip
-"""What a repeat has to say again. Left out is what two writers may see differently: times,
+"""The fields that a repeat must repeat. It leaves out what two writers may see differently: times,
 producers and epochs everywhere; how a turn was understood, which the first decides; the bodies of
-copies, whose source may itself lie there twice."""
+copies, whose source may itself be there twice."""
 
 _KEYS: dict[str, str] = {
     **{t.name: "call_id" for t in TOPICS.values() if t.call_keyed},
@@ -50,7 +50,7 @@ _KEYS: dict[str, str] = {
     "tasks.events": "task_id",
     "dispatch.inbox": "pool",
 }
-"""Topics whose order per key something is decided by, and the field that is the key."""
+"""Topics whose order per key decisions rely on, and the field that is the key."""
 
 _TELLERS: dict[str, Callable[[dict[str, Any]], Any]] = {
     name: itemgetter(*_FACTS.get(name, ("kind", "tenant_id"))) for name in TOPICS
@@ -92,7 +92,7 @@ class Ids(Check):
         if before != says and not ends_call:
             result.violate(
                 "differs",
-                "a record has the id of an earlier one and says something else",
+                "a record has the id of an earlier one but different content",
                 f"{topic}/{partition}@{offset}",
                 event_id=event_id,
             )
@@ -103,7 +103,7 @@ class Ids(Check):
         self._seen.pop(topic, None)
 
     def feed(self, record: LogRecord) -> None:
-        """Nothing more: `is_first` was asked."""
+        """Does nothing: `is_first` did the work."""
 
     def finish(self, context: Context) -> Result:
         self.result.notes += [
@@ -122,7 +122,7 @@ class Ids(Check):
         if key == expected.encode() and partition == right:
             return
         if not expected:
-            return  # nobody's record: what needs a key refuses it
+            return  # a record without a key; its readers refuse it
         self.result.violate(
             "misplaced",
             f"a record of {name} {expected} lies on partition {partition} under the key "

@@ -1,4 +1,4 @@
-"""No dial to a number whose owner must not be called, by what the edge had read when it dialled."""
+"""No dial to a number on the do-not-call list, as the edge had read it when it dialled."""
 
 from typing import NamedTuple
 
@@ -24,8 +24,8 @@ class OptOuts(Check):
     The rule is that of `schemas.donotcall`: for everybody, for a tenant and for a campaign, the
     newest record of a line counts, whichever of its hashes it names.
 
-    Compaction takes a record only when a later one of the same hash and scope replaces it. So an
-    undo may be hidden whose hash has a later record; where that may be so, a dial is not blamed.
+    Compaction takes a record only when a later one of the same hash and scope replaces it. So
+    compaction may hide an undo whose hash has a later record; such a dial is not blamed.
     """
 
     name = "optouts"
@@ -69,7 +69,7 @@ class OptOuts(Check):
         read_to = event["optout_offset"]
         if read_to is None:
             self.result.violate(
-                "list_not_read", "a dial does not tell that the list was read", dial.where, **ids
+                "list_not_read", "a dial does not record that the list was read", dial.where, **ids
             )
             return
         hashes = numbers.hashes(event["phone"] or "")

@@ -29,7 +29,7 @@ class _Folded:
 
 
 class Profiles(Check):
-    """Folds with the service's own pure function, from nothing instead of from its table."""
+    """Folds with the service's own pure function, without its table."""
 
     name = "profiles"
     title = "profiles equal a fold of the log"
@@ -65,7 +65,7 @@ class Profiles(Check):
             folded.later[profile.version] = profile
 
     def _published(self, record: LogRecord) -> None:
-        """The newest one counts; one that repeats an id says again what was said before."""
+        """The newest one counts; a repeated id changes nothing."""
         customer_id = record.event["customer_id"]
         if customer_id and record.first:
             self._newest[customer_id] = record
@@ -95,7 +95,7 @@ class Profiles(Check):
             newest = self._newest[customer_id]
             if newest.judged:
                 result.violate(
-                    "of_nobody", "a profile has nothing that it was folded from", newest.where,
+                    "of_nobody", "a profile has no source record", newest.where,
                     customer_id=customer_id,
                 )  # fmt: skip
         return result

@@ -1,4 +1,4 @@
-"""What is decided on was copied into its inbox, once, and an inbox holds nothing else."""
+"""Every input was copied into its inbox, once, and an inbox holds nothing else."""
 
 from typing import Final
 
@@ -16,7 +16,7 @@ class Routes(Check):
     """Folds the sources and the two inboxes. The id of a copy follows from its source."""
 
     name = "routes"
-    title = "what is decided on reached its inbox"
+    title = "every input reached its inbox"
     unit = "copies"
     topics = _SOURCES | {"profiles.inbox", "dispatch.inbox", "dead_letters"}
 

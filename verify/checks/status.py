@@ -1,4 +1,4 @@
-"""What ClickHouse says of a call or task that is over equals an independent fold of the log."""
+"""The status of finished calls and tasks in ClickHouse equals an independent fold of the log."""
 
 from collections.abc import Mapping
 from hashlib import md5
@@ -50,7 +50,7 @@ class Status(Check):
         self._tasks: dict[str, Fields] = {}
         self._requests: dict[str, Fields] = {}
         self._over: dict[str, tuple[int, int]] = {}
-        """Where the record lies that ended a call or task, while it was below the cut."""
+        """Place of the record that ended a call or task, if below the cut."""
 
     def feed(self, record: LogRecord) -> None:
         if not record.first:
@@ -166,7 +166,10 @@ class Status(Check):
             where, named = f"{topic}/{at[0]}@{at[1]}", {names[0]: this}
             if found is None:
                 self.result.violate(
-                    "missing", f"a {one} that is over is not so in view {view}", where, **named
+                    "missing",
+                    f"a {one} that has ended is still open in view {view}",
+                    where,
+                    **named,
                 )
             elif found != number("|".join(str(fields[name]) for name in names)):
                 self.result.violate(

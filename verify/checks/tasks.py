@@ -1,4 +1,4 @@
-"""Every wish for a call is decided on, a task takes only legal steps, and it ends once."""
+"""Every request for a call is decided, a task takes only legal steps, and it ends once."""
 
 from typing import Final
 
@@ -18,17 +18,17 @@ _NEXT: Final[dict[str, frozenset[str]]] = {
     "retry_scheduled": frozenset({"queued", "cancelled", "failed", "expired"}),
     **dict.fromkeys(_OVER, frozenset()),
 }
-"""What may follow what; "" is a task of which nothing was said yet."""
+"""Legal next steps of a task; "" is a task without a record."""
 
 PERMIT_SLACK_MS: Final = 60_000
-"""So long after a permit is over dispatch has noticed that nobody dialled."""
+"""Within this time after a permit's end dispatch notices that nobody dialled."""
 
 
 class Tasks(Check):
     """Folds `tasks.requested`, `tasks.events`, and the ends of calls."""
 
     name = "tasks"
-    title = "every wish is decided on, and every task ends once"
+    title = "every request is decided, and every task ends once"
     unit = "tasks"
     topics = frozenset({"tasks.requested", "tasks.events", "calls.events"})
 
@@ -47,7 +47,7 @@ class Tasks(Check):
                 if event["kind"] == "ended" and event["task_id"]:
                     self._ended.setdefault(event["call_id"], record)
             case "tasks.requested":
-                # One of nobody is refused by the router, into the dead letters.
+                # The router sends a request without a customer to dead_letters.
                 if event["kind"] == "requested" and event["task_id"] and event["customer_id"]:
                     self._wishes.setdefault(event["task_id"], record)
             case _ if event["task_id"]:
@@ -84,7 +84,7 @@ class Tasks(Check):
                 continue
             if due:
                 result.violate(
-                    "undecided", "a wish for a call was not decided on", wish.where, task_id=task_id
+                    "undecided", "a request for a call was not decided", wish.where, task_id=task_id
                 )
             else:
                 result.open += 1
@@ -93,7 +93,7 @@ class Tasks(Check):
         for task_id, last in self._last.items():
             if whole and last.judged and task_id not in self._wishes:
                 result.violate(
-                    "unasked", "a task was made that nobody asked for", last.where, task_id=task_id
+                    "unasked", "a task was made without a request", last.where, task_id=task_id
                 )
             if last.event["kind"] in _OVER:
                 over += 1

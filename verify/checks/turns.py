@@ -1,4 +1,4 @@
-"""An input of a call leaves exactly one turn, and what a turn says the robot does was written."""
+"""An input of a call leaves exactly one turn, and the turn's directives were written."""
 
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ from verify.record import LogRecord
 
 
 class _Input(NamedTuple):
-    """Something that wants a turn."""
+    """An input that needs a turn."""
 
     call_id: str
     what: str
@@ -32,7 +32,7 @@ class _Turn(NamedTuple):
 
 
 _RECORDED = {"final": "asr.transcripts", "answered": "calls.events", "dtmf": "calls.events"}
-"""Where the input of a turn lies; a silence is a timer of the robot's own."""
+"""Place of a turn's input; a silence is the robot's own timer."""
 
 
 class Turns(Check):
@@ -158,7 +158,7 @@ class Turns(Check):
             return
         ended_ms = self._ended.get(turn.call_id)
         if ended_ms is not None and ended_ms - turn.occurred_at <= RECOVERY_MS:
-            return  # its speaker died, and nobody says any more in a call that is over
+            return  # its speaker died, and nobody speaks in a call that is over
         if not context.waited(turn.timestamp_ms, ROBOT_GRACE_MS):
             self.result.open += 1
             return

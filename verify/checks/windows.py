@@ -9,7 +9,7 @@ from verify.check import Check, Context, Result
 from verify.record import LogRecord
 
 LAG_MS = (WATERMARK_DELAY_S + IDLE_S + 1) * 1_000
-"""Event time is so far behind the newest tick at most: the watermark's delay, and a partition that
+"""Largest lag of event time behind the newest tick: the watermark's delay, and a partition that
 held it back until it counted as idle."""
 
 HORIZON_MS = 89 * DAY_MS
@@ -27,7 +27,7 @@ class _Window(NamedTuple):
 
     @property
     def text(self) -> str:
-        """For the report."""
+        """The window's name in the report."""
         size_s = (self.end_ms - self.start_ms) // 1_000
         return f"{size_s} s of «{self.intent}» at {self.start_ms}"
 

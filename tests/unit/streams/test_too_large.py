@@ -69,7 +69,7 @@ async def test_k4_a_router_buries_the_source_and_serves_the_next(times: int) -> 
     ]
     await handlers[0](batch)
     assert [offset for offset, _ in buried] == [1]
-    assert "what follows from it is too large: profiles.inbox" in buried[0][1]
+    assert "its output is too large: profiles.inbox" in buried[0][1]
     assert done == [0, 1, 2]
     inbox = [CODEC.decode(record.topic, record.value) for record in sent]
     assert all(isinstance(event, ProfileInbox) for event in inbox)
