@@ -14,9 +14,9 @@ from asr_worker.core import SERVICE, Core
 from asr_worker.detector import DetectorMissing, Silero
 from asr_worker.host import Host
 from asr_worker.recogniser import DefaultUnusable, Recognisers
-from asr_worker.registry import RegistryError, load
 from asr_worker.trial import trial_of
 from ringlog import log
+from ringlog.asr_models import AsrModelsError, load
 from ringlog.health import Health, serve_health_in_thread
 from ringlog.kafka.codec import codec_of, learn
 from ringlog.metrics import ASR_PROFILES_SUBSTITUTED
@@ -93,7 +93,7 @@ def _core(config: Settings, health: Health, stopping: threading.Event) -> Core |
             trial = trial_of(registry, config.home)
             recognisers = Recognisers(registry, config.asr_profile, trial)
             core = Core(recognisers, Silero(), _Substitutions())
-        except (DefaultUnusable, DetectorMissing, RegistryError, OSError) as error:
+        except (DefaultUnusable, DetectorMissing, AsrModelsError, OSError) as error:
             if str(error) != why:
                 why = str(error)
                 logger.error("waiting for models", why=why)

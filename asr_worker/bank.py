@@ -32,6 +32,7 @@ from asr_worker.rules import (
     WARM_UP_FRAMES,
     held_from,
 )
+from ringlog.asr_models import DetectorEntry
 from ringlog.audio.g711 import Int16
 
 Int64 = NDArray[np.int64]
@@ -65,6 +66,14 @@ class Thresholds:
     pre_roll_ms: int
     profile: str
     gain: float = 1.0
+
+
+def thresholds_of(entry: DetectorEntry, silence_ms: int, profile: str) -> Thresholds:
+    """What a configured detector means for a leg of a profile."""
+    return Thresholds(
+        silence_ms, entry.speech_from, entry.silence_below, entry.pre_roll_ms, profile,
+        10 ** (entry.gain_db / 20),
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from asr_worker.bank import Thresholds
+from asr_worker.bank import Thresholds, thresholds_of
 from asr_worker.downsample import Halver, Piece
 from asr_worker.recogniser import Recognisers
 from asr_worker.resume import Resume
@@ -343,7 +343,7 @@ class PartitionLegs:
         registry = self._recognisers.registry
         profile = self._recognisers.resolve(chunk.asr_profile)
         detector = registry.detectors[registry.profiles[profile].detector]
-        return detector.thresholds(chunk.turn_silence_ms, profile)
+        return thresholds_of(detector, chunk.turn_silence_ms, profile)
 
 
 def _position(chunk: MediaChunk) -> int:

@@ -12,11 +12,11 @@ from typing import IO
 
 import requests
 
-from asr_worker.bank import Thresholds
+from asr_worker.bank import Thresholds, thresholds_of
 from asr_worker.detector import shared
 from asr_worker.recogniser import load
-from asr_worker.registry import Archive, Registry, RegistryError
 from asr_worker.transcriber import Final, Transcriber
+from ringlog.asr_models import AsrModels, AsrModelsError, ModelArchive
 from ringlog.audio import SAMPLE_RATE_HZ, espeak, wav
 from ringlog.audio.g711 import Int16
 
@@ -59,7 +59,7 @@ class Checked:
     final_ms: float
 
 
-def listed(registry: Registry) -> list[Listed]:
+def listed(registry: AsrModels) -> list[Listed]:
     """All models of the registry."""
     return [
         Listed(
@@ -75,12 +75,12 @@ def listed(registry: Registry) -> list[Listed]:
     ]
 
 
-def get(registry: Registry, name: str, progress: Progress = lambda done, total: None) -> Path:
+def get(registry: AsrModels, name: str, progress: Progress = lambda done, total: None) -> Path:
     """Fetch and unpack a model; returns its folder.
 
     Does nothing if it is there, and resumes an interrupted download. Size and SHA-256 are checked
     before anything is unpacked, and only the files that the registry names are. Raises
-    DownloadError and RegistryError.
+    DownloadError and AsrModelsError.
     """
     entry = registry.model(name)
     folder = registry.folder_of(name)
@@ -99,10 +99,10 @@ def get(registry: Registry, name: str, progress: Progress = lambda done, total: 
     return folder
 
 
-def check(registry: Registry, name: str, recording: Path | None = None) -> Checked:
+def check(registry: AsrModels, name: str, recording: Path | None = None) -> Checked:
     """Run a recording, or a spoken sentence, through the worker's own core with a model.
 
-    Raises RegistryError, `recogniser.ModelMissing`, and ValueError for what is no WAV file.
+    Raises AsrModelsError, `recogniser.ModelMissing`, and ValueError for what is no WAV file.
     """
     if recording is None:
         sound = espeak.speak(CHECK_TEXT, "cmn-latn-pinyin+f3", fix_readings=True)
@@ -114,7 +114,7 @@ def check(registry: Registry, name: str, recording: Path | None = None) -> Check
     load_s = time.perf_counter() - began_s
     profile = next((p for p in registry.profiles.values() if p.model == name), None)
     detector = registry.detectors[(profile or registry.profiles[registry.default]).detector]
-    thresholds = detector.thresholds(SILENCE_MS, name)
+    thresholds = thresholds_of(detector, SILENCE_MS, name)
     transcriber = Transcriber(shared(), lambda _: recogniser)
     finals: list[Final] = []
     spent: list[float] = []
@@ -149,7 +149,7 @@ def _steps(
             yield finals, time.perf_counter() - began_s
 
 
-def _download(archive: Archive, part: Path, progress: Progress) -> None:
+def _download(archive: ModelArchive, part: Path, progress: Progress) -> None:
     have = part.stat().st_size if part.exists() else 0
     if have > archive.size_bytes:
         part.unlink()
@@ -176,7 +176,7 @@ def _download(archive: Archive, part: Path, progress: Progress) -> None:
         raise DownloadError(f"{archive.url} is longer than {archive.size_bytes} bytes")
 
 
-def _verify(archive: Archive, part: Path) -> None:
+def _verify(archive: ModelArchive, part: Path) -> None:
     size = part.stat().st_size
     if size != archive.size_bytes:
         raise DownloadError(
@@ -210,4 +210,4 @@ def _unpack(part: Path, folder: Path, wanted: set[str]) -> None:
         staged.rename(folder)
 
 
-__all__ = ["Checked", "DownloadError", "Listed", "RegistryError", "check", "get", "listed"]
+__all__ = ["Checked", "DownloadError", "Listed", "AsrModelsError", "check", "get", "listed"]

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from asr_worker.registry import ModelEntry, Registry, RegistryError
 from asr_worker.rules import SAMPLES_PER_MS
 from asr_worker.upsample import Upsampler
+from ringlog.asr_models import AsrModels, AsrModelsError, ModelEntry
 from ringlog.audio.g711 import Int16, to_float
 
 SAFETY_MS = 100
@@ -69,7 +69,7 @@ class Recogniser:
 
         factory = getattr(sherpa_onnx.OnlineRecognizer, f"from_{entry.type}", None)
         if factory is None:
-            raise RegistryError(f"model {name!r}: sherpa-onnx has no online type {entry.type!r}")
+            raise AsrModelsError(f"model {name!r}: sherpa-onnx has no online type {entry.type!r}")
         given: dict[str, Any] = {key: str(folder / file) for key, file in entry.files.items()}
         given |= entry.options | options
         given.setdefault("num_threads", 1)
@@ -77,10 +77,10 @@ class Recogniser:
         given["enable_endpoint_detection"] = False
         known = inspect.signature(factory).parameters
         if unknown := sorted(set(given) - set(known)):
-            raise RegistryError(f"model {name!r}: from_{entry.type} knows no {', '.join(unknown)}")
+            raise AsrModelsError(f"model {name!r}: from_{entry.type} knows no {', '.join(unknown)}")
         required = {k for k, p in known.items() if p.default is inspect.Parameter.empty}
         if lacking := sorted(required - set(given)):
-            raise RegistryError(f"model {name!r}: from_{entry.type} needs {', '.join(lacking)}")
+            raise AsrModelsError(f"model {name!r}: from_{entry.type} needs {', '.join(lacking)}")
         self.name = name
         self.entry = entry
         self._sherpa: Any = factory(**given)
@@ -123,7 +123,7 @@ class Recognisers:
     """
 
     def __init__(
-        self, registry: Registry, default: str = "", trial: Trial = lambda profile: None
+        self, registry: AsrModels, default: str = "", trial: Trial = lambda profile: None
     ) -> None:
         """`default` is the site's own default profile; empty or unknown: the registry's.
 
@@ -152,7 +152,7 @@ class Recognisers:
         entry = self.registry.profiles[profile]
         check_files(self.registry, entry.model)
         if (why := trial(profile)) is not None:
-            raise RegistryError(why)
+            raise AsrModelsError(why)
         recogniser = load(self.registry, entry.model, **entry.options)
         try_out(recogniser)
         return recogniser
@@ -166,15 +166,15 @@ class Recognisers:
         return self._serving[self.resolve(profile)]
 
 
-def check_files(registry: Registry, model: str) -> None:
-    """Raises ModelMissing where a model's files are not there, and RegistryError."""
+def check_files(registry: AsrModels, model: str) -> None:
+    """Raises ModelMissing where a model's files are not there, and AsrModelsError."""
     if missing := registry.missing(model):
         how = f"`ringlog models get {model}`" if registry.model(model).archive else "its files"
         raise ModelMissing(f"model {model!r} needs {how}: {missing[0]} is not there")
 
 
-def load(registry: Registry, model: str, **options: Any) -> Recogniser:
-    """Load a model; raises ModelMissing where its files are not there, and RegistryError."""
+def load(registry: AsrModels, model: str, **options: Any) -> Recogniser:
+    """Load a model; raises ModelMissing where its files are not there, and AsrModelsError."""
     check_files(registry, model)
     return Recogniser(model, registry.model(model), registry.folder_of(model), **options)
 

@@ -8,13 +8,13 @@ import sys
 from pathlib import Path
 
 from asr_worker.recogniser import Trial, load, try_out
-from asr_worker.registry import Registry
-from asr_worker.registry import load as load_registry
+from ringlog.asr_models import AsrModels
+from ringlog.asr_models import load as load_registry
 
 TIMEOUT_S = 120
 
 
-def trial_of(registry: Registry, home: Path) -> Trial:
+def trial_of(registry: AsrModels, home: Path) -> Trial:
     """Tries the profiles of a site; the shipped model without options needs no trial."""
 
     def tried(profile: str) -> str | None:

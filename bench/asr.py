@@ -20,9 +20,9 @@ import soxr
 from asr_worker.core import Core
 from asr_worker.detector import Silero
 from asr_worker.recogniser import Recognisers
-from asr_worker.registry import Registry, load
 from bench import speech, timing
 from bench.measure import Measure, Outcome
+from ringlog.asr_models import AsrModels, load
 from ringlog.audio import SAMPLE_RATE_HZ
 from ringlog.audio.g711 import to_float
 from schemas.events import MediaChunk
@@ -40,7 +40,7 @@ Legs = list[list[MediaChunk]]
 class Worker:
     """The core, as its host drives it: a poll's records, all steps, and the offsets to commit."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: AsrModels) -> None:
         self._recognisers = Recognisers(registry)
         self._detector = Silero()
 
@@ -77,7 +77,7 @@ class Worker:
 class Bare:
     """The batch loop of sherpa-onnx's own examples, on float sound at `rate_hz`."""
 
-    def __init__(self, registry: Registry, rate_hz: int) -> None:
+    def __init__(self, registry: AsrModels, rate_hz: int) -> None:
         entry = registry.model("demo")
         folder = registry.folder_of("demo")
         factory = getattr(sherpa_onnx.OnlineRecognizer, f"from_{entry.type}")

@@ -21,11 +21,11 @@ def models() -> None:
 def list_models(as_json: bool) -> None:
     """Models of the registry, and the ASR profiles that use them."""
     from asr_worker import model_store
-    from asr_worker.registry import RegistryError, load
+    from ringlog.asr_models import AsrModelsError, load
 
     try:
         rows = model_store.listed(load(settings().home))
-    except RegistryError as error:
+    except AsrModelsError as error:
         raise click.ClickException(str(error)) from None
     if as_json:
         click.echo(json.dumps([asdict(row) for row in rows], ensure_ascii=False))
@@ -42,7 +42,7 @@ def list_models(as_json: bool) -> None:
 def get_model(name: str) -> None:
     """Download NAME into the home folder; resumes, and checks size and SHA-256."""
     from asr_worker import model_store
-    from asr_worker.registry import load
+    from ringlog.asr_models import load
 
     shown = -1
 
@@ -55,7 +55,7 @@ def get_model(name: str) -> None:
 
     try:
         folder = model_store.get(load(settings().home), name, progress)
-    except (model_store.DownloadError, model_store.RegistryError) as error:
+    except (model_store.DownloadError, model_store.AsrModelsError) as error:
         raise click.ClickException(str(error)) from None
     click.echo(str(folder))
 
@@ -70,7 +70,7 @@ def check_model(name: str, recording: Path | None) -> None:
     """
     from asr_worker import model_store
     from asr_worker.recogniser import ModelMissing
-    from asr_worker.registry import load
+    from ringlog.asr_models import load
 
     try:
         found = model_store.check(load(settings().home), name, recording)

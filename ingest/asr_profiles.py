@@ -7,8 +7,8 @@ Resolved once, when a call begins: the request or the task's robot, else the sit
 from collections.abc import Iterable
 from typing import Final
 
-from asr_worker.registry import Registry, RegistryError, load
 from ringlog import log
+from ringlog.asr_models import AsrModels, AsrModelsError, load
 from ringlog.settings import Settings
 
 logger = log.logger("ringlog.ingest.asr_profiles")
@@ -20,7 +20,7 @@ CLOSED_VOCABULARY: Final = "demo"
 class AsrProfiles:
     """The site's profiles, as they were when the edge started."""
 
-    def __init__(self, default: str, registry: Registry) -> None:
+    def __init__(self, default: str, registry: AsrModels) -> None:
         """`default` is the site's setting; empty or unknown: the registry's own default."""
         self._registry = registry
         self.default = default if default in registry.profiles else registry.default
@@ -44,7 +44,7 @@ def asr_profiles_of(config: Settings) -> AsrProfiles:
     """Reads the registry and tells the operator what callers without a profile will get."""
     try:
         registry = load(config.home)
-    except RegistryError as error:
+    except AsrModelsError as error:
         logger.error("the site's recognisers cannot be read; the shipped ones are known",
                      error=str(error))  # fmt: skip
         registry = load()

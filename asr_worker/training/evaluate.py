@@ -10,10 +10,10 @@ import click
 import numpy as np
 
 from asr_worker.recogniser import Recogniser
-from asr_worker.registry import ModelEntry
 from asr_worker.training.measure import edits, units
 from asr_worker.training.speech import SpeechSet
 from asr_worker.training.telephone import Float32, line
+from ringlog.asr_models import ModelEntry
 from ringlog.audio import SAMPLE_RATE_HZ
 from ringlog.audio.g711 import to_int16
 

@@ -12,8 +12,8 @@ from asr_worker.core import Core
 from asr_worker.detector import Silero
 from asr_worker.host import Host
 from asr_worker.recogniser import Recognisers
-from asr_worker.registry import load
 from ringlog import log
+from ringlog.asr_models import load
 from ringlog.health import Health
 from ringlog.kafka.codec import codec_of
 from ringlog.settings import settings

@@ -10,8 +10,8 @@ from asr_worker.core import Core, Output
 from asr_worker.detector import shared
 from asr_worker.legs import CustomerLegKey, LastFinal
 from asr_worker.recogniser import Recognisers
-from asr_worker.registry import load
 from asr_worker.resume import Resume, parse
+from ringlog.asr_models import load
 from ringlog.audio import espeak
 from ringlog.audio.g711 import Int16, encode
 from schemas import ids

@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from asr_worker.bank import thresholds_of
 from asr_worker.detector import shared
 from asr_worker.recogniser import Recogniser
-from asr_worker.registry import ModelEntry, Registry, load
 from asr_worker.transcriber import Transcriber
+from ringlog.asr_models import AsrModels, ModelEntry, load
 from ringlog.audio import wav
 from ringlog.audio.g711 import Int16, decode, encode
 from ringlog.settings import root
@@ -56,7 +57,7 @@ def test_demo_lines_are_recognised_over_a_noisy_line() -> None:
     assert wrong / total <= 0.08
 
 
-def fsmn() -> tuple[Registry, Recogniser]:
+def fsmn() -> tuple[AsrModels, Recogniser]:
     """The small real Mandarin model of the test recordings."""
     entry = ModelEntry(
         type="zipformer2_ctc",
@@ -90,7 +91,7 @@ def characters(text: str) -> str:
 @pytest.mark.parametrize("gain", [1.0, 0.5, 0.25])
 def test_people_are_heard_about_as_well_as_by_decoding_whole_files(gain: float) -> None:
     registry, recogniser = fsmn()
-    thresholds = registry.detectors["people"].thresholds(500, "fsmn")
+    thresholds = thresholds_of(registry.detectors["people"], 500, "fsmn")
     ours = offline = total = 0
     recordings = mandarin()
     assert len(recordings) >= 6

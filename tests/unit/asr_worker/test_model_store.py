@@ -14,8 +14,15 @@ from click.testing import CliRunner
 
 from asr_worker import model_store
 from asr_worker.recogniser import ModelMissing, Recognisers
-from asr_worker.registry import SHIPPED_MODELS, Archive, ModelEntry, ProfileEntry, Registry, load
 from cli import models as cli
+from ringlog.asr_models import (
+    SHIPPED_MODELS,
+    AsrModels,
+    ModelArchive,
+    ModelEntry,
+    ProfileEntry,
+    load,
+)
 from ringlog.audio import wav
 from ringlog.settings import settings
 from tests.unit.asr_worker.material import timeline
@@ -75,7 +82,7 @@ def server() -> Iterator[Server]:
     http.server_close()
 
 
-def registry_of(server: Server, home: Path, **change: object) -> Registry:
+def registry_of(server: Server, home: Path, **change: object) -> AsrModels:
     """The shipped registry and a model `published` on the server."""
     archive = {
         "url": server.url,
@@ -86,7 +93,7 @@ def registry_of(server: Server, home: Path, **change: object) -> Registry:
         type="zipformer2_ctc",
         files={"tokens": "tokens.txt", "model": "model.onnx"},
         flush_ms=600,
-        archive=Archive.model_validate(archive | change),
+        archive=ModelArchive.model_validate(archive | change),
     )
     shipped = load(home)
     return shipped.model_copy(

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 
+from asr_worker.bank import thresholds_of
 from asr_worker.detector import shared
 from asr_worker.recogniser import Recogniser
 from asr_worker.transcriber import Final, Transcriber
@@ -31,7 +32,7 @@ SOUNDS: dict[str, Callable[[], Int16]] = {
 
 def heard(sound: Int16, recogniser: Recogniser, detector: str) -> list[Final]:
     """Finals of a leg that carries a sound, over a mu-law line."""
-    thresholds = recognisers().registry.detectors[detector].thresholds(500, "x")
+    thresholds = thresholds_of(recognisers().registry.detectors[detector], 500, "x")
     transcriber = Transcriber(shared(), lambda _: recogniser)
     slot = transcriber.add(0, 0, thresholds)
     transcriber.push(slot, decode("pcmu", encode("pcmu", sound)))

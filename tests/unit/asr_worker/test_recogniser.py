@@ -11,9 +11,9 @@ from asr_worker.__main__ import _Substitutions
 from asr_worker.core import Core
 from asr_worker.detector import shared
 from asr_worker.recogniser import DefaultUnusable, Recogniser, Recognisers
-from asr_worker.registry import SHIPPED_MODELS, RegistryError, load
 from asr_worker.trial import trial_of
 from asr_worker.upsample import REACH, Upsampler
+from ringlog.asr_models import SHIPPED_MODELS, AsrModelsError, load
 from ringlog.audio.g711 import Int16, to_float
 from ringlog.metrics import ASR_PROFILES_SUBSTITUTED
 from tests.unit.asr_worker.material import SENTENCES, VOICES, chunks, recognisers, utterance
@@ -70,7 +70,7 @@ models:
     ],
 )
 def test_a_wrong_registry_names_what_is_wrong(tmp_path: Path, text: str, why: str) -> None:
-    with pytest.raises(RegistryError, match=why):
+    with pytest.raises(AsrModelsError, match=why):
         load(site(tmp_path, text))
 
 
@@ -86,7 +86,7 @@ def test_a_wrong_model_entry_is_refused_before_it_is_loaded(
     change: dict[str, object], why: str
 ) -> None:
     entry = load().model("demo").model_copy(update=change)
-    with pytest.raises(RegistryError, match=why):
+    with pytest.raises(AsrModelsError, match=why):
         Recogniser("x", entry, SHIPPED_MODELS / "demo")
 
 

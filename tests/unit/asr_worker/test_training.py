@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import sherpa_onnx
 
-from asr_worker.registry import SHIPPED_MODELS
 from asr_worker.training import batches, corpus, evaluate, measure, synth, telephone
 from asr_worker.training.layout import MEL_USED
 from asr_worker.training.speech import SpeechSet, save
+from ringlog.asr_models import SHIPPED_MODELS
 from ringlog.audio.g711 import to_float
 from tests.unit.asr_worker.material import utterance
 

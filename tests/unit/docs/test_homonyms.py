@@ -14,7 +14,6 @@ BENCH = "a benchmark's stand-in, of no use outside its file"
 SAME_STEP = "the same step of the same host, once for each of the two services"
 
 ALLOWED = {
-    "Archive": "streams/archive keeps it; the API's is its view of rows older than the log",
     "Bare": BENCH,
     "Batch": "training data of a recogniser's model",
     "Call": "the edge's and the robots' state of a call: neither sees the other's",
@@ -36,8 +35,6 @@ ALLOWED = {
     "Profiles": CHECK,
     "Prompt": "a sentence of a playbook, and its sound",
     "Refold": SAME_STEP,
-    "Registry": "of schemas; the recogniser's is of models",
-    "RegistryError": "as Registry",
     "Result": OWN_PROTOCOL,
     "Robot": "dispatch's and the configuration's",
     "Said": "what a robot said, and what a simulated person says",

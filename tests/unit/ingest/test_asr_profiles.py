@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from asr_worker.registry import load
 from ingest.asr_profiles import AsrProfiles, asr_profiles_of
+from ringlog.asr_models import load
 from ringlog.settings import Settings
 from schemas.events import RobotStatus
 from streams.robots.pools import Robot

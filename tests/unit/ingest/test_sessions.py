@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from asr_worker.registry import load
 from ingest.asr_profiles import AsrProfiles
 from ingest.defaults import Defaults
 from ingest.sessions import Site, UnknownName
 from ingest.sound.types import TELEPHONE_EVENT, Format
+from ringlog.asr_models import load
 from ringlog.media_session import MediaSessionRequest
 from schemas.events import Playbook, RobotStatus
 from schemas.phone import InvalidNumber

@@ -7,16 +7,16 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from asr_worker.bank import Thresholds
+from ringlog.settings import root
 
-SHIPPED = Path(__file__).with_name("models.yaml")
-SHIPPED_MODELS = Path(__file__).with_name("models")
+SHIPPED = root() / "asr_worker" / "models.yaml"
+SHIPPED_MODELS = root() / "asr_worker" / "models"
 SITE_FILE = "asr-models.yaml"
 DOWNLOADS = "models"
 
 
-class RegistryError(ValueError):
-    """A registry file that cannot be used, or a name that is not in it."""
+class AsrModelsError(ValueError):
+    """A models file that cannot be used, or a name that is not in it."""
 
 
 class _Entry(BaseModel):
@@ -31,15 +31,8 @@ class DetectorEntry(_Entry):
     pre_roll_ms: Annotated[int, Field(ge=0, le=800)]
     gain_db: Annotated[float, Field(ge=-40, le=20)] = 0.0
 
-    def thresholds(self, silence_ms: int, profile: str) -> Thresholds:
-        """What the turn bank is told."""
-        return Thresholds(
-            silence_ms, self.speech_from, self.silence_below, self.pre_roll_ms, profile,
-            10 ** (self.gain_db / 20),
-        )  # fmt: skip
 
-
-class Archive(_Entry):
+class ModelArchive(_Entry):
     """A published tar archive of a model's files."""
 
     url: str
@@ -61,7 +54,7 @@ class ModelEntry(_Entry):
     flush_ms: Annotated[int, Field(ge=0, le=5_000)]
     time_scale: float = 1.0
     time_shift_ms: float = 0.0
-    archive: Archive | None = None
+    archive: ModelArchive | None = None
 
 
 class ProfileEntry(_Entry):
@@ -74,8 +67,8 @@ class ProfileEntry(_Entry):
     )
 
 
-class Registry(_Entry):
-    """All recognisers. `model` and `folder_of` raise RegistryError for unknown names."""
+class AsrModels(_Entry):
+    """All recognisers. `model` and `folder_of` raise AsrModelsError for unknown names."""
 
     default: str
     detectors: dict[str, DetectorEntry]
@@ -84,7 +77,7 @@ class Registry(_Entry):
     downloads: Path = Field(Path(".ringlog") / DOWNLOADS, description="Where archives unpack to")
 
     @model_validator(mode="after")
-    def _names_exist(self) -> "Registry":
+    def _names_exist(self) -> "AsrModels":
         if self.default not in self.profiles:
             raise ValueError(f"default {self.default!r} is no profile")
         for name, profile in self.profiles.items():
@@ -104,7 +97,7 @@ class Registry(_Entry):
     def model(self, name: str) -> ModelEntry:
         """The entry of a model."""
         if name not in self.models:
-            raise RegistryError(f"no model {name!r}; known: {self.known}")
+            raise AsrModelsError(f"no model {name!r}; known: {self.known}")
         return self.models[name]
 
     def folder_of(self, name: str) -> Path:
@@ -119,10 +112,10 @@ class Registry(_Entry):
         return [path for path in paths if not path.is_file()]
 
 
-def load(home: Path | None = None) -> Registry:
-    """The shipped registry, with `<home>/asr-models.yaml` on top where there is one.
+def load(home: Path | None = None) -> AsrModels:
+    """The shipped recognisers, with `<home>/asr-models.yaml` on top where there is one.
 
-    Raises RegistryError naming the file and the field.
+    Raises AsrModelsError naming the file and the field.
     """
     data = _read(SHIPPED)
     site = home / SITE_FILE if home is not None else None
@@ -133,18 +126,18 @@ def load(home: Path | None = None) -> Registry:
     if home is not None:
         data["downloads"] = home / DOWNLOADS
     try:
-        return Registry.model_validate(data)
+        return AsrModels.model_validate(data)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise RegistryError(f"{site or SHIPPED}: {where}: {first['msg']}") from None
+        raise AsrModelsError(f"{site or SHIPPED}: {where}: {first['msg']}") from None
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RegistryError(f"{path}: {error}") from None
+        raise AsrModelsError(f"{path}: {error}") from None
     if not isinstance(data, dict):
-        raise RegistryError(f"{path}: not a mapping")
+        raise AsrModelsError(f"{path}: not a mapping")
     return data
