@@ -31,6 +31,7 @@ from sql.server.errors import (
 from sql.server.policy import Policy
 from sql.server.spool import Spool, SpoolBudget
 from sql.server.statement import Answer, Insert, Statement
+from sql.server.tokenizer import Kind
 
 T = TypeVar("T")
 
@@ -40,6 +41,7 @@ NATIVE = "Native"
 _TABS = "TabSeparatedRaw"
 _KILL_AGAIN_S = 0.2
 _CONTROL_TAG = "control"
+_OFF = frozenset({"0", "false"})
 _READONLY = "readonly"
 # An INSERT is answered when it is written, whatever the client asks for.
 _IGNORED_SETTINGS = frozenset({"async_insert", "wait_for_async_insert"})
@@ -81,7 +83,7 @@ class EngineSession:
         self._applied: dict[str, str] = {}
         self._before: dict[str, str] = {}
         self._user_set = False
-        self.extremes = False  # whether the user's own SET may have switched them on
+        self.extremes = False  # whether the user's own SET has switched them on
 
     async def _call(self, work: Callable[..., T], *args: object) -> T:
         """Run a call in the session's thread. Cancelling it kills the query and waits for that."""
@@ -104,6 +106,11 @@ class EngineSession:
     async def note_database(self) -> None:
         """Learn the database after the client's own USE."""
         self._database = (await _column(self, "SELECT currentDatabase()"))[0]
+
+    async def note_extremes(self) -> None:
+        """Learn after the client's own SET whether results come with extremes."""
+        sql = "SELECT toUInt8(getSetting('extremes'))"
+        self.extremes = (await _column(self, sql))[0] == "1"
 
     async def beside(self) -> EngineSession:
         """A session like this one, to ask something while this one streams. Close it.
@@ -143,7 +150,6 @@ class EngineSession:
         if statement is not None and statement.first == "SET":
             wanted = {}  # they would hold for the SET alone, and hide what it sets
             self._user_set = True
-            self.extremes |= names_extremes(statement)
         await self._apply(wanted)
 
     async def _apply(self, wanted: dict[str, str]) -> None:
@@ -377,9 +383,32 @@ async def _column(session: EngineSession, sql: str) -> list[str]:
     return result.data.decode().splitlines()
 
 
-def names_extremes(statement: Statement) -> bool:
-    """Whether the statement's words set ``extremes``."""
-    return any(token.is_name and token.text.lower() == "extremes" for token in statement.tokens)
+def extremes_on(statement: Statement) -> bool:
+    """Whether a SETTINGS clause of the statement, also of a subquery, switches extremes on.
+
+    A column of that name does not count. What follows the clause may, which costs no more than a
+    detour.
+    """
+    depth, clause_depth = 0, -1
+    words = statement.tokens
+    for at, token in enumerate(words):
+        depth += (token.kind is Kind.OPEN) - (token.kind is Kind.CLOSE)
+        if depth < clause_depth:
+            clause_depth = -1
+        before = words[at - 1] if at else token
+        if token.upper == "SETTINGS":
+            clause_depth = depth
+        elif (
+            depth == clause_depth
+            and token.is_name
+            and token.text.lower() == "extremes"
+            and (before.upper == "SETTINGS" or before.kind is Kind.COMMA)
+        ):
+            value = words[at + 1 : at + 3]
+            off = len(value) == 2 and value[0].text == "=" and value[1].text.lower() in _OFF
+            if not off:
+                return True
+    return False
 
 
 def may_read(statement: Statement) -> bool:

@@ -72,6 +72,8 @@ class NativeQuery:
                 )
                 if statement.first == "USE":
                     await self._session.note_database()
+                elif statement.first == "SET":
+                    await self._session.note_extremes()
                 self._link.write(packets.end_of_stream())
             case Answer.DATA:
                 assert statement.insert is not None

@@ -21,7 +21,7 @@ def unquoted(value: str) -> str:
         value.encode()
     except UnicodeEncodeError:
         raise _wrong() from None
-    out: list[str] = []
+    out = bytearray()  # \xNN is a byte, not a character
     at, end = 1, len(value) - 1
     while at < end:
         char = value[at]
@@ -29,7 +29,7 @@ def unquoted(value: str) -> str:
         if char == "'":
             raise _wrong()
         if char != "\\":
-            out.append(char)
+            out += char.encode()
             continue
         if at >= end:  # the closing quote is escaped
             raise _wrong()
@@ -39,13 +39,17 @@ def unquoted(value: str) -> str:
             digits = value[at : min(at + 2, end)]
             if len(digits) < 2 or not all(digit in "0123456789abcdefABCDEF" for digit in digits):
                 raise _wrong()
-            out.append(chr(int(digits, 16)))
+            out.append(int(digits, 16))
             at += 2
         elif code in _ESCAPES:
-            out.append(_ESCAPES[code])
+            out += _ESCAPES[code].encode()
         else:
-            out.append(code if code in _ITSELF or ord(code) < 0x20 else "\\" + code)
-    return "".join(out)
+            stays = code in _ITSELF or ord(code) < 0x20
+            out += (code if stays else "\\" + code).encode()
+    try:
+        return out.decode()
+    except UnicodeDecodeError:
+        raise _wrong() from None
 
 
 def _wrong() -> ServerError:

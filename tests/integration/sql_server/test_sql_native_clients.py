@@ -127,6 +127,56 @@ def test_C3_an_empty_result_and_equal_names(client: clickhouse_driver.Client) ->
     assert client.execute("select 1") == [(1,)]
 
 
+def test_C3_what_json_would_damage_is_an_error(client: clickhouse_driver.Client) -> None:
+    sql = "select materialize(unhex({})) as k, count() from numbers(3) group by k with totals"
+    with pytest.raises(ServerException, match="NOT_IMPLEMENTED") as damaged:
+        client.execute(sql.format("'ff00fe'"))
+    assert damaged.value.code == 48
+    assert client.execute(sql.format("'61000a0d225c'")) == [('a\0\n\r"\\', 3), ("", 3)]
+
+
+def test_C3_times_are_exact(client: clickhouse_driver.Client) -> None:
+    instants = (-1_000_000_000, 0, 1234, 1792974600, 1792978200)  # the last two: 02:30, twice
+    for instant in instants:
+        moment = f"toDateTime({max(instant, 0)}, 'Europe/Berlin')"
+        fine = f"fromUnixTimestamp64Milli({instant * 1000 + 125}, 'Europe/Berlin')"
+        sql = f"select {moment} as t, {fine} as f, [t] as a from numbers(2) settings extremes = 1"
+        for found, exact, listed in client.execute(sql):
+            assert found.timestamp() == listed[0].timestamp() == max(instant, 0)
+            assert exact.timestamp() == instant + 0.125
+    sql = "select toDateTime64(number, 3, 'UTC') as t from numbers(1, 1) group by t with totals"
+    assert [found.timestamp() for (found,) in client.execute(sql)] == [1, 0]
+
+
+def test_C3_names_are_not_clauses(client: clickhouse_driver.Client) -> None:
+    raw = "unhex('ff00fe')"  # of the longer way this would be an error
+    for sql in (
+        f"with totals as (select {raw} as extremes) select hex(extremes), extremes from totals",
+        f"select hex({raw}), {raw} as extremes",
+    ):
+        client.execute(sql, settings={"strings_as_bytes": True})
+
+
+def test_C3_limits_and_low_cardinality(client: clickhouse_driver.Client) -> None:
+    sql = "select toLowCardinality(number % 2) as k, count() from numbers(5) group by k with totals"
+    loose = {"allow_suspicious_low_cardinality_types": 0}
+    assert client.execute(sql, settings=loose)[-1] == (0, 5)
+    many = "select number from numbers(1000001)"
+    with pytest.raises(ServerException) as refused:
+        client.execute(many + " settings extremes = 1")
+    assert refused.value.code == 396
+    assert len(client.execute("select number from numbers(200000) settings extremes = 1")) == 200002
+
+
+def test_C5_extremes_end_with_their_set(client: clickhouse_driver.Client) -> None:
+    sql = "select number from numbers(3)"
+    client.execute("set extremes = 1")
+    assert len(client.execute(sql)) == 5
+    client.execute("set extremes = 0")
+    assert len(client.execute(sql)) == 3
+    assert len(client.execute("select materialize('x') from numbers(1000001)")) == 1_000_001
+
+
 def test_C3_over_http(server: ServerProcess) -> None:
     sql = "select number % 2 as k, count() as c from numbers(5) group by k with totals order by k"
     text = good(ask(server, sql, extremes="1"))

@@ -28,6 +28,7 @@ MARKED = BlockLimits(marked=True)
         ("'\\N'", ""),
         ("'a\\d'", "a\\d"),
         ("'\\x41\\n'", "A\n"),
+        ("'\\xC3\\xa9t\\xC3\\xA9 \\xe6\\xb1\\x89汉'", "été 汉汉"),
         ("''", ""),
         ("'[\\'x\\', \\'y\\']'", "['x', 'y']"),
     ],
@@ -37,7 +38,7 @@ def test_C1_values_are_unquoted(quoted: str, plain: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "bad", ["", "'", "x", "'it's'", "'a\\'", "'\\x4'", "'\\xzz'", "NULL", "'\udcff'"]
+    "bad", ["", "'", "x", "'it's'", "'a\\'", "'\\x4'", "'\\xzz'", "'\\xe9'", "NULL", "'\udcff'"]
 )
 def test_C1_what_is_not_quoted_is_an_error(bad: str) -> None:
     with pytest.raises(ServerError):
@@ -113,6 +114,16 @@ def test_C1_any_marked_block_is_read_or_an_error(data: bytes) -> None:
         ("select 1", {"extremes": "1"}, True),
         ("select 1", {"extremes": "0"}, False),
         ("select 1 settings extremes = 1", {}, True),
+        ("select 1 settings max_threads = 1, extremes = true", {}, True),
+        ("select * from (select 1 settings a = 1, `extremes` = 1)", {}, True),
+        ("select 1 settings extremes", {}, True),
+        ("select 1 settings extremes = 0, a = 2", {}, False),
+        ("select a, extremes = 1 from extremes settings max_threads = 1", {}, False),
+        ("select extremes, (select 1 settings a = 1), extremes from x", {}, False),
+        ("with totals as (select 1) select * from totals", {}, False),
+        ("with totals (a) as (select 1) select * from totals", {}, False),
+        ("with totals as (select 1) select 1 group by 1 with totals order by 1", {}, True),
+        ("select * from (select 1 as x group by x with totals)", {}, True),
     ],
 )
 def test_C3_who_asks_for_totals(sql: str, settings: dict[str, str], both: bool) -> None:
