@@ -108,7 +108,7 @@ class NativeQuery:
         special = native_totals.may_have_both(statement, self._settings) or self._session.extremes
         try:
             if special:
-                await self._link.cancellable(self._whole(sql))
+                await self._link.cancellable(self._whole(statement))
                 return
             rows, blocks, size = await self._link.cancellable(self._stream(sql))
         except CancelledByClient:
@@ -119,10 +119,10 @@ class NativeQuery:
         self._link.write(packets.profile_info(rows, blocks, size))
         self._link.write(packets.end_of_stream())
 
-    async def _whole(self, sql: str) -> None:
+    async def _whole(self, statement: Statement) -> None:
         """A result with totals or extremes, in ClickHouse's order of packets."""
-        await self._session.configure(self._settings | native_totals.SETTINGS)
-        budget = self._link.engine.budget
+        await self._session.configure(native_totals.settings(statement, self._settings))
+        sql, budget = statement.without_format, self._link.engine.budget
         result = await native_totals.read_whole(self._session, budget, sql, self._parameters)
         self._send(header(result.columns))
         for native in result.data:

@@ -27,8 +27,10 @@ from sql.server.tokenizer import Token
 MAX_RESULT_BYTES = 64 << 20
 MAX_RESULT_ROWS = 1_000_000
 _MAX_TEXT_BYTES = 2 * MAX_RESULT_BYTES
+_LIMIT = "max_result_rows"
+_LIMITS = frozenset({_LIMIT, "max_result_bytes", "result_overflow_mode"})
 # Every value must survive the way through JSON; a result that is too large is an error.
-SETTINGS = {
+_SETTINGS = {
     "output_format_json_quote_64bit_integers": "1",
     "output_format_json_quote_64bit_floats": "1",
     "output_format_json_quote_denormals": "1",
@@ -36,7 +38,7 @@ SETTINGS = {
     "output_format_json_named_tuples_as_objects": "1",
     "date_time_output_format": "iso",  # in UTC: a local time may occur twice
     "max_result_bytes": str(MAX_RESULT_BYTES),
-    "max_result_rows": str(MAX_RESULT_ROWS),
+    _LIMIT: str(MAX_RESULT_ROWS),
     "result_overflow_mode": "throw",
 }
 _READ_SETTINGS = ", ".join(
@@ -82,13 +84,33 @@ def _names_table(behind: Sequence[Token]) -> bool:
     return any(token.upper == "AS" or token.text == "(" for token in behind)
 
 
+def settings(statement: Statement, own: Mapping[str, str]) -> dict[str, str]:
+    """The query's ``own`` settings with those that must hold for read_whole().
+
+    Raises ServerError (NOT_IMPLEMENTED) where the statement itself sets one of them otherwise.
+    """
+    for name, sign in zip(statement.tokens, statement.tokens[1:], strict=False):
+        key = name.text.lower() if name.is_name and sign.text == "=" else ""
+        if key in _SETTINGS and key not in _LIMITS:
+            raise ServerError(
+                NOT_IMPLEMENTED,
+                f"A query with totals or extremes cannot set {key} over the native protocol. "
+                "(NOT_IMPLEMENTED)",
+            )
+    wanted = dict(own) | _SETTINGS
+    limit = own.get(_LIMIT, "")
+    if limit.isdecimal() and 0 < int(limit) < MAX_RESULT_ROWS:
+        wanted[_LIMIT] = limit
+    return wanted
+
+
 async def read_whole(
     session: EngineSession,
     budget: SpoolBudget,
     sql: str,
     parameters: Mapping[str, str],
 ) -> Whole:
-    """Run the query; SETTINGS must hold in the session.
+    """Run the query; settings() must hold in the session.
 
     Raises ServerError: what the engine says, TOO_MANY_ROWS_OR_BYTES over the limits, and
     NOT_IMPLEMENTED where JSON may have changed a string.

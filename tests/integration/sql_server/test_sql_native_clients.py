@@ -165,7 +165,14 @@ def test_C3_limits_and_low_cardinality(client: clickhouse_driver.Client) -> None
     with pytest.raises(ServerException) as refused:
         client.execute(many + " settings extremes = 1")
     assert refused.value.code == 396
-    assert len(client.execute("select number from numbers(200000) settings extremes = 1")) == 200002
+    sql = "select number from numbers(200000) settings extremes = 1"
+    assert len(client.execute(sql)) == 200_002
+    with pytest.raises(ServerException) as refused:
+        client.execute(sql, settings={"max_result_rows": 10})
+    assert refused.value.code == 396
+    with pytest.raises(ServerException) as refused:
+        client.execute(sql + ", date_time_output_format = 'simple'")
+    assert refused.value.code == 48
 
 
 def test_C5_extremes_end_with_their_set(client: clickhouse_driver.Client) -> None:
