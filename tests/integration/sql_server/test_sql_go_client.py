@@ -13,6 +13,8 @@ import pytest
 
 from tests.integration.sql_server.support import ServerProcess
 
+pytestmark = [pytest.mark.heavy, pytest.mark.timeout(600)]  # a cold build takes minutes
+
 GO = shutil.which("go")
 MODULE = "github.com/ClickHouse/clickhouse-go/v2@v2.30.0"
 PROGRAM = Path(__file__).with_name("go_client") / "main.go"
