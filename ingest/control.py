@@ -6,14 +6,13 @@ Host.
 """
 
 import asyncio
-import hmac
 import ipaddress
 from http import HTTPStatus
 from typing import Final
 from urllib.parse import quote
 
 from aiohttp import web
-from aiohttp.hdrs import AUTHORIZATION, ORIGIN, RETRY_AFTER
+from aiohttp.hdrs import RETRY_AFTER
 from aiokafka.errors import KafkaError
 from pydantic import ValidationError
 
@@ -22,6 +21,7 @@ from ingest.edge import Edge
 from ingest.rtp.socket import NoPort
 from ingest.sessions import SessionSpec, UnknownName
 from ringlog import log
+from ringlog.callers import has_key, is_from_a_page
 from ringlog.media_session import MediaSessionRequest
 from ringlog.site_key import edge_control_key
 from schemas.phone import InvalidNumber
@@ -31,8 +31,6 @@ logger = log.logger("ringlog.ingest.control")
 _ON_ITS_WAY_S: Final = 0.1
 _ON_ITS_WAY_TIMES: Final = 10
 """How often, and how long apart, a name that may just have been published is looked up again."""
-
-_LOCAL_NAMES: Final = frozenset({"127.0.0.1", "localhost", "[::1]"})
 
 
 def problem(
@@ -48,7 +46,7 @@ class Control:
 
     def __init__(self, edge: Edge) -> None:
         self._edge = edge
-        self._key = edge_control_key(edge.config).encode()
+        self._key = edge_control_key(edge.config)
 
     def add_routes(self, app: web.Application) -> None:
         """Adds them to the service's application."""
@@ -134,11 +132,9 @@ class Control:
             local = ipaddress.ip_address(request.remote or "").is_loopback
         except ValueError:
             local = False
-        host = request.host.rsplit(":", 1)[0]
-        if not local or host not in _LOCAL_NAMES or ORIGIN in request.headers:
+        if not local or is_from_a_page(request):
             return problem(HTTPStatus.FORBIDDEN, "Only for programs on this machine")
-        scheme, _, key = request.headers.get(AUTHORIZATION, "").partition(" ")
-        if scheme.lower() != "bearer" or not hmac.compare_digest(key.encode(), self._key):
+        if not has_key(request, self._key):
             return problem(HTTPStatus.UNAUTHORIZED, "Only for the API", "ask /api/media/sessions")
         if not self._edge.life.health.ready:
             waiting = self._edge.life.health.waiting_for

@@ -38,6 +38,8 @@ async def client(tmp_path: Path) -> AsyncIterator[tuple[Client, dict[str, str]]]
         ({"Authorization": "Bearer wrong"}, 401),
         ({"Host": "rebound.example:18091"}, 403),
         ({"Origin": "http://localhost:3000"}, 403),
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Authorization": "Bearer \xff"}, 401),
         ({"Content-Type": "text/plain"}, 415),
         ({}, 422),
     ],
