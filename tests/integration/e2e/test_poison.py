@@ -158,7 +158,7 @@ def ringlog(config: Settings, *arguments: str) -> None:
 
 def nobody_restarted(config: Settings) -> None:
     services = control.status(config)
-    assert {s.service: s.restarts for s in services if s.restarts} == {}
+    assert why_restarted(config, {s.service for s in services if s.restarts}) == {}
     assert all(s.ready for s in services)
 
 
@@ -276,7 +276,8 @@ def test_k3_transactions_leave_markers_and_aborted_records_are_nobodys(product: 
         "dialing", "answered", "ended",
     ]  # fmt: skip
     until("lag 0", lambda: not lags(product))
-    assert not {s.service for s in control.status(product) if s.restarts} - before.keys()
+    restarted = {s.service for s in control.status(product) if s.restarts}
+    assert why_restarted(product, restarted - before.keys()) == {}
     ringlog(product, "verify", "--json", "--settle", "60")
     ringlog(product, "rebuild", "profiles", "--check")
 
@@ -305,6 +306,18 @@ def kinds_of(config: Settings, task_id: str) -> set[str]:
                 kinds.add(event.kind)
                 assert not (isinstance(event, TaskEvent) and event.kind == "refused"), event.reason
     return kinds
+
+
+def why_restarted(config: Settings, services: set[str]) -> dict[str, list[str]]:
+    """What the supervisor and the services themselves wrote before their restarts."""
+    return {
+        name: [
+            line
+            for line in (config.home / "logs" / f"{name}.jsonl").read_text().splitlines()
+            if '"restarting"' in line or '"error"' in line or '"critical"' in line
+        ]
+        for name in services
+    }
 
 
 def lags(config: Settings) -> dict[str, int]:
