@@ -32,6 +32,7 @@ from ingest.call.types import (
     Identity,
     NumberChecked,
     Phase,
+    Progressed,
     Recorded,
     RingTimedOut,
     Write,
@@ -51,8 +52,9 @@ from ingest.sound.pacer import Pacer
 from ingest.sound.prompts import PromptStore
 from ingest.sound.session import Session
 from ingest.sound.types import PCMU, Format
-from ingest.trunks.driver import Trunk
-from ingest.trunks.sim import SimTrunk
+from ingest.trunks.driver import LineEvent, Switch
+from ingest.trunks.sim import SimSwitch
+from ingest.trunks.switchboard import Switchboard
 from ingest.ws.line import WsLine
 from ingest.ws.server import MediaServer
 from ringlog import log
@@ -102,7 +104,7 @@ class Edge:
         life: Lifecycle,
         codec: Codec,
         edge_id: str = EDGE_ID,
-        trunk: Trunk | None = None,
+        switch: Switch | None = None,
         handed_over: dict[int, socket.socket] | None = None,
     ) -> None:
         """`codec` must know all schemas already, since its registry client blocks. `handed_over`
@@ -125,7 +127,7 @@ class Edge:
         self.ports = PortPool(self.config.rtp_ports, self.handover)
         self.ports.handed_over = handed_over or {}
         self.media_log = MediaLog(self.producer)
-        self.trunk: Trunk = trunk or SimTrunk(self.config.sim_url)
+        self.switchboard = Switchboard([switch or SimSwitch(self.config.sim_url)])
         self.site = Site(
             edge_id, self.config.tenant_id, self.config.region, Defaults(),
             asr_profiles_of(self.config),
@@ -169,6 +171,7 @@ class Edge:
         self.life.spawn(self._tick(), "ticker")
         self.handover.connect()
         await self._resume(recovery)
+        await self.switchboard.start(self)
         self.ports.close_unclaimed()
         self.life.spawn(self.handover.run(), "handover")
         await self._ws.start(self.config.bind_host, self.config.port(self.config.media_ws_port))
@@ -237,7 +240,7 @@ class Edge:
     async def disconnect(self) -> None:
         """After `stop` and the end of all spawned work."""
         await self.optouts.stop()
-        await self.trunk.close()
+        await self.switchboard.close()
         await self.producer.stop()
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
@@ -271,6 +274,19 @@ class Edge:
         """The broker's answer to a record; a refusal stops the service."""
         if not future.cancelled() and (error := future.exception()) is not None:
             self.life.spawn(_raise(error), "calls.events")
+
+    def on_progress(self, call_id: str, progress: LineEvent) -> None:
+        """A switch has told a step of a call."""
+        if (actor := self.actors.get(call_id)) is not None:
+            actor.put(Progressed(progress))
+
+    def calls_on(self, switch: str) -> dict[str, str]:
+        """Our running calls on a switch, with their trunks."""
+        return {
+            call_id: actor.call.trunk
+            for call_id, actor in self.actors.items()
+            if actor.call.phase < Phase.ENDED and self.switchboard.of(call_id).name == switch
+        }
 
     # From the log --------------------------------------------------------------------------------
 
@@ -332,7 +348,7 @@ class Edge:
         if identity is None:
             logger.error("assignment lacks what dialling needs", call_id=task.call_id)
             return
-        actor = self._add(Call(identity, self.trunk.name), PCMU)
+        actor = self._add(Call(identity, self.switchboard.default_trunk), PCMU)
         actor.put(Assigned())
         self.spawn(self._work(actor), task.call_id)
 
@@ -352,16 +368,17 @@ class Edge:
                 if isinstance(command, Write):
                     await (await self.queue("calls.events", command.event))
                 elif isinstance(command, HangUp):
-                    await self.trunk.hang_up(actor.call_id)
+                    await self.switchboard.of(actor.call_id).hang_up(actor.call_id)
         finally:
             self.actors.pop(actor.call_id, None)
+            self.switchboard.forget(actor.call_id)
             self.numbers_in_calls.ended(actor.call_id)
             self._acceptance.forget(actor.call_id)
 
     async def _resume(self, recovery: Recovery) -> None:
         """Resumes the calls that ran when this edge died."""
         profile = self.site.asr_profiles.default
-        survivors = recovery.survivors(self.edge_id, self.trunk.name, profile)
+        survivors = recovery.survivors(self.edge_id, self.switchboard.default_trunk, profile)
         entries = {entry.call_id: entry for entry in self.journal.entries()}
         for call_id in entries.keys() - {call.identity.call_id for call, _ in survivors}:
             self.journal.remove(call_id)

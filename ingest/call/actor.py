@@ -53,7 +53,8 @@ from ingest.sound.playout import Ended, Keys, Mark, Marked, PlayoutEvent, QueueF
 from ingest.sound.prompts import PromptMissing, PromptStore
 from ingest.sound.session import Clock, LastHeard, Session
 from ingest.sound.types import TELEPHONE_EVENT, Digit, Format, Leg, leg_ssrc, stream_ids
-from ingest.trunks.driver import MediaAddress, Refused, Trunk
+from ingest.trunks.driver import MediaAddress, Medium, Order, Refused
+from ingest.trunks.switchboard import Switchboard
 from ingest.ws.line import WsLine
 from ringlog import log
 from ringlog.clock import now_ms
@@ -78,7 +79,7 @@ class Surroundings(Protocol):
     journal: Journal
     ports: PortPool
     media_log: MediaLog
-    trunk: Trunk
+    switchboard: Switchboard
     pacer: Pacer
     sessions: dict[str, Session]
     rtp_host: str
@@ -167,10 +168,14 @@ class CallActor:
                 if not self._queue(Mark(directive.directive_id)):
                     await self._step(Drained(directive))
             case Transfer(directive):
-                ok = await self._edge.trunk.transfer(self.call_id, directive.target or "")
+                ok = await self._edge.switchboard.of(self.call_id).transfer(
+                    self.call_id, directive.target or ""
+                )
                 await self._step(Transferred(directive, ok))
             case HangUp():
-                self._edge.spawn(self._edge.trunk.hang_up(self.call_id), "hang-up")
+                self._edge.spawn(
+                    self._edge.switchboard.of(self.call_id).hang_up(self.call_id), "hang-up"
+                )
             case CloseMedia():
                 await self._close_media()
             case _:
@@ -216,8 +221,10 @@ class CallActor:
         remote: Address | None,
         entry: Entry | None = None,
         event_type: int = TELEPHONE_EVENT,
+        medium: Medium = "rtp",
     ) -> None:
-        """Binds a port and starts the session; with `entry`, as it was before a restart.
+        """Binds a port, unless the sound comes by a socket, and starts the session; with `entry`,
+        as it was before a restart.
 
         Raises NoPort, OSError.
         """
@@ -239,7 +246,7 @@ class CallActor:
                 known.append(last)
         receiver = Receiver(clock.call_ms, remote, event_type=event_type, known=known)
         rtp = RtpTransport(session, receiver, self.sound, self._on_source)
-        wanted = None if entry is None else entry.port
+        wanted = entry.port if entry is not None else NO_PORT if medium == "socket" else None
         port = NO_PORT
         if wanted != NO_PORT:
             port = await self._edge.ports.bind(rtp, self._edge.config.bind_host, wanted)
@@ -263,11 +270,17 @@ class CallActor:
         self._timers.append(loop.call_later(max(0, delay_ms) / 1000, self.put, given))
 
     async def _dial(self, phone: str) -> None:
-        trunk = self._edge.trunk
+        board, route = self._edge.switchboard, self._edge.switchboard.route(self.call_id)
+        medium = route.switch.medium
         try:
-            await self.open_media(None)
-            theirs = await trunk.dial(self.call_id, phone, self.our_address(), self.sound.codec)
-            remote = await resolve(theirs)
+            await self.open_media(None, medium=medium)
+            ours = self.our_address() if medium == "rtp" else None
+            order = Order(
+                self.call_id, phone, route.trunk, self.sound.codec, ours, route.caller_id,
+                RING_TIMEOUT_MS,
+            )  # fmt: skip
+            theirs = await board.dial(route, order)
+            remote = None if theirs is None else await resolve(theirs)
         except Refused as refused:
             cause = CarrierRefused(refused.cause_q850, refused.cause_sip, refused.disposition)
             logger.info("carrier refused", call_id=self.call_id, reason=str(refused))
@@ -277,10 +290,11 @@ class CallActor:
             logger.error("no media", call_id=self.call_id, reason=str(error))
             await self._step(CarrierRefused(Q850_NO_CIRCUIT, None, "failed"))
             return
-        assert self.rtp is not None and self.entry is not None
-        self.rtp.receiver.gate.announce(remote, theirs.ssrc)
-        self.entry.remote = self.rtp.receiver.remote
-        self._edge.journal.write(self.entry)
+        if theirs is not None and remote is not None:
+            assert self.rtp is not None and self.entry is not None
+            self.rtp.receiver.gate.announce(remote, theirs.ssrc)
+            self.entry.remote = self.rtp.receiver.remote
+            self._edge.journal.write(self.entry)
         self.after(RING_TIMEOUT_MS, RingTimedOut())
 
     def _on_websocket(self) -> None:

@@ -42,6 +42,7 @@ from ingest.call.types import (
     Play,
     PlayoutEnded,
     PlayoutStarted,
+    Progressed,
     Recorded,
     RingTimedOut,
     SendKeys,
@@ -50,6 +51,7 @@ from ingest.call.types import (
     Transferred,
     Write,
 )
+from ingest.trunks.driver import LineEvent
 from ringlog.dispositions import EDGE_STOPPING, NUMBER_IN_CALL
 from schemas.events import CallEvent, Directive, TaskEvent
 from schemas.ids import call_once_id, root_id
@@ -117,7 +119,15 @@ def identity_from(event: CallEvent, asr_profile: str) -> Identity | None:
 def record(
     call: Call,
     kind: Literal[
-        "dialing", "answered", "playout_started", "playout_ended", "dtmf", "transferred", "ended"
+        "dialing",
+        "ringing",
+        "early_media",
+        "answered",
+        "playout_started",
+        "playout_ended",
+        "dtmf",
+        "transferred",
+        "ended",
     ],
     event_id: str,
     now_ms: int,
@@ -184,6 +194,8 @@ def evolve(call: Call, given: Input) -> Call:
             return replace(call, done=call.done | {done})
         case Drained(directive) if directive.kind == "hangup":
             return replace(call, closing=True)
+        case Progressed(progress) if progress.kind == "ended":
+            return replace(call, closing=True)
         case Transferred(directive, ok):
             return replace(call, done=call.done | {directive.directive_id}, closing=not ok)
         case RingTimedOut() if call.phase >= Phase.ANSWERED:
@@ -230,6 +242,8 @@ def decide(call: Call, given: Input, now_ms: int) -> list[Command]:
             return [CheckNumber(call.identity.phone or "")]
         case CarrierRefused(cause, sip, reason):
             return _end(call, now_ms, reason, cause, sip)
+        case Progressed(progress):
+            return _progressed(call, progress, now_ms)
         case Directed(directive):
             return _directed(call, directive)
         case Drained(directive):
@@ -288,6 +302,23 @@ def _permitted(call: Call, number: NumberChecked, now_ms: int) -> list[Command]:
         optout_offset=number.offset,
     )
     return [Write(dialing, acknowledged=True)]
+
+
+def _progressed(call: Call, progress: LineEvent, now_ms: int) -> list[Command]:
+    """What the switch told becomes a record; ids are those of a carrier that tells the API."""
+    call_id, kind = call.identity.call_id, progress.kind
+    match kind:
+        case "ended":
+            cause = Q850_NORMAL if progress.cause_q850 is None else progress.cause_q850
+            commands = _end(call, now_ms, progress.disposition, cause, progress.cause_sip)
+            return [c for c in commands if not isinstance(c, HangUp)]
+        case "dtmf":
+            event_id = root_id(call_id, "dtmf", progress.source)
+            return [Write(record(call, kind, event_id, progress.at_ms, digits=progress.digits))]
+        case "ringing" | "early_media" if call.phase >= Phase.ANSWERED:
+            return []
+        case _:
+            return [Write(record(call, kind, call_once_id(call_id, kind), progress.at_ms))]
 
 
 def _directed(call: Call, directive: Directive) -> list[Command]:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Final, Literal
 
+from ingest.trunks.driver import LineEvent
 from schemas.events import CallEvent, Directive
 
 Direction = Literal["outbound", "foreign"]
@@ -119,6 +120,13 @@ class CarrierRefused:
 
 
 @dataclass(frozen=True, slots=True)
+class Progressed:
+    """The switch has told a step of the call."""
+
+    progress: LineEvent
+
+
+@dataclass(frozen=True, slots=True)
 class Recorded:
     """A record of this call, as read from `calls.events`."""
 
@@ -189,7 +197,7 @@ class RingTimedOut:
 
 
 Input = (
-    Assigned | NumberChecked | DialingWritten | CarrierRefused | Recorded | Directed
+    Assigned | NumberChecked | DialingWritten | CarrierRefused | Progressed | Recorded | Directed
     | PlayoutStarted | PlayoutEnded | Drained | Transferred | KeyPressed | HungUp | RingTimedOut
 )  # fmt: skip
 

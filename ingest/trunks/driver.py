@@ -1,6 +1,17 @@
-"""The edge's interface to a line. Progress (ringing, answered, ended) comes by `calls.events`."""
+"""The edge's interface to a switch: a telephone system that places our calls over its trunks.
 
-from typing import NamedTuple, Protocol
+A switch tells what becomes of a call to a `Listener`. The simulated carrier tells it to the API
+instead, as foreign systems do; both ways lead to `calls.events` with the same record ids.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, Protocol
+
+Medium = Literal["rtp", "socket"]
+"""How a call's sound reaches the edge: packets to a port of ours, or a socket that finds the call
+by its id."""
+
+LineEventKind = Literal["ringing", "early_media", "answered", "dtmf", "ended"]
 
 
 class MediaAddress(NamedTuple):
@@ -11,8 +22,39 @@ class MediaAddress(NamedTuple):
     ssrc: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A call that the switch is asked for. `ours` is None when the sound comes by a socket."""
+
+    call_id: str
+    phone: str
+    trunk: str
+    codec: str
+    ours: MediaAddress | None
+    caller_id: str | None = None
+    ring_timeout_ms: int = 60_000
+
+
+@dataclass(frozen=True, slots=True)
+class LineEvent:
+    """One step of a call, as the switch saw it.
+
+    `source` names a key press within the call, so that one told twice is one. `cause_q850` is
+    that of ITU-T Q.850, `cause_sip` the SIP status of the far end; both only for `ended`.
+    """
+
+    kind: LineEventKind
+    at_ms: int
+    digits: str = ""
+    source: str = ""
+    cause_q850: int | None = None
+    cause_sip: int | None = None
+    disposition: str = "completed"
+
+
 class Refused(Exception):
-    """The line would not take the call. `cause_q850` as in ITU-T Q.850, `cause_sip` if any."""
+    """The switch or its carrier would not take the call. `cause_q850` as in ITU-T Q.850,
+    `cause_sip` if any."""
 
     def __init__(
         self, cause_q850: int, cause_sip: int | None, disposition: str, detail: str
@@ -23,16 +65,51 @@ class Refused(Exception):
         self.disposition = disposition
 
 
-class Trunk(Protocol):
-    """A line. A repeated call id is the same call, never a second one."""
+class Listener(Protocol):
+    """Takes what switches tell."""
+
+    def on_progress(self, call_id: str, progress: LineEvent) -> None:
+        """A call has come a step further."""
+        ...
+
+    def calls_on(self, switch: str) -> dict[str, str]:
+        """Our running calls on a switch, with their trunks: what it holds beyond them is nobody's,
+        and is ended."""
+        ...
+
+
+class Switch(Protocol):
+    """A telephone system. A repeated call id is the same call, never a second one."""
 
     @property
     def name(self) -> str:
-        """Name of the line, as records carry it."""
+        """Its name in the configuration."""
         ...
 
-    async def dial(self, call_id: str, phone: str, ours: MediaAddress, codec: str) -> MediaAddress:
-        """Asks for a call; raises Refused."""
+    @property
+    def medium(self) -> Medium:
+        """How it brings the sound."""
+        ...
+
+    @property
+    def sends_keys(self) -> bool:
+        """Whether keys go by `send_keys`; otherwise they go with the sound (RFC 4733)."""
+        ...
+
+    async def start(self, listener: Listener) -> None:
+        """Begins to tell; connects, and connects again whenever the connection is lost."""
+        ...
+
+    async def dial(self, order: Order) -> MediaAddress | None:
+        """Asks for a call; gives where its sound goes, None by a socket. Raises Refused."""
+        ...
+
+    async def adopt(self, call_id: str, ours: MediaAddress | None) -> bool:
+        """Takes up a call that an earlier edge placed; False when the switch no longer has it."""
+        ...
+
+    async def send_keys(self, call_id: str, digits: str) -> None:
+        """Sends keys to the customer; no error if the call is over."""
         ...
 
     async def hang_up(self, call_id: str) -> None:
@@ -40,9 +117,9 @@ class Trunk(Protocol):
         ...
 
     async def transfer(self, call_id: str, target: str) -> bool:
-        """Connects the customer elsewhere; False when the line cannot."""
+        """Connects the customer elsewhere; False when the switch cannot."""
         ...
 
     async def close(self) -> None:
-        """Ends the connection to the line."""
+        """Ends the connection to the switch; its calls go on."""
         ...

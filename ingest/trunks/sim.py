@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import aiohttp
 
-from ingest.trunks.driver import MediaAddress, Refused
+from ingest.trunks.driver import Listener, MediaAddress, Medium, Order, Refused
 from ringlog import log
 
 logger = log.logger("ringlog.ingest.sim")
@@ -31,10 +31,12 @@ _SIP: Final[dict[int, tuple[int, str]]] = {
 """Q.850 cause and disposition of a refusal (RFC 3398 section 7.2.4.1 for the causes)."""
 
 
-class SimTrunk:
+class SimSwitch:
     """Driver of `demo`'s carrier, and the smallest example of one."""
 
     name = "sim"
+    medium: Medium = "rtp"
+    sends_keys = False
 
     def __init__(self, url: str) -> None:
         self._url = url.rstrip("/")
@@ -48,15 +50,19 @@ class SimTrunk:
             )
         return self._http
 
-    async def dial(self, call_id: str, phone: str, ours: MediaAddress, codec: str) -> MediaAddress:
+    async def start(self, listener: Listener) -> None:
+        """Nothing to do: the carrier tells the API."""
+
+    async def dial(self, order: Order) -> MediaAddress:
         """Asks for a call; raises Refused."""
+        assert order.ours is not None, "the carrier sends RTP"
         asked = {
-            "call_id": call_id,
-            "phone": phone,
-            "rtp_host": ours.host,
-            "rtp_port": ours.port,
-            "ssrc": ours.ssrc,
-            "codec": codec,
+            "call_id": order.call_id,
+            "phone": order.phone,
+            "rtp_host": order.ours.host,
+            "rtp_port": order.ours.port,
+            "ssrc": order.ours.ssrc,
+            "codec": order.codec,
         }
         for attempt in range(RETRIES + 1):
             try:
@@ -88,6 +94,13 @@ class SimTrunk:
                 )
             except (aiohttp.ContentTypeError, ValueError, TypeError, KeyError, AttributeError):
                 raise Refused(38, None, "failed", "the answer has another form") from None
+
+    async def adopt(self, call_id: str, ours: MediaAddress | None) -> bool:
+        """The carrier sends on to the port that the call had."""
+        return True
+
+    async def send_keys(self, call_id: str, digits: str) -> None:
+        """Never called: keys go with the sound."""
 
     async def hang_up(self, call_id: str) -> None:
         """Ends a call; no error if it is already over."""

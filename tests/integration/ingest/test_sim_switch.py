@@ -7,8 +7,8 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from ingest.trunks.driver import MediaAddress, Refused
-from ingest.trunks.sim import SimTrunk
+from ingest.trunks.driver import MediaAddress, Order, Refused
+from ingest.trunks.sim import SimSwitch
 
 OURS = MediaAddress("127.0.0.1", 20_000, 7)
 
@@ -36,19 +36,19 @@ class Carrier:
 
 
 @pytest.fixture
-async def carrier() -> AsyncIterator[tuple[Carrier, SimTrunk]]:
+async def carrier() -> AsyncIterator[tuple[Carrier, SimSwitch]]:
     carrier = Carrier()
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", carrier.handle)
     async with TestServer(app) as server:
-        trunk = SimTrunk(str(server.make_url("/")))
+        trunk = SimSwitch(str(server.make_url("/")))
         yield carrier, trunk
         await trunk.close()
 
 
-async def test_a_call_is_asked_for_as_agreed(carrier: tuple[Carrier, SimTrunk]) -> None:
+async def test_a_call_is_asked_for_as_agreed(carrier: tuple[Carrier, SimSwitch]) -> None:
     far, trunk = carrier
-    assert await trunk.dial("c-1", "+86138", OURS, "pcmu") == ("127.0.0.1", 30_000, 9)
+    assert await trunk.dial(Order("c-1", "+86138", "sim", "pcmu", OURS)) == ("127.0.0.1", 30_000, 9)
     asked = {"call_id": "c-1", "phone": "+86138", "rtp_host": "127.0.0.1", "rtp_port": 20_000,
              "ssrc": 7, "codec": "pcmu"}  # fmt: skip
     assert far.asked == [("POST", "/calls", asked)]
@@ -70,12 +70,12 @@ async def test_a_call_is_asked_for_as_agreed(carrier: tuple[Carrier, SimTrunk]) 
     ],
 )
 async def test_a_refusal_has_its_cause(
-    carrier: tuple[Carrier, SimTrunk], status: int, body: Any, cause: int, disposition: str
+    carrier: tuple[Carrier, SimSwitch], status: int, body: Any, cause: int, disposition: str
 ) -> None:
     far, trunk = carrier
     far.status, far.body = status, body
     with pytest.raises(Refused) as refused:
-        await trunk.dial("c", "1", OURS, "pcmu")
+        await trunk.dial(Order("c", "1", "sim", "pcmu", OURS))
     assert refused.value.cause_q850 == cause and refused.value.cause_sip == status
     assert refused.value.disposition == disposition
 
@@ -83,27 +83,27 @@ async def test_a_refusal_has_its_cause(
 @pytest.mark.parametrize(
     "body", [None, [], {}, {"rtp_host": "x"}, {"rtp_host": "x", "rtp_port": "y"}]
 )
-async def test_a_strange_answer_is_a_refusal(carrier: tuple[Carrier, SimTrunk], body: Any) -> None:
+async def test_a_strange_answer_is_a_refusal(carrier: tuple[Carrier, SimSwitch], body: Any) -> None:
     far, trunk = carrier
     far.body = body
     with pytest.raises(Refused):
-        await trunk.dial("c", "1", OURS, "pcmu")
+        await trunk.dial(Order("c", "1", "sim", "pcmu", OURS))
     far.text = "hello"
     with pytest.raises(Refused):
-        await trunk.dial("c", "1", OURS, "pcmu")
+        await trunk.dial(Order("c", "1", "sim", "pcmu", OURS))
 
 
-async def test_a_lost_answer_is_asked_for_again(carrier: tuple[Carrier, SimTrunk]) -> None:
+async def test_a_lost_answer_is_asked_for_again(carrier: tuple[Carrier, SimSwitch]) -> None:
     far, trunk = carrier
     far.drop = 1
-    assert (await trunk.dial("c", "1", OURS, "pcmu")).port == 30_000
+    assert (await trunk.dial(Order("c", "1", "sim", "pcmu", OURS))).port == 30_000
     assert len(far.asked) == 2
 
 
 async def test_a_carrier_that_is_away_is_a_refusal() -> None:
-    trunk = SimTrunk("http://127.0.0.1:9")
+    trunk = SimSwitch("http://127.0.0.1:9")
     with pytest.raises(Refused):
-        await trunk.dial("c", "1", OURS, "pcmu")
+        await trunk.dial(Order("c", "1", "sim", "pcmu", OURS))
     await trunk.hang_up("c")
     assert not await trunk.transfer("c", "agents")
     await trunk.close()
