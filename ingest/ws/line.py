@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from ingest.sound.session import Session
 from ingest.sound.types import Digit, Leg, leg_ssrc
-from ingest.ws.dialects import ControlMessage, Dialect
+from ingest.ws.dialects.base import ControlMessage, Dialect
 from ingest.ws.protocol import WsReceiver
 
 
@@ -37,13 +37,13 @@ class WsLine:
         if leg is None:
             ssrc = leg_ssrc(session.call_id, "customer")
             leg = self.leg = Leg("customer", ssrc, 0, start_ms, session.sound.rate_hz)
-            return WsReceiver(session.sound, leg, now_us, dialect=dialect)
+            return WsReceiver(session.sound, leg, now_us, dialect)
         seq, ts = self._next
         frames = (start_ms - leg.start_ms) // 20
         expected = leg.start_ts + frames * session.sound.frame_samples
         return WsReceiver(
-            session.sound, leg, now_us,
-            next_seq=max(seq, frames), next_ts=max(ts, expected), dialect=dialect,
+            session.sound, leg, now_us, dialect,
+            next_seq=max(seq, frames), next_ts=max(ts, expected),
         )  # fmt: skip
 
     def closed(self, receiver: WsReceiver) -> None:

@@ -1,134 +1,99 @@
-"""The media WebSocket server: `ws://…/media/{call_id}?codec=pcmu&token=…`."""
+"""The media WebSocket server: `ws://…/media/{call_id}?codec=pcmu&token=…`, and the doors.
+
+Who is let in is decided in the handshake; what messages mean, by the dialect; this module has the
+sockets.
+"""
 
 import asyncio
 import hmac
-from collections.abc import Callable, Iterable, Sequence
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from http import HTTPStatus
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from websockets.asyncio.server import Server, ServerConnection, broadcast, serve
+from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed, InvalidHeader
 from websockets.headers import parse_subprotocol
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
 from ingest.sound.clock import monotonic_us
-from ingest.sound.playout import KeyTick
-from ingest.sound.session import Session
-from ingest.sound.silence import SilenceRule
-from ingest.sound.types import SAMPLE_BYTES, Digit, Frame, format_of
-from ingest.ws.dialects import (
-    DIALECTS,
-    MAX_TEXT_BYTES,
-    OWN,
+from ingest.sound.types import format_of
+from ingest.ws.admission import Admission
+from ingest.ws.dialects import DIALECTS, OWN, choose
+from ingest.ws.dialects.base import (
     ControlMessage,
+    Dialect,
+    Heard,
+    Reply,
+    Sound,
+    Wanted,
     WsRefused,
-    choose,
 )
+from ingest.ws.doors import Door, DoorClosed, Handshake
 from ingest.ws.line import WsLine
-from ingest.ws.protocol import WS_SILENCE, WsReceiver, swapped
+from ingest.ws.protocol import WsReader
+from ingest.ws.transport import WsTransport
 from ringlog import log
 from ringlog.health import BACKLOG
-from ringlog.metrics import RTP_PACKETS_DROPPED
+from ringlog.media_session import MediaSessionRequest
 
 logger = log.logger("ringlog.ingest.ws")
 
-MAX_MESSAGE_BYTES: Final = 4096
-"""Longest message: 100 ms of L16 at 16 kHz is 3,200 bytes."""
+_library = logging.getLogger("ringlog.ingest.ws.library")
+_library.setLevel(logging.CRITICAL)  # it writes a traceback for every peer that talks nonsense
 
-MAX_BUFFERED_BYTES: Final = 16_384
-"""Sound that a slow peer may leave unread (1 s of L16 at 8 kHz) before the prompt waits."""
+MAX_MESSAGE_BYTES: Final = 16_384
+"""Longest message of any dialect, octets."""
 
-assert MAX_TEXT_BYTES < MAX_MESSAGE_BYTES
+MAX_QUEUE: Final = 16
+"""Messages read ahead of us; more wait in the kernel."""
 
+PING_S: Final = 1.0
+PONG_S: Final = 10.0
+"""A dead host is found within 11 s, while the call still waits for its next connection."""
 
-class WsTransport:
-    """One connection as a session's transport."""
-
-    def __init__(
-        self, connection: ServerConnection, receiver: WsReceiver, session: Session
-    ) -> None:
-        self.receiver = receiver
-        self._connection = connection
-        self._open = True
-        self._swapped = receiver.dialect.little_endian and SAMPLE_BYTES[session.sound.codec] == 2
-
-    @property
-    def silence(self) -> SilenceRule:
-        """Sound that TCP delays comes later, all at once; it is no silence."""
-        return WS_SILENCE
-
-    @property
-    def alive_us(self) -> int | None:
-        """When the peer's last message came."""
-        return self.receiver.alive_us
-
-    @property
-    def holding(self) -> bool:
-        """True while sound is held whose time is not known yet."""
-        return self.receiver.waiting
-
-    @property
-    def ready(self) -> bool:
-        """Whether the peer takes sound now: it is connected and reads what we send."""
-        if not self._open:
-            return False
-        return self._connection.transport.get_write_buffer_size() <= MAX_BUFFERED_BYTES
-
-    def send_frame(self, frame: bytes, seq: int, ts: int, talkspurt: bool) -> bool:
-        """One binary message, without waiting: a tick must not be held up by a slow peer."""
-        if not self.ready:
-            RTP_PACKETS_DROPPED.labels("slow_peer").inc()
-            return False
-        broadcast((self._connection,), swapped(frame) if self._swapped else frame)
-        return True
-
-    def send_key(self, key: KeyTick, seq: int, ts: int) -> int:
-        """One text message a key press."""
-        if key.n == 0:
-            self._tell(ControlMessage("dtmf", digits=key.digit))
-        return 0
-
-    def clear(self) -> None:
-        """Makes the peer clear its buffer; sent even to a slow peer, which needs it most."""
-        self._tell(ControlMessage("clear"))
-
-    def mark(self, name: str) -> None:
-        """Sends a mark after everything sent so far."""
-        self._tell(ControlMessage("mark", name=name))
-
-    def _tell(self, message: ControlMessage) -> None:
-        text = self.receiver.dialect.word(message)
-        if self._open and text is not None:
-            broadcast((self._connection,), text)
-
-    def poll(self, now_us: int) -> Sequence[Frame | Digit]:
-        """Frames that were held until it was known what came before them."""
-        return self.receiver.poll(now_us) if self.receiver.waiting else ()
-
-    def flush(self) -> Iterable[Frame | Digit]:
-        """All frames that are held."""
-        return self.receiver.flush()
-
-    def close(self) -> None:
-        """Reports that the call is over and closes."""
-        if self._open:
-            self._tell(ControlMessage("hangup"))
-            self._open = False
-            asyncio.get_running_loop().create_task(self._connection.close())
-
+OPEN_S: Final = 5.0
+"""Time for a handshake, and again for the message that names the call."""
 
 Find = Callable[[str], WsLine | None]
+Open = Callable[[MediaSessionRequest], Awaitable[WsLine]]
+
+
+class NoSession(Exception):
+    """No session can be opened; the text may be told to the peer. `retry_after_s` if later."""
+
+    def __init__(self, reason: str, retry_after_s: float | None = None) -> None:
+        super().__init__(reason)
+        self.retry_after_s = retry_after_s
 
 
 class MediaServer:
-    """Accepts connections for sessions that exist. `token_of` gives a call's secret."""
+    """Accepts connections for sessions that exist, and for those that a door's first message opens.
 
-    def __init__(self, find: Find, token_of: Callable[[str], str]) -> None:
+    `token_of` gives a call's secret; `open_session` opens what a message wants, and raises
+    NoSession.
+    """
+
+    def __init__(
+        self,
+        find: Find,
+        token_of: Callable[[str], str],
+        open_session: Open | None = None,
+        doors: Mapping[str, Door] | None = None,
+        admission: Admission | None = None,
+    ) -> None:
         self._find = find
         self._token_of = token_of
+        self._open_session = open_session
+        self._doors = doors or {}
         self._server: Server | None = None
+        self._connections: set[_Connection] = set()
+        self._ending: set[asyncio.Task[None]] = set()
+        self.admission = admission or Admission()
 
     async def start(self, host: str, port: int) -> None:
         """Listens; raises OSError when the port is in use."""
@@ -136,46 +101,90 @@ class MediaServer:
             self._handle,
             host,
             port,
+            create_connection=self._connection_type(),
             process_request=self._check,
             select_subprotocol=_select,
             backlog=BACKLOG,
             max_size=MAX_MESSAGE_BYTES,
-            max_queue=64,
+            max_queue=MAX_QUEUE,
             compression=None,
-            ping_interval=20,
-            ping_timeout=20,
-            open_timeout=5,
+            ping_interval=PING_S,
+            ping_timeout=PONG_S,
+            open_timeout=OPEN_S,
             close_timeout=1,
             server_header=None,
+            logger=_library,
         )
 
     async def stop(self) -> None:
-        """Closes all connections."""
+        """Asks peers that can to come back elsewhere, and closes all connections."""
+        for connection in self._connections:
+            if connection.transport is not None:
+                connection.transport.tell(ControlMessage("reconnect"))
         if self._server is not None:
             self._server.close()
             await self._server.wait_closed()
             self._server = None
+        if self._ending:
+            await asyncio.wait(tuple(self._ending))
+
+    def _connection_type(self) -> type[ServerConnection]:
+        admission = self.admission
+
+        class Counted(ServerConnection):
+            """A connection that counts from its first packet on."""
+
+            _address: str | None = None
+
+            def connection_made(self, transport: asyncio.BaseTransport) -> None:
+                peer = transport.get_extra_info("peername")
+                address = str(peer[0]) if peer else ""
+                super().connection_made(transport)
+                if admission.admit(address):
+                    self._address = address
+                else:
+                    self.transport.abort()
+
+            def connection_lost(self, exc: Exception | None) -> None:
+                super().connection_lost(exc)
+                if self._address is not None:
+                    admission.release(self._address)
+                    self._address = None
+
+        return Counted
+
+    # The handshake -------------------------------------------------------------------------------
 
     def _check(self, connection: ServerConnection, request: Request) -> Response | None:
         """Refuses a handshake with the status that says why."""
+        door = self._door(request.path)
+        if door is not None:
+            try:
+                page = door.check(Handshake(request.path, request.headers), time.time())
+            except DoorClosed as closed:
+                return connection.respond(closed.status, f"{closed.reason}\n")
+            if page is None:
+                return None
+            response = connection.respond(page.status, page.body)
+            del response.headers["Content-Type"]
+            response.headers["Content-Type"] = page.content_type
+            return response
         asked = _asked(request.path)
         if asked is None:
             return connection.respond(HTTPStatus.NOT_FOUND, "the path is /media/{call_id}\n")
-        call_id, codec, tokens = asked
-        right = self._token_of(call_id).encode()
         # The token first, so that nobody learns which calls exist.
-        if not any(hmac.compare_digest(token.encode(), right) for token in tokens):
+        if not self._is_token(asked.call_id, asked.tokens):
             return connection.respond(HTTPStatus.UNAUTHORIZED, "wrong token\n")
-        line = self._find(call_id)
+        line = self._find(asked.call_id)
         if line is None:
             return connection.respond(HTTPStatus.NOT_FOUND, "no such call\n")
         session = line.session
         try:
-            choose(_offered(request))
+            _dialect_of(choose(_offered(request.headers)), asked.dialect)
         except WsRefused as refused:
             return connection.respond(HTTPStatus.BAD_REQUEST, f"{refused}\n")
         try:
-            fits = codec is None or format_of(codec) == session.sound
+            fits = asked.codec is None or format_of(asked.codec) == session.sound
         except ValueError as error:
             return connection.respond(HTTPStatus.BAD_REQUEST, f"{error}\n")
         if not fits:
@@ -184,44 +193,131 @@ class MediaServer:
             )
         return None
 
+    def _door(self, target: str) -> Door | None:
+        """The door of a path: /media/{name}, or a page below it."""
+        parts = target.partition("?")[0].split("/")
+        return self._doors.get(parts[2]) if parts[:2] == ["", "media"] and parts[2:] else None
+
+    def _is_token(self, call_id: str, tokens: Sequence[str]) -> bool:
+        right = self._token_of(call_id).encode()
+        return any(hmac.compare_digest(token.encode(), right) for token in tokens)
+
+    # A connection --------------------------------------------------------------------------------
+
     async def _handle(self, connection: ServerConnection) -> None:
-        asked = _asked(connection.request.path if connection.request is not None else "")
-        line = None if asked is None else self._find(asked[0])
-        if line is None:
-            await connection.close(1011, "the call is over")
-            return
-        dialect = DIALECTS.get(connection.subprotocol or "", OWN)
-        receiver = line.open(monotonic_us(), dialect)
-        session, transport = line.session, WsTransport(connection, receiver, line.session)
-        session.attach(transport)
+        request = connection.request
+        target, headers = ("", Headers()) if request is None else (request.path, request.headers)
+        door = self._door(target)
+        if door is not None:
+            made = _Connection(connection, door.greet(Handshake(target, headers)), door)
+        else:
+            asked = _asked(target)
+            line = None if asked is None else self._find(asked.call_id)
+            if asked is None or line is None:
+                await connection.close(1011, "the call is over")
+                return
+            made = _Connection(connection, _dialect_of(connection.subprotocol, asked.dialect))
+            self._attach(made, line)
+        self._connections.add(made)
         try:
-            async for message in connection:
-                self._take(line, transport, message)
+            await self._read(made)
         except WsRefused as refused:
             logger.info(
                 "closing the media connection: its peer breaks the protocol",
-                call_id=session.call_id, reason=str(refused),
+                call_id=None if made.line is None else made.line.session.call_id,
+                reason=str(refused),
             )  # fmt: skip
             await connection.close(refused.code, str(refused)[:100])
+        except NoSession as refused:
+            logger.info("no session for a media connection", reason=str(refused))
+            told = made.dialect.refused(str(refused), refused.retry_after_s)
+            if told is not None:
+                await connection.send(told)
+            await connection.close(1013 if refused.retry_after_s else 1008, str(refused)[:100])
+        except TimeoutError:
+            await connection.close(1008, "no message named a call in time")
         except ConnectionClosed:
             pass
         finally:
-            if session.transport is transport:
-                session.heard(receiver.flush(), monotonic_us())
-            line.closed(receiver)
-            session.detach(transport)
+            self._connections.discard(made)
+            if made.line is not None and made.transport is not None:
+                receiver, session = made.transport.receiver, made.line.session
+                if session.transport is made.transport:
+                    session.heard(receiver.flush(), monotonic_us())
+                made.line.closed(receiver)
+                session.detach(made.transport)
 
-    def _take(self, line: WsLine, transport: WsTransport, message: str | bytes) -> None:
-        at = monotonic_us()
-        receiver, session = transport.receiver, line.session
-        if isinstance(message, bytes):
-            if session.transport is transport:
-                session.heard(receiver.audio(message, at), at)
-            return
-        control = receiver.text(message, at)
-        match None if control is None else control.type:
-            case "dtmf" if control is not None:
-                session.heard(line.keys(receiver, control, at), at)
+    async def _read(self, made: "_Connection") -> None:
+        connection = made.connection
+        async with asyncio.timeout(None if made.line else OPEN_S) as opening:
+            async for message in connection:
+                at_us = monotonic_us()
+                for heard in made.reader.take(message, at_us):
+                    if isinstance(heard, Wanted):
+                        opening.reschedule(None)
+                        await self._found(made, heard)
+                    else:
+                        _take(made, heard, at_us)
+                if made.transport is not None:
+                    made.transport.receiver.alive_us = at_us
+
+    async def _found(self, made: "_Connection", wanted: Wanted) -> None:
+        """Finds or opens the call that a message names; raises NoSession and WsRefused."""
+        if wanted.token is not None and not self._is_token(wanted.call_id, (wanted.token,)):
+            raise NoSession("wrong token")
+        line = self._find(wanted.call_id)
+        if line is None:
+            if wanted.session is None or self._open_session is None:
+                raise NoSession("no such call")
+            line = await self._open_session(wanted.session)
+        for said in made.dialect.opened(line.session.sound):
+            await made.connection.send(said)
+        self._attach(made, line)
+
+    def _attach(self, made: "_Connection", line: WsLine) -> None:
+        receiver = line.open(monotonic_us(), made.dialect)
+        made.line = line
+        made.transport = WsTransport(
+            made.connection, receiver, line.session, lambda: self._end(made)
+        )
+        line.session.attach(made.transport)
+
+    def _end(self, made: "_Connection") -> None:
+        if made.door is not None:
+            task = asyncio.get_running_loop().create_task(made.door.end(made.dialect))
+            self._ending.add(task)
+            task.add_done_callback(self._ending.discard)
+
+
+class _Connection:
+    """One connection; its line is known from the start, or once a message has named it."""
+
+    def __init__(
+        self, connection: ServerConnection, dialect: Dialect, door: Door | None = None
+    ) -> None:
+        self.connection = connection
+        self.dialect = dialect
+        self.door = door
+        self.reader = WsReader(dialect, monotonic_us())
+        self.line: WsLine | None = None
+        self.transport: WsTransport | None = None
+
+
+def _take(made: _Connection, heard: Heard, at_us: int) -> None:
+    line, transport = made.line, made.transport
+    if isinstance(heard, Reply):
+        broadcast((made.connection,), heard.message)
+    elif line is None or transport is None:
+        raise WsRefused("the first message names no call")
+    elif isinstance(heard, Sound):
+        session = line.session
+        if session.transport is transport:
+            session.heard(transport.receiver.audio(heard.payload, at_us, heard.lost), at_us)
+    elif isinstance(heard, ControlMessage):
+        session = line.session
+        match heard.type:
+            case "dtmf":
+                session.heard(line.keys(transport.receiver, heard, at_us), at_us)
             case "clear":
                 session.flush()
             case "hangup":
@@ -230,12 +326,12 @@ class MediaServer:
                 pass  # a mark is the echo of ours: the peer played up to there
 
 
-def _offered(request: Request) -> list[str]:
+def _offered(headers: Headers) -> list[str]:
     """Sub-protocols of a handshake, the preferred one first; raises WsRefused."""
     try:
         return [
             name
-            for value in request.headers.get_all("Sec-WebSocket-Protocol")
+            for value in headers.get_all("Sec-WebSocket-Protocol")
             for name in parse_subprotocol(value)
         ]
     except InvalidHeader as error:
@@ -244,21 +340,42 @@ def _offered(request: Request) -> list[str]:
 
 def _select(connection: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:
     """The sub-protocol that is spoken; `_check` has refused what we do not speak."""
-    chosen = choose(list(offered))
+    try:
+        chosen = choose(list(offered))
+    except WsRefused:
+        return None  # behind a door
     return None if chosen is None else Subprotocol(chosen)
 
 
-def _asked(path: str) -> tuple[str, str | None, list[str]] | None:
-    """(call_id, codec, tokens) of a request path; None for another path.
+def _dialect_of(chosen: str | None, named: str | None) -> Dialect:
+    """The sub-protocol's dialect, else the one that the URL names, else our own."""
+    name = chosen or named or OWN
+    if name not in DIALECTS:
+        raise WsRefused(f"unknown dialect; known: {', '.join(DIALECTS)}")
+    return DIALECTS[name]()
+
+
+class _Asked(NamedTuple):
+    """What a URL asks for."""
+
+    call_id: str
+    codec: str | None
+    dialect: str | None
+    tokens: list[str]
+
+
+def _asked(target: str) -> _Asked | None:
+    """What a request target asks for; None for another path.
 
     Our `ws_url` has its query already; a client that adds codec and token once more means the same.
     """
     try:
-        parts = urlsplit(path)
+        parts = urlsplit(target)
         query = parse_qs(parts.query.replace("?", "&"), max_num_fields=16)
     except ValueError:
         return None
     head, _, tail = parts.path.rpartition("/")
     if head != "/media" or not tail:
         return None
-    return unquote(tail), query.get("codec", [None])[0], query.get("token", [])
+    codec, dialect = query.get("codec", [None])[0], query.get("dialect", [None])[0]
+    return _Asked(unquote(tail), codec, dialect, query.get("token", []))

@@ -30,7 +30,8 @@ from ingest.sound.playout import Ended, Keys, PlayoutEvent, Prompt, Say
 from ingest.sound.session import Clock, Session
 from ingest.sound.types import PCMU, Chunk, Digit, Leg, Silent, stream_ids
 from ingest.ws.line import WsLine
-from ingest.ws.server import MediaServer, WsTransport
+from ingest.ws.server import MediaServer
+from ingest.ws.transport import WsTransport
 
 TIMEOUT_S = 30
 

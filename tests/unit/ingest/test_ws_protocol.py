@@ -8,14 +8,27 @@ from hypothesis import strategies as st
 
 from ingest.sound.rate import AHEAD_MS
 from ingest.sound.types import PCMU, Format, Frame, Leg
-from ingest.ws.dialects import DIALECTS, MAX_TEXT_BYTES, OWN, ControlMessage, WsRefused, choose
-from ingest.ws.protocol import TEXT_BURST, WsReceiver
+from ingest.ws.dialects import DIALECTS, choose
+from ingest.ws.dialects.base import MAX_TEXT_BYTES, BinaryDialect, ControlMessage, WsRefused
+from ingest.ws.dialects.own import OwnDialect
+from ingest.ws.protocol import MAX_LOST, TEXT_BURST, WsReader, WsReceiver
 
+OWN = OwnDialect()
 LEG = Leg("customer", 99, 0, 0, 8000)
 
 
 def receiver(sound: Format = PCMU) -> WsReceiver:
-    return WsReceiver(sound, LEG, 0)
+    return WsReceiver(sound, LEG, 0, OWN)
+
+
+def reader() -> WsReader:
+    return WsReader(OwnDialect(), 0)
+
+
+def parse(name: str, text: str) -> ControlMessage | None:
+    dialect = DIALECTS[name]()
+    assert isinstance(dialect, BinaryDialect)
+    return dialect.parse(text)
 
 
 @pytest.mark.parametrize(
@@ -54,7 +67,7 @@ def test_messages_are_understood(text: str, control: ControlMessage) -> None:
 )
 def test_nonsense_is_refused_with_a_close_code(text: str, code: int) -> None:
     with pytest.raises(WsRefused) as refused:
-        receiver().text(text, 0)
+        reader().take(text, 0)
     assert refused.value.code == code and str(refused.value)
 
 
@@ -75,7 +88,8 @@ def test_any_text_is_understood_or_refused(text: str) -> None:
 
 def test_what_we_send_is_what_we_take() -> None:
     for message in (ControlMessage("dtmf", digits="1"), ControlMessage("mark", name="x")):
-        assert OWN.parse(OWN.word(message)) == message
+        text = OWN.word(message)
+        assert text is not None and OWN.parse(text) == message
 
 
 def test_frames_count_up_and_time_is_the_sum_of_samples() -> None:
@@ -149,7 +163,7 @@ def test_W1_many_short_pauses_do_not_add_up() -> None:
 
 
 def test_two_byte_samples() -> None:
-    rx = WsReceiver(Format("l16", 16_000), Leg("customer", 1, 0, 0, 16_000), 0)
+    rx = WsReceiver(Format("l16", 16_000), Leg("customer", 1, 0, 0, 16_000), 0, OWN)
     assert [rx.audio(bytes(640), n * 20_000)[0].ts for n in range(3)] == [0, 320, 640]
     with pytest.raises(WsRefused):
         rx.audio(bytes(641), 0)
@@ -174,14 +188,23 @@ def test_sound_may_not_run_ahead_of_time() -> None:
 
 
 def test_text_messages_are_rationed() -> None:
-    rx = receiver()
+    rx = reader()
     for _ in range(TEXT_BURST):
-        rx.text('{"type":"clear"}', 0)
+        rx.take('{"type":"clear"}', 0)
     with pytest.raises(WsRefused):
-        rx.text('{"type":"clear"}', 0)
-    slow = receiver()
+        rx.take('{"type":"clear"}', 0)
+    slow = reader()
     for n in range(500):
-        slow.text('{"type":"clear"}', n * 100_000)
+        slow.take('{"type":"clear"}', n * 100_000)
+
+
+def test_what_a_peer_lost_leaves_a_hole() -> None:
+    rx = receiver()
+    assert rx.audio(bytes(160), 0)[0].ts == 0
+    frame = rx.audio(bytes(160), 60_000, lost=2)[0]
+    assert (frame.seq, frame.ts, frame.lost) == (3, 480, 2)
+    far = rx.audio(bytes(160), 80_000, lost=10**9)
+    assert not far or far[0].lost == MAX_LOST
 
 
 def test_each_key_press_has_its_own_name() -> None:
@@ -232,11 +255,11 @@ def test_W2_one_offered_sub_protocol_is_chosen_or_all_are_refused() -> None:
     ],
 )
 def test_W2_what_other_systems_say(name: str, text: str, message: ControlMessage | None) -> None:
-    assert DIALECTS[name].parse(text) == message
+    assert parse(name, text) == message
 
 
 def test_W2_what_we_say_to_them() -> None:
-    asterisk, drachtio = DIALECTS["media"], DIALECTS["audio.drachtio.org"]
+    asterisk, drachtio = DIALECTS["media"](), DIALECTS["audio.drachtio.org"]()
     assert asterisk.word(ControlMessage("clear")) == "FLUSH_MEDIA"
     assert asterisk.word(ControlMessage("mark", name="d1")) == "MARK_MEDIA d1"
     assert drachtio.word(ControlMessage("clear")) == '{"type":"killAudio"}'
@@ -252,13 +275,11 @@ def test_W2_any_text_in_any_dialect_is_understood_passed_over_or_refused(
     name: str, text: str
 ) -> None:
     try:
-        DIALECTS[name].parse(text)
+        tuple(DIALECTS[name]().take(text))
     except WsRefused:
         pass
 
 
 def test_W2_low_octet_first() -> None:
-    rx = WsReceiver(
-        Format("l16", 8_000), Leg("customer", 1, 0, 0, 8_000), 0, dialect=DIALECTS["media"]
-    )
+    rx = WsReceiver(Format("l16", 8_000), Leg("customer", 1, 0, 0, 8_000), 0, DIALECTS["media"]())
     assert rx.audio(b"\x01\x02" * 160, 0)[0].payload == b"\x02\x01" * 160
