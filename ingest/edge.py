@@ -85,9 +85,6 @@ COUNT_TICKS: Final = 50
 WS_GRACE_US: Final = 15_000_000
 """How long an external call without a media connection waits for the next one."""
 
-SILENT_US: Final = 300_000_000
-"""A call whose far end sends nothing for this long, not even comfort noise, is over."""
-
 STOP_S: Final = 5.0
 
 
@@ -494,8 +491,10 @@ class Edge:
                 quiet_us = session.quiet_us(at_us)
                 external = actor.call.identity.direction == "foreign"
                 lost = external and session.transport is None and quiet_us > WS_GRACE_US
-                if lost or quiet_us > SILENT_US:
-                    actor.put(HungUp("failed", Q850_TEMPORARY_FAILURE))
+                fault = "failed" if lost else session.fault(at_us, actor.call.handed_over)
+                if fault is not None and not actor.call.closing:
+                    logger.warning("media is gone", call_id=actor.call_id, disposition=fault)
+                    actor.put(HungUp(fault, Q850_TEMPORARY_FAILURE))
 
 
 async def _raise(error: BaseException) -> None:

@@ -7,13 +7,22 @@ NUMBER_IN_CALL = "number_in_call"
 EDGE_STOPPING = "edge_stopping"
 """The edge did not dial: it is about to stop."""
 
+ONE_WAY_AUDIO = "one_way_audio"
+"""The robot spoke, and no packet of the far end ever came."""
+
+HALF_CLOSED = "half_closed"
+"""The far end's sound stopped for good, and nobody hung up."""
+
+MEDIA_FAULTS = frozenset({ONE_WAY_AUDIO, HALF_CLOSED})
+"""Dispositions of calls that the edge ended for their media."""
+
 NOT_DIALLED = frozenset({NUMBER_IN_CALL, EDGE_STOPPING})
 """Dispositions of calls that the edge put off before any telephone rang; they use up no dial."""
 
 RETRIED = frozenset({"no_answer", "busy"}) | NOT_DIALLED
 """Dispositions after which the customer is called again."""
 
-FAILED = RETRIED | {"failed", "rejected", "abandoned"}
+FAILED = RETRIED | MEDIA_FAULTS | {"failed", "rejected", "abandoned"}
 """Dispositions after which a task has failed."""
 
 CONNECTED = frozenset({"answered", "bridged", "transferred"})

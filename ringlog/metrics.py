@@ -44,6 +44,10 @@ MEDIA_CHUNKS_DROPPED = Counter(
 # 20 ms ticks left out because the edge was late by over 200 ms: too many calls for its core.
 PLAYOUT_TICKS_SKIPPED = Counter("ringlog_playout_ticks_skipped_total", "Ticks left out, too late")
 
+# Prompts that a voice held up, by event: paused, resumed (nothing or a backchannel was said); the
+# difference was stopped for words. Many resumed ones are a noisy line or a too nervous onset.
+PLAYOUT_PAUSES = Counter("ringlog_playout_pauses_total", "Prompts paused by a voice", ["event"])
+
 # Records that could not be read; look at the topic `dead_letters` for bytes and reason.
 DEAD_LETTERS = Counter("ringlog_dead_letters_total", "Records that could not be read", ["topic"])
 

@@ -25,6 +25,7 @@ from ingest.call.types import (
     Drained,
     Flush,
     HangUp,
+    HeldUp,
     HungUp,
     Identity,
     Input,
@@ -33,6 +34,7 @@ from ingest.call.types import (
     Phase,
     Play,
     PlayoutEnded,
+    PlayoutHeldUp,
     PlayoutStarted,
     RingTimedOut,
     SendKeys,
@@ -49,7 +51,18 @@ from ingest.sound.chunker import Logged
 from ingest.sound.clock import monotonic_us
 from ingest.sound.log import MediaLog, Stamp
 from ingest.sound.pacer import Pacer
-from ingest.sound.playout import Ended, Keys, Mark, Marked, PlayoutEvent, QueueFull, Say, Started
+from ingest.sound.playout import (
+    Ended,
+    Keys,
+    Mark,
+    Marked,
+    Paused,
+    PlayoutEvent,
+    QueueFull,
+    Resumed,
+    Say,
+    Started,
+)
 from ingest.sound.prompts import PromptMissing, PromptStore
 from ingest.sound.session import Clock, LastHeard, Session
 from ingest.sound.types import TELEPHONE_EVENT, Digit, Format, Leg, leg_ssrc, stream_ids
@@ -58,6 +71,7 @@ from ingest.trunks.switchboard import Switchboard
 from ingest.ws.line import WsLine
 from ringlog import log
 from ringlog.clock import now_ms
+from ringlog.metrics import PLAYOUT_PAUSES
 from ringlog.settings import Settings
 from schemas.envelope import Event
 from schemas.events import CallEvent, Directive
@@ -322,7 +336,7 @@ class CallActor:
         self._edge.journal.remove(self.call_id)
         # Report what was played before the end first, so bypass the queue.
         pending = [self._inputs.get_nowait() for _ in range(self._inputs.qsize())]
-        told = (PlayoutStarted, PlayoutEnded)
+        told = (PlayoutStarted, PlayoutHeldUp, PlayoutEnded)
         for given in (*(g for g in pending if isinstance(g, told)), *_inputs_of(events)):
             await self._step(given)
         for given in pending:
@@ -385,10 +399,19 @@ def _inputs_of(events: Iterable[PlayoutEvent]) -> list[Input]:
         if isinstance(event, Started):
             say = event.say
             out.append(PlayoutStarted(say.directive_id, say.prompt_id, say.prompt.ms))
+        elif isinstance(event, Paused):
+            out.append(_held_up("playout_paused", event.say, event.heard_ms, event.n))
+        elif isinstance(event, Resumed):
+            out.append(_held_up("playout_resumed", event.say, event.from_ms, event.n))
         elif isinstance(event, Ended):
             say = event.say
             out.append(PlayoutEnded(say.directive_id, say.prompt_id, say.prompt.ms, event.heard_ms))
     return out
+
+
+def _held_up(kind: HeldUp, say: Say, at_ms: int, n: int) -> PlayoutHeldUp:
+    PLAYOUT_PAUSES.labels(kind.removeprefix("playout_")).inc()
+    return PlayoutHeldUp(kind, say.directive_id, say.prompt_id, say.prompt.ms, at_ms, n)
 
 
 def _known(heard: HeardLeg, at_ms: int) -> Known:

@@ -41,6 +41,7 @@ from ingest.call.types import (
     Phase,
     Play,
     PlayoutEnded,
+    PlayoutHeldUp,
     PlayoutStarted,
     Progressed,
     Recorded,
@@ -124,6 +125,8 @@ def record(
         "early_media",
         "answered",
         "playout_started",
+        "playout_paused",
+        "playout_resumed",
         "playout_ended",
         "dtmf",
         "transferred",
@@ -215,8 +218,10 @@ def _evolve_recorded(call: Call, event: CallEvent) -> Call:
             return replace(call, phase=Phase.ANSWERED, answered_at_ms=event.occurred_at)
         case "ended":
             return replace(call, phase=Phase.ENDED)
-        case "playout_ended" | "transferred" if event.directive_id is not None:
-            return replace(call, done=call.done | {event.directive_id})
+        case "playout_ended" | "transferred":
+            done = call.done if event.directive_id is None else call.done | {event.directive_id}
+            over = call.handed_over or event.kind == "transferred"
+            return replace(call, done=done, handed_over=over)
     return call
 
 
@@ -231,6 +236,8 @@ def decide(call: Call, given: Input, now_ms: int) -> list[Command]:
         return _tell_ended(call, given, now_ms)
     if isinstance(given, PlayoutStarted):
         return _tell_started(call, given, now_ms)
+    if isinstance(given, PlayoutHeldUp):
+        return _tell_held_up(call, given, now_ms)
     if call.closing:
         return []
     match given:
@@ -348,6 +355,20 @@ def _tell_started(call: Call, given: PlayoutStarted, now_ms: int) -> list[Comman
         directive_id=given.directive_id,
         prompt_id=given.prompt_id,
         prompt_ms=given.prompt_ms,
+    )
+    return [Write(event)]
+
+
+def _tell_held_up(call: Call, given: PlayoutHeldUp, now_ms: int) -> list[Command]:
+    event = record(
+        call,
+        given.kind,
+        root_id(call.identity.call_id, given.kind, given.directive_id, given.n),
+        now_ms,
+        directive_id=given.directive_id,
+        prompt_id=given.prompt_id,
+        prompt_ms=given.prompt_ms,
+        heard_ms=given.at_ms,
     )
     return [Write(event)]
 

@@ -8,6 +8,7 @@ from ingest.trunks.driver import LineEvent
 from schemas.events import CallEvent, Directive
 
 Direction = Literal["outbound", "foreign"]
+HeldUp = Literal["playout_paused", "playout_resumed"]
 
 RING_TIMEOUT_MS: Final = 60_000
 """Longest time from asking the carrier to the answer."""
@@ -75,6 +76,7 @@ class Call:
     phase: Phase = Phase.PERMITTED
     answered_at_ms: int | None = None
     done: frozenset[str] = field(default_factory=frozenset)  # directives carried out
+    handed_over: bool = False  # transferred: its sound may go elsewhere
     closing: bool = False  # our `ended` is on its way
 
 
@@ -150,6 +152,21 @@ class PlayoutStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class PlayoutHeldUp:
+    """A prompt has paused for a voice for the `n`-th time, or has resumed.
+
+    `at_ms`: how much of it was heard, or from where it goes on.
+    """
+
+    kind: HeldUp
+    directive_id: str
+    prompt_id: str | None
+    prompt_ms: int
+    at_ms: int
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
 class PlayoutEnded:
     """A prompt is over, after `heard_ms` of it."""
 
@@ -198,7 +215,8 @@ class RingTimedOut:
 
 Input = (
     Assigned | NumberChecked | DialingWritten | CarrierRefused | Progressed | Recorded | Directed
-    | PlayoutStarted | PlayoutEnded | Drained | Transferred | KeyPressed | HungUp | RingTimedOut
+    | PlayoutStarted | PlayoutHeldUp | PlayoutEnded | Drained | Transferred | KeyPressed | HungUp
+    | RingTimedOut
 )  # fmt: skip
 
 

@@ -2,7 +2,8 @@
 
 Nothing is queued beyond the frame that a tick hands out, so a flush is heard with the next frame.
 While nobody can be reached, sound and keys wait. A prompt that may be interrupted by speech pauses
-at a voice onset and resumes by itself after `PAUSE_US`, unless it is stopped before. Pure: the
+at a voice onset. The robot stops it if words follow; if nothing or a backchannel does, nobody says
+anything, and it resumes by itself after `PAUSE_US`, a little before where it paused. Pure: the
 ticks and their times come from outside.
 """
 
@@ -19,6 +20,9 @@ PAUSE_US: Final = 600_000
 
 MAX_PAUSES: Final = 3
 """Pauses of one prompt: a noisy line must not stretch it for ever."""
+
+REWIND_FRAMES: Final = 15
+"""A paused prompt resumes at its quietest frame of the last 300 ms, so that no word is cut."""
 
 MAX_QUEUED: Final = 64
 """Queue limit; a robot that says more without an answer is broken."""
@@ -80,13 +84,29 @@ class Ended(NamedTuple):
     complete: bool
 
 
+class Paused(NamedTuple):
+    """A voice holds a prompt up, for the `n`-th time, after `heard_ms` of it."""
+
+    say: Say
+    heard_ms: int
+    n: int
+
+
+class Resumed(NamedTuple):
+    """A prompt goes on after its `n`-th pause, from `from_ms` of it."""
+
+    say: Say
+    from_ms: int
+    n: int
+
+
 class Marked(NamedTuple):
     """A mark was reached."""
 
     name: str
 
 
-PlayoutEvent = Started | Ended | Marked
+PlayoutEvent = Started | Ended | Paused | Resumed | Marked
 
 
 class KeyTick(NamedTuple):
@@ -119,7 +139,8 @@ class Playout:
 
     def __init__(self) -> None:
         self._queue: deque[Say | Mark | Keys] = deque()
-        self._position = 0  # frames of the head that went out, or ticks of its keys
+        self._position = 0  # next frame of the head, or ticks of its keys
+        self._reached = 0  # frames of the head that were heard
         self._paused_until_us: int | None = None
         self._pauses = 0
         self._talking = False
@@ -136,7 +157,7 @@ class Playout:
         return (
             isinstance(head, Say)
             and head.barge_in == "speech"
-            and self._position > 0
+            and self._reached > 0
             and self._paused_until_us is None
             and self._pauses < MAX_PAUSES
         )
@@ -152,20 +173,22 @@ class Playout:
             raise QueueFull(f"{MAX_QUEUED} entries wait already")
         self._queue.append(entry)
 
-    def onset(self, now_us: int) -> bool:
-        """Somebody began to speak; True when that pauses the prompt."""
+    def onset(self, now_us: int) -> Paused | None:
+        """Somebody began to speak; None when that pauses nothing."""
         if not self.interruptible:
-            return False
+            return None
         self._paused_until_us = now_us + PAUSE_US
         self._pauses += 1
-        return True
+        head = self._queue[0]
+        assert isinstance(head, Say), "only a prompt is interruptible"
+        return Paused(head, self._reached * FRAME_MS, self._pauses)
 
     def flush(self) -> tuple[PlayoutEvent, ...]:
         """Stops at once and clears the queue; marks count as reached."""
         events: list[PlayoutEvent] = []
         for n, entry in enumerate(self._queue):
             if isinstance(entry, Say):
-                played = self._position if n == 0 else 0
+                played = self._reached if n == 0 else 0
                 complete = played == len(entry.prompt.frames)
                 events.append(Ended(entry, played * FRAME_MS, complete))
             elif isinstance(entry, Mark):
@@ -180,12 +203,12 @@ class Playout:
         if not self._queue:
             self._talking = False
             return IDLE
+        events: list[PlayoutEvent] = []
         if self._paused_until_us is not None:
-            if now_us < self._paused_until_us:
+            if now_us < self._paused_until_us or not ready:
                 self._talking = False
                 return IDLE
-            self._paused_until_us = None
-        events: list[PlayoutEvent] = []
+            events.append(self._resume())
         while self._queue:
             head = self._queue[0]
             if isinstance(head, Mark):
@@ -200,10 +223,11 @@ class Playout:
                 n = self._position
                 if n < len(head.prompt.frames) and not ready:
                     break
-                if n == 0:
+                if n == 0 and self._reached == 0:
                     events.append(Started(head))
                 if n < len(head.prompt.frames):
-                    self._position += 1
+                    self._position = n + 1
+                    self._reached = max(self._reached, n + 1)
                     first, self._talking = not self._talking, True
                     return Tick(
                         head.prompt.frames[n], head.prompt.levels[n], None, first, tuple(events)
@@ -214,6 +238,15 @@ class Playout:
         self._talking = False
         return Tick(None, 0.0, None, False, tuple(events))
 
+    def _resume(self) -> Resumed:
+        self._paused_until_us = None
+        head, end = self._queue[0], self._position
+        assert isinstance(head, Say), "only a prompt pauses"
+        window = range(end, max(0, end - REWIND_FRAMES) - 1, -1)
+        levels = head.prompt.levels
+        self._position = min(window, key=lambda n: levels[n] if n < len(levels) else 0.0)
+        return Resumed(head, self._position * FRAME_MS, self._pauses)
+
     def _key(self, keys: Keys) -> KeyTick | None:
         index, n = divmod(self._position, _KEY_TOTAL)
         self._position += 1
@@ -222,7 +255,7 @@ class Playout:
         return KeyTick(keys.digits[index], n, n >= KEY_TICKS)
 
     def _next(self) -> None:
-        self._position, self._pauses, self._paused_until_us = 0, 0, None
+        self._position, self._reached, self._pauses, self._paused_until_us = 0, 0, 0, None
 
 
 _KEY_TOTAL: Final = KEY_TICKS + KEY_END_TICKS + KEY_GAP_TICKS

@@ -14,6 +14,7 @@ from ingest.sound.chunker import Chunker, LegEnd, Logged
 from ingest.sound.echo import EchoGate
 from ingest.sound.onset import Onset, level_db
 from ingest.sound.playout import IDLE, Ended, Keys, KeyTick, Mark, Playout, PlayoutEvent, Say
+from ingest.sound.presence import Presence, fault_of
 from ingest.sound.rate import KeyRate
 from ingest.sound.silence import RTP_SILENCE, SilenceMarks, SilenceRule
 from ingest.sound.types import (
@@ -126,7 +127,7 @@ class Owner(Protocol):
         ...
 
     def on_playout(self, session: "Session", events: Iterable[PlayoutEvent]) -> None:
-        """Prompts began or ended, marks were reached."""
+        """Prompts began, paused, resumed or ended, marks were reached."""
         ...
 
     def on_digit(self, session: "Session", digit: Digit) -> None:
@@ -156,6 +157,7 @@ class Session:
         self.last_heard_us: int | None = None
         self.frames_in = 0
         self.frames_out = 0
+        self.spoken_since_us: int | None = None  # our first sound
         self.closed = False
         self._owner = owner
         self._transport: Transport | None = None
@@ -188,6 +190,14 @@ class Session:
         transport = self._transport
         alive_us = None if transport is None else transport.alive_us
         return now_us - max(self.since_us, alive_us or 0, self.last_heard_us or 0)
+
+    def fault(self, now_us: int, handed_over: bool) -> str | None:
+        """The disposition with which the call ends for its media (`presence`); mostly None."""
+        transport, spoken_us = self._transport, self.spoken_since_us
+        alive = transport is not None and transport.alive_us is not None
+        heard = alive or self.last_heard_us is not None or self._expected is not None
+        spoken_us = None if spoken_us is None else now_us - spoken_us
+        return fault_of(Presence(heard, self.quiet_us(now_us), spoken_us, handed_over))
 
     @property
     def transport(self) -> Transport | None:
@@ -254,10 +264,13 @@ class Session:
 
     def _listen(self, level: float, now_us: int) -> None:
         playing = max(self._levels, default=0.0)
-        if self._onset.push_level(level, playing) and self.playout.onset(now_us):
+        if not self._onset.push_level(level, playing):
+            return
+        if (paused := self.playout.onset(now_us)) is not None:
             self._log_said()
             if self._transport is not None:
                 self._transport.clear()
+            self._owner.on_playout(self, (paused,))
 
     def hang_up(self, reason: str) -> None:
         """The far end ends the call."""
@@ -347,6 +360,8 @@ class Session:
             return  # nobody hears it, so it does not count as played
         self._seq = seq + 1
         self.frames_out += 1
+        if self.spoken_since_us is None:
+            self.spoken_since_us = now_us
         self._echo.played(n, level)
         self._said_us = now_us
         logged = self._said.push(Frame(self._robot, seq, ts, frame, self.sound.codec, 0))

@@ -8,7 +8,8 @@ from schemas.envelope import Event
 
 CallKind = Literal[
     "dialing", "ringing", "early_media", "answered", "amd", "bridged", "transferred", "dtmf",
-    "playout_started", "playout_ended", "profile_changed", "ended",
+    "playout_started", "playout_paused", "playout_resumed", "playout_ended", "profile_changed",
+    "ended",
 ]  # fmt: skip
 
 Ticks = Annotated[int, Field(gt=-(2**53), lt=2**53)]
@@ -20,6 +21,8 @@ class CallEvent(Event):
 
     The first record of a call copies robot, playbook, recogniser and profile, so that whoever
     serves the call needs no other topic. `ended` is terminal: the first one counts.
+    `playout_paused`: a voice holds a prompt up after `heard_ms` of it; `playout_resumed`: nothing
+    or a backchannel was said, and it goes on from `heard_ms`, a little before.
     """
 
     kind: CallKind

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import orjson
 from pydantic import ValidationError
 
+from ringlog.dispositions import MEDIA_FAULTS
 from schemas import ids
 from schemas.donotcall import GLOBAL, extent_of
 from schemas.envelope import Event
@@ -33,7 +34,7 @@ from streams.profiles.state import ENDED, POOLS, ActiveCall, Customer
 
 PRODUCER = "profiles"
 DEFAULT_POOL = "default"
-NOT_TALKED = frozenset({"no_answer", "busy", "failed", "abandoned"})
+NOT_TALKED = MEDIA_FAULTS | {"no_answer", "busy", "failed", "abandoned"}
 """Dispositions of calls in which the customer was not reached, unless they said something."""
 
 MAX_TAGS, MAX_PROMISES, MAX_TEXT = 32, 10, 120

@@ -34,6 +34,7 @@ from ingest.call.types import (
     Phase,
     Play,
     PlayoutEnded,
+    PlayoutHeldUp,
     PlayoutStarted,
     Recorded,
     RingTimedOut,
@@ -338,6 +339,27 @@ def test_playout_is_recorded_with_what_was_heard() -> None:
     host.commands.clear()
     host.feed(Directed(directive("say", 1)))
     assert host.commands == [], "a directive that was carried out is not carried out again"
+
+
+def test_a_pause_and_its_end_are_recorded_each_time() -> None:
+    host = answered_call()
+    for n, (heard, again) in enumerate([(740, 500), (1200, 1100)], 1):
+        host.feed(PlayoutHeldUp("playout_paused", "d1", "hello", 2000, heard, n))
+        host.feed(PlayoutHeldUp("playout_resumed", "d1", "hello", 2000, again, n))
+    assert [(e.kind, e.heard_ms) for e in host.written] == [
+        ("playout_paused", 740), ("playout_resumed", 500),
+        ("playout_paused", 1200), ("playout_resumed", 1100),
+    ]  # fmt: skip
+    assert len({e.event_id for e in host.written}) == 4
+    assert {e.directive_id for e in host.written} == {"d1"}
+
+
+@pytest.mark.parametrize("disposition", ["one_way_audio", "half_closed"])
+def test_a_call_that_lost_its_media_ends_by_that_name(disposition: str) -> None:
+    host = answered_call()
+    host.feed(HungUp(disposition, 41))
+    (ended,) = [e for e in host.written if e.kind == "ended"]
+    assert (ended.disposition, ended.cause_q850) == (disposition, 41)
 
 
 def test_a_hangup_waits_for_what_is_being_said() -> None:

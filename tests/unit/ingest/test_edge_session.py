@@ -12,8 +12,10 @@ from ingest.sound.playout import (
     KeyTick,
     Mark,
     Marked,
+    Paused,
     PlayoutEvent,
     Prompt,
+    Resumed,
     Say,
     Started,
 )
@@ -169,7 +171,14 @@ def test_speech_pauses_a_prompt_and_silence_lets_it_resume() -> None:
     call.run(120, hear=SILENCE)
     (ended,) = [e for e in call.events if isinstance(e, Ended)]
     assert ended.complete and ended.heard_ms == 2000
+    assert [type(e) for e in call.events] == [Started, Paused, Resumed, Ended]
     assert sum(len(c.payload) for c in call.chunks("robot")) == 16_000
+    paused = next(e for e in call.events if isinstance(e, Paused))
+    said = call.chunks("robot")
+    gaps = [b.leg.call_ms(b.ts) - a.leg.call_ms(a.ts) - len(a.payload) // 8
+            for a, b in zip(said, said[1:], strict=False)]  # fmt: skip
+    assert [g for g in gaps if g] == [600], "the recording is silent while the prompt is paused"
+    assert paused.heard_ms == sum(len(c.payload) for c in said[: gaps.index(600) + 1]) // 8
 
 
 def test_speech_does_not_pause_other_prompts() -> None:

@@ -13,10 +13,12 @@ from ingest.sound.playout import (
     KeyTick,
     Mark,
     Marked,
+    Paused,
     Playout,
     PlayoutEvent,
     Prompt,
     QueueFull,
+    Resumed,
     Say,
     Started,
 )
@@ -98,7 +100,40 @@ def test_an_onset_pauses_and_the_prompt_resumes_by_itself() -> None:
     clock.run(31)
     assert clock.sent[-31:-1] == [f"a{n}".encode() for n in range(10, 40)]
     assert clock.spurts[40]
-    assert clock.events == [Started(prompt), Ended(prompt, 800, True)]
+    assert clock.events == [Started(prompt), Resumed(prompt, 200, 1), Ended(prompt, 800, True)]
+
+
+def test_a_prompt_resumes_at_its_last_pause_for_breath_and_what_was_heard_stays_heard() -> None:
+    clock = Clock()
+    levels = tuple(20.0 if n in (3, 8, 21) else 50.0 for n in range(40))
+    prompt = Say("a", "a", Prompt(say("a", 40).prompt.frames, levels), "speech")
+    clock.playout.add(prompt)
+    clock.run(18)
+    assert clock.playout.onset(clock.now_us) == Paused(prompt, 360, 1)
+    clock.run(PAUSE_US // TICK_US + 1)
+    assert clock.sent[-1] == b"a8" and clock.events[-1] == Resumed(prompt, 160, 1)
+    clock.run(3)
+    assert clock.playout.flush() == (Ended(prompt, 360, False),), "not less than before"
+
+
+def test_a_pause_at_the_end_says_nothing_again() -> None:
+    clock = Clock()
+    prompt = say("a", 10, "speech")
+    clock.playout.add(prompt)
+    clock.run(10)
+    clock.playout.onset(clock.now_us)
+    clock.run(PAUSE_US // TICK_US + 2)
+    assert [s for s in clock.sent if s] == [f"a{n}".encode() for n in range(10)]
+    assert clock.events[-1] == Ended(prompt, 200, True)
+
+
+def test_a_paused_prompt_waits_for_somebody_to_hear_it() -> None:
+    playout = Playout()
+    playout.add(say("a", 10, "speech"))
+    playout.tick(0)
+    assert playout.onset(0)
+    assert playout.tick(PAUSE_US, ready=False).events == () and playout.paused
+    assert playout.tick(PAUSE_US + TICK_US).frame == b"a1"
 
 
 def test_a_stop_ends_a_paused_prompt() -> None:
@@ -131,7 +166,7 @@ def test_a_noisy_line_cannot_stretch_a_prompt_for_ever() -> None:
         clock.playout.onset(clock.now_us)
         clock.run(PAUSE_US // TICK_US)
     clock.run(20)
-    assert [s for s in clock.sent if s] == [f"a{n}".encode() for n in range(20)]
+    assert {s for s in clock.sent if s} == {f"a{n}".encode() for n in range(20)}
     assert clock.sent.count(None) <= MAX_PAUSES * PAUSE_US // TICK_US + 100
     assert clock.playout.idle
 
