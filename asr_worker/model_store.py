@@ -1,37 +1,22 @@
 """Models on disk: what the registry knows, fetching a published archive, trying a model out."""
 
-import hashlib
-import shutil
-import tarfile
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import IO
-
-import requests
+from pathlib import Path
 
 from asr_worker.bank import Thresholds, thresholds_of
 from asr_worker.detector import shared
 from asr_worker.recogniser import load
 from asr_worker.transcriber import Final, Transcriber
-from ringlog.asr_models import AsrModels, AsrModelsError, ModelArchive
+from ringlog.archives import DownloadError, Progress, fetch
+from ringlog.asr_models import AsrModels, AsrModelsError
 from ringlog.audio import SAMPLE_RATE_HZ, espeak, wav
 from ringlog.audio.g711 import Int16
 
-BLOCK_BYTES = 1 << 18
-TIMEOUT_S = 30
 CHUNK = SAMPLE_RATE_HZ // 10
 SILENCE_MS = 500
 CHECK_TEXT = "你好，价格太高了，我要考虑一下"
-
-Progress = Callable[[int, int], None]
-"""Called with the bytes that are there and the bytes in all."""
-
-
-class DownloadError(RuntimeError):
-    """A model could not be fetched, or is not what the registry says."""
 
 
 @dataclass(frozen=True)
@@ -88,12 +73,7 @@ def get(registry: AsrModels, name: str, progress: Progress = lambda done, total:
         return folder
     if entry.archive is None:
         raise DownloadError(f"model {name!r} has no archive; put its files into {folder}")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    part = folder.parent / f"{name}.part"
-    _download(entry.archive, part, progress)
-    _verify(entry.archive, part)
-    _unpack(part, folder, set(entry.files.values()))
-    part.unlink()
+    fetch(entry.archive, folder, set(entry.files.values()), progress)
     if missing := registry.missing(name):
         raise DownloadError(f"the archive of {name!r} lacks {missing[0].name}")
     return folder
@@ -147,67 +127,6 @@ def _steps(
             began_s = time.perf_counter()
             finals = transcriber.step().finals
             yield finals, time.perf_counter() - began_s
-
-
-def _download(archive: ModelArchive, part: Path, progress: Progress) -> None:
-    have = part.stat().st_size if part.exists() else 0
-    if have > archive.size_bytes:
-        part.unlink()
-        have = 0
-    if have == archive.size_bytes:
-        return
-    headers = {"Range": f"bytes={have}-"} if have else {}
-    try:
-        with requests.get(archive.url, headers=headers, stream=True, timeout=TIMEOUT_S) as answer:
-            answer.raise_for_status()
-            resumed = have > 0 and answer.status_code == requests.codes.partial_content
-            have = have if resumed else 0
-            with part.open("ab" if resumed else "wb") as file:
-                for block in answer.iter_content(BLOCK_BYTES):
-                    have += len(block)
-                    if have > archive.size_bytes:
-                        break
-                    file.write(block)
-                    progress(have, archive.size_bytes)
-    except requests.RequestException as error:
-        raise DownloadError(f"{archive.url}: {error}; run it again to resume") from None
-    if have > archive.size_bytes:
-        part.unlink()
-        raise DownloadError(f"{archive.url} is longer than {archive.size_bytes} bytes")
-
-
-def _verify(archive: ModelArchive, part: Path) -> None:
-    size = part.stat().st_size
-    if size != archive.size_bytes:
-        raise DownloadError(
-            f"{archive.url} ended at {size} of {archive.size_bytes} bytes; run it again to resume"
-        )
-    with part.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if digest != archive.sha256:
-        part.unlink()
-        raise DownloadError(f"{archive.url} has SHA-256 {digest}, not {archive.sha256}")
-
-
-def _unpack(part: Path, folder: Path, wanted: set[str]) -> None:
-    """Unpack the wanted files, whatever folder they are in; all of them or none."""
-    with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
-        staged = Path(temporary) / folder.name
-        staged.mkdir()
-        try:
-            with tarfile.open(part) as archive:
-                for member in archive:
-                    name = PurePosixPath(member.name).name
-                    source: IO[bytes] | None = None
-                    if member.isfile() and name in wanted:
-                        source = archive.extractfile(member)
-                    if source is not None:
-                        with (staged / name).open("wb") as target:
-                            shutil.copyfileobj(source, target)
-        except (tarfile.TarError, EOFError, OSError) as error:
-            raise DownloadError(f"{part} does not unpack: {error}") from None
-        shutil.rmtree(folder, ignore_errors=True)
-        staged.rename(folder)
 
 
 __all__ = ["Checked", "DownloadError", "Listed", "AsrModelsError", "check", "get", "listed"]

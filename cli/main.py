@@ -23,6 +23,7 @@ _COMMANDS = {
     "verify": ("cli.verify:verify", "Prove the invariants from log and tables."),
     "config": ("cli.config:config", "Show or check the settings."),
     "models": ("cli.models:models", "List, get or try recognition models."),
+    "voices": ("cli.voices:voices", "List, get or hear the voices of prompts."),
     "robots": ("cli.robots:robots", "Publish the robots' configuration."),
     "playbooks": ("cli.robots:playbooks", "Check, try and publish call scripts."),
     "playbook": ("cli.robots:playbooks", "The same as playbooks."),

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import click
 
+from cli.progress import MB, shown_progress
 from ringlog.settings import settings
-
-MB = 1_000_000
 
 
 @click.group()
@@ -44,17 +43,8 @@ def get_model(name: str) -> None:
     from asr_worker import model_store
     from ringlog.asr_models import load
 
-    shown = -1
-
-    def progress(done: int, total: int) -> None:
-        nonlocal shown
-        percent = 100 * done // total
-        if percent // 10 > shown // 10:
-            shown = percent
-            click.echo(f"{percent} % of {total / MB:.0f} MB", err=True)
-
     try:
-        folder = model_store.get(load(settings().home), name, progress)
+        folder = model_store.get(load(settings().home), name, shown_progress())
     except (model_store.DownloadError, model_store.AsrModelsError) as error:
         raise click.ClickException(str(error)) from None
     click.echo(str(folder))

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from cli.errors import CheckFailed, need_kafka, need_registry
+from ringlog.audio.voices import VoiceError, VoicesError
 from ringlog.clock import now_ms
 from ringlog.settings import settings
 from streams.robots.check import check_files
@@ -37,7 +38,7 @@ def apply(file: Path) -> None:
     need_registry(config)
     try:
         apply_robots(config, file, click.echo)
-    except InvalidFile as error:
+    except (InvalidFile, VoiceError, VoicesError) as error:
         raise CheckFailed(str(error)) from None
 
 
@@ -66,7 +67,7 @@ def publish(files: tuple[Path, ...]) -> None:
     need_registry(config)
     try:
         publish_playbooks(config, list(files) or playbook_files(), click.echo)
-    except InvalidFile as error:
+    except (InvalidFile, VoiceError, VoicesError) as error:
         raise CheckFailed(str(error)) from None
 
 

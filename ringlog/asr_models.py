@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from ringlog.archives import ModelArchive
 from ringlog.settings import root
 
 SHIPPED = root() / "asr_worker" / "models.yaml"
@@ -30,14 +31,6 @@ class DetectorEntry(_Entry):
     silence_below: Annotated[float, Field(gt=0, lt=1)]
     pre_roll_ms: Annotated[int, Field(ge=0, le=800)]
     gain_db: Annotated[float, Field(ge=-40, le=20)] = 0.0
-
-
-class ModelArchive(_Entry):
-    """A published tar archive of a model's files."""
-
-    url: str
-    size_bytes: Annotated[int, Field(gt=0)]
-    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
 class ModelEntry(_Entry):

@@ -9,6 +9,7 @@ changes the speaker.
 
 import _ctypes
 import ctypes
+import re
 import threading
 from collections.abc import Callable
 from functools import lru_cache
@@ -27,8 +28,11 @@ DEFAULT_VOICE = "cmn-latn-pinyin"
 _SYNCHRONOUS = 2  # espeak_AUDIO_OUTPUT: samples come by the callback within espeak_Synth
 _DONT_EXIT = 0x8000
 _UTF8 = 1
+_IPA = 2
 _RATE, _VOLUME, _PITCH, _RANGE, _WORD_GAP = 1, 2, 3, 4, 7
 _SEED = 1
+_CLAUSE_MARKS = {"，": ",", "。": ".", "？": "?", "！": "!", "；": ";", "：": ":", "、": ","}
+_CLAUSE = re.compile(r"(.+?)([，。？！；：、]|[,.?!;:](?=\s|$)|$)", re.DOTALL)
 _Callback = ctypes.CFUNCTYPE(
     ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p
 )
@@ -80,6 +84,23 @@ class _Engine:
             raise EspeakError("espeak-ng refuses the text")
         library.espeak_Synchronize()
         return np.concatenate(self._chunks) if self._chunks else np.zeros(0, np.int16)
+
+    def phonemes(self, text: str, voice: str) -> str:
+        """IPA of a text, clause by clause, each with the punctuation that ends it."""
+        library = self._library
+        if library.espeak_SetVoiceByName(voice.encode()) != 0:
+            raise EspeakError(f"espeak-ng has no voice {voice!r}")
+        translate = library.espeak_TextToPhonemes
+        translate.restype = ctypes.c_char_p
+        translate.argtypes = (ctypes.POINTER(ctypes.c_char_p), ctypes.c_int, ctypes.c_int)
+        clauses: list[str] = []
+        for clause, mark in _CLAUSE.findall(text):
+            left = ctypes.c_char_p(clause.strip().encode())
+            sounds = ""
+            while left.value:
+                sounds += (translate(ctypes.byref(left), _UTF8, _IPA) or b"").decode() + " "
+            clauses.append(sounds.strip() + _CLAUSE_MARKS.get(mark, mark))
+        return " ".join(clauses)
 
     def close(self) -> None:
         """Unload the library and with it all its state."""
@@ -134,3 +155,16 @@ def speak(
     if rate_hz != engine_rate_hz and len(samples):
         samples = soxr.resample(samples, engine_rate_hz, rate_hz, quality="HQ")
     return np.asarray(samples, np.int16)
+
+
+def phonemes(text: str, voice: str) -> str:
+    """The text in the International Phonetic Alphabet, as Piper's models take it. Thread-safe.
+
+    Raises EspeakError for an unknown voice.
+    """
+    with _lock:
+        engine = _Engine()
+        try:
+            return engine.phonemes(text, voice)
+        finally:
+            engine.close()

@@ -26,15 +26,15 @@ def prompt_path(config: Settings, sha256: str) -> Path:
 def synthesise(config: Settings, voice: str, text: str) -> Path:
     """Makes the prompt's file unless it is there: 8 kHz mono, 16 bits.
 
-    The file appears whole or not at all, also when several processes make it. Raises EspeakError
-    for an unknown voice.
+    The file appears whole or not at all, also when several processes make it. Raises VoiceError,
+    and VoicesError for the voices file.
     """
-    from ringlog.audio import espeak, wav  # the voice library is not needed to name a prompt
+    from ringlog.audio import synthesis, voices, wav  # not needed to name a prompt
 
     target = prompt_path(config, prompt_sha256(voice, text))
     if target.exists():
         return target
-    samples = espeak.speak(text, voice, fix_readings=True)
+    samples = synthesis.say(voices.load(config.home), voice, text)
     with _appearing_whole(target) as file:
         wav.write(file, samples)
     return target

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ringlog.audio.prompts import index_prompts, prompt_path, prompt_sha256, synthesise
+from ringlog.audio.voices import VoiceError, VoicesError
 from ringlog.clock import now_ms
 from ringlog.kafka.codec import codec_of
 from ringlog.kafka.sync import produce, producer_of, read
@@ -43,7 +44,8 @@ def playbook_files() -> list[Path]:
 def publish_playbooks(config: Settings, files: Sequence[Path], say: Say = _quiet) -> list[str]:
     """Publishes call scripts and makes their prompts; returns name@version of what was written.
 
-    Nothing is written unless all files are good: raises InvalidFile with every fault of each.
+    Nothing is written unless all files are good: raises InvalidFile with every fault of each, and
+    VoiceError or VoicesError when a voice cannot say a prompt.
     """
     scripts, problems = list[Script](), list[Problem]()
     for path in files:
@@ -81,7 +83,7 @@ def apply_robots(config: Settings, file: Path = ROBOTS_FILE, say: Say = _quiet) 
     """Makes `robots.status` match the file; returns the ids of changed robots.
 
     Robots of the file's pools that the file leaves out are removed. Prompts that a new voice needs
-    are made. Raises InvalidFile.
+    are made. Raises InvalidFile, VoiceError and VoicesError.
     """
     pools = load_robots(file)
     codec = codec_of(config)
@@ -259,7 +261,7 @@ def main() -> int:
     try:
         apply_robots(config, args.robots, say)
         publish_playbooks(config, args.files or playbook_files(), say)
-    except InvalidFile as error:
+    except (InvalidFile, VoiceError, VoicesError) as error:
         print(error, file=sys.stderr)
         return 1
     return 0

@@ -15,10 +15,10 @@ from click.testing import CliRunner
 from asr_worker import model_store
 from asr_worker.recogniser import ModelMissing, Recognisers
 from cli import models as cli
+from ringlog.archives import ModelArchive
 from ringlog.asr_models import (
     SHIPPED_MODELS,
     AsrModels,
-    ModelArchive,
     ModelEntry,
     ProfileEntry,
     load,
