@@ -5,10 +5,8 @@ A web page in a browser on this machine can reach the port, too. It has no key, 
 Host.
 """
 
-import asyncio
 import ipaddress
 from http import HTTPStatus
-from typing import Final
 from urllib.parse import quote
 
 from aiohttp import web
@@ -18,8 +16,9 @@ from pydantic import ValidationError
 
 from ingest.call.types import HungUp
 from ingest.edge import Edge
+from ingest.opening import CallExists, open_session
 from ingest.rtp.socket import NoPort
-from ingest.sessions import SessionSpec, UnknownName
+from ingest.sessions import UnknownName
 from ringlog import log
 from ringlog.callers import has_key, is_from_a_page
 from ringlog.media_session import MediaSessionRequest
@@ -27,10 +26,6 @@ from ringlog.site_key import edge_control_key
 from schemas.phone import InvalidNumber
 
 logger = log.logger("ringlog.ingest.control")
-
-_ON_ITS_WAY_S: Final = 0.1
-_ON_ITS_WAY_TIMES: Final = 10
-"""How often, and how long apart, a name that may just have been published is looked up again."""
 
 
 def problem(
@@ -63,11 +58,12 @@ class Control:
             return refusal
         if request.content_type != "application/json":
             return problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "JSON expected")
+        edge = self._edge
         try:
             wanted = MediaSessionRequest.model_validate_json(await request.read())
-            if self._edge.knows(wanted.call_id):
-                return problem(HTTPStatus.CONFLICT, "The call exists", wanted.call_id)
-            spec = await self._resolved(wanted)
+            actor = await open_session(edge, wanted)
+        except CallExists as error:
+            return problem(HTTPStatus.CONFLICT, "The call exists", str(error))
         except UnknownName as error:
             return problem(
                 HTTPStatus.UNPROCESSABLE_ENTITY, "No such name", str(error),
@@ -83,27 +79,11 @@ class Control:
             return problem(
                 HTTPStatus.UNPROCESSABLE_ENTITY, "Not a media session", f"phone: {error}"
             )
-        return await self._opened(wanted, spec)
-
-    async def _resolved(self, wanted: MediaSessionRequest) -> SessionSpec:
-        """Raises UnknownName and InvalidNumber."""
-        for _ in range(_ON_ITS_WAY_TIMES):
-            try:
-                return self._edge.site.resolve(wanted)
-            except UnknownName:
-                await asyncio.sleep(_ON_ITS_WAY_S)
-        return self._edge.site.resolve(wanted)
-
-    async def _opened(self, wanted: MediaSessionRequest, spec: SessionSpec) -> web.Response:
-        edge, call_id = self._edge, wanted.call_id
-        if edge.knows(call_id):  # opened by another request meanwhile
-            return problem(HTTPStatus.CONFLICT, "The call exists", call_id)
-        try:
-            actor = await edge.open_external(spec)
         except (NoPort, OSError) as error:
             return problem(HTTPStatus.SERVICE_UNAVAILABLE, "No media port", str(error))
         except KafkaError as error:
             return problem(HTTPStatus.SERVICE_UNAVAILABLE, "Not recorded", type(error).__name__)
+        call_id = wanted.call_id
         ours, token = actor.our_address(), edge.token_of(call_id)
         path = f"{edge.media_ws_url}/{quote(call_id, safe='')}"
         body = {

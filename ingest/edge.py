@@ -6,6 +6,7 @@ import uuid
 from collections import deque
 from collections.abc import Coroutine
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -43,6 +44,7 @@ from ingest.failover.journal import Entry, Journal
 from ingest.failover.recovery import Recovery
 from ingest.heartbeats import EdgeHeartbeats
 from ingest.keys import media_token
+from ingest.opening import open_by_message
 from ingest.optouts import OptOuts
 from ingest.rtp.socket import NoPort, PortPool
 from ingest.sessions import SessionSpec, Site
@@ -52,9 +54,10 @@ from ingest.sound.pacer import Pacer
 from ingest.sound.prompts import PromptStore
 from ingest.sound.session import Session
 from ingest.sound.types import PCMU, Format
-from ingest.trunks.driver import LineEvent, Switch
+from ingest.trunks.driver import LineEvent, Medium, Switch
 from ingest.trunks.sim import SimSwitch
 from ingest.trunks.switchboard import Switchboard
+from ingest.ws.doors import doors_of
 from ingest.ws.line import WsLine
 from ingest.ws.server import MediaServer
 from ringlog import log
@@ -138,7 +141,10 @@ class Edge:
         self._seen: dict[str, set[str]] = {}  # call -> kinds recorded, to count each once
         self._ended: deque[tuple[int, str]] = deque()  # when calls ended, to forget them
         self._recovery: Recovery | None = None  # while the log up to our start is read
-        self._ws = MediaServer(self._ws_line, self.token_of)
+        self._ws = MediaServer(
+            self._ws_line, self.token_of, partial(open_by_message, self),
+            doors_of(self.config, self.media_ws_url, self.is_over, self._customer_of),
+        )  # fmt: skip
         self._background: set[asyncio.Task[Any]] = set()
         self._heartbeats = EdgeHeartbeats(edge_id, self.instance, self.config.tenant_id, self.queue)
 
@@ -428,7 +434,15 @@ class Edge:
         """Whether a call with this id runs, or ended recently."""
         return call_id in self._seen or call_id in self.actors
 
-    async def open_external(self, spec: SessionSpec) -> CallActor:
+    def is_over(self, call_id: str) -> bool:
+        """Whether a call ended lately."""
+        return call_id in self._seen and call_id not in self.actors
+
+    def _customer_of(self, phone: str) -> str:
+        """An id for the customer of a number that no system has named."""
+        return f"caller-{self.numbers.hash(phone)[:16]}"
+
+    async def open_external(self, spec: SessionSpec, medium: Medium = "rtp") -> CallActor:
         """Takes a call that another system placed: media, then its first record.
 
         Raises NoPort, OSError, KafkaError.
@@ -436,7 +450,7 @@ class Edge:
         identity = spec.identity
         actor = self._add(Call(identity, "foreign"), spec.sound)
         try:
-            await actor.open_media(spec.remote, event_type=spec.event_type)
+            await actor.open_media(spec.remote, event_type=spec.event_type, medium=medium)
         except BaseException:
             del self.actors[actor.call_id]
             self._seen.pop(actor.call_id, None)

@@ -91,6 +91,13 @@ class Settings(BaseSettings):
     )
     api_key: SecretStr | None = Field(None, description="Bearer key of the API; unset: made")
     site_key: SecretStr | None = Field(None, description="HMAC key of opt-out hashes; unset: made")
+    twilio_auth_token: SecretStr | None = Field(
+        None, description="Auth token of the Twilio account whose streams and webhooks are served"
+    )
+    twilio_account_sid: str = Field(
+        "", description="SID of the only Twilio account served; empty: any that signs rightly"
+    )
+    twilio_url: str = Field("https://api.twilio.com", description="URL of Twilio's REST API")
     log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR")
 
     def port(self, base: int) -> int:

@@ -33,7 +33,7 @@ from ingest.ws.dialects.base import (
     Wanted,
     WsRefused,
 )
-from ingest.ws.doors import Door, DoorClosed, Handshake
+from ingest.ws.doors.base import Door, DoorClosed, Handshake
 from ingest.ws.line import WsLine
 from ingest.ws.protocol import WsReader
 from ingest.ws.transport import WsTransport
