@@ -1,8 +1,9 @@
 """`python -m ingest`: the telephony edge. With `--spare` a second process that waits to serve.
 
-Both are the same program; the one that holds the seat serves. The spare has everything loaded, so
-after a crash it only has to read the log: the calls go on from the same ports (`Edge.start`) and
-the same sockets, which have buffered the sound of the meantime (`ingest.failover.handover`).
+Both are the same program; the one that holds the seat serves. The spare follows the log all the
+time, so after a crash it only has to read the last records: the calls go on from the same ports
+(`Edge.start`) and the same sockets, which have buffered the sound of the meantime
+(`ingest.failover.handover`).
 """
 
 import asyncio
@@ -12,7 +13,7 @@ import click
 from aiohttp import web
 
 from ingest.control import Control
-from ingest.edge import EDGE_ID, Edge, handover_path
+from ingest.edge import Edge, handover_path
 from ingest.failover.handover import HandoverReceiver
 from ringlog import lifecycle
 from ringlog.health import serve
@@ -22,34 +23,56 @@ from ringlog.seat import Seat
 
 
 async def main(life: Lifecycle) -> None:
-    """Waits for the seat, then serves until told to stop."""
-    codec = codec_of(life.settings)
+    """Follows the log, waits for the seat, then serves until told to stop."""
+    config = life.settings
+    codec = codec_of(config)
     await life.learn(codec)
-    seat = Seat(life.settings.home / EDGE_ID / "seat", life.service)
+    seat = Seat(config.home / config.edge_id / "seat", life.service)
+    edge = Edge(life, codec)
     sockets: dict[int, socket.socket] = {}
-    if not seat.take():
-        receiver = HandoverReceiver(handover_path(life.settings))
-        life.health.detail["role"] = "spare"
-        life.health.set_ready()
-        if not await _seated(life, seat):
-            receiver.close()
-            return
-        sockets = receiver.take_over()
-    life.health.detail["role"] = "serves"
-    edge = Edge(life, codec, handed_over=sockets)
+    try:
+        if not seat.take():
+            receiver = HandoverReceiver(handover_path(config))
+            life.health.detail["role"] = "spare"
+            following = life.spawn(_follow(edge), "following")
+            if not await _seated(life, seat):
+                receiver.close()
+                return
+            life.health.set_waiting("the log's end")
+            life.health.detail["role"] = "serves"
+            await following
+            sockets = receiver.take_over()
+        else:
+            life.health.detail["role"] = "serves"
+            await edge.follow()
+        await _serve(life, edge, seat, sockets)
+    finally:
+        await life.close()
+        await edge.disconnect()
+
+
+async def _follow(edge: Edge) -> None:
+    """What a spare does all the time; it is ready once it knows what the log holds."""
+    await edge.follow()
+    if edge.life.health.detail["role"] == "spare":
+        edge.life.health.set_ready()
+
+
+async def _serve(
+    life: Lifecycle, edge: Edge, seat: Seat, sockets: dict[int, socket.socket]
+) -> None:
     app = web.Application()
     Control(edge).add_routes(app)
     config = life.settings
     runner = await serve(app, config.bind_host, config.port(config.edge_control_port))
     try:
-        await edge.start()
+        await edge.start(sockets)
         await life.until_stopped()
     finally:
         try:
             await edge.stop(hand_over=seat.has_successor())
         finally:
             await life.close()
-            await edge.disconnect()
             await runner.cleanup()
 
 

@@ -1,9 +1,9 @@
-"""The edge's host: Kafka in and out, sockets, the shared ticker. `ingest.call` decides."""
+"""The edge's host: Kafka in and out, sockets, the shared ticker. `ingest.call` decides, and
+`ingest.following` knows what the log tells."""
 
 import asyncio
 import socket
 import uuid
-from collections import deque
 from collections.abc import Coroutine
 from dataclasses import replace
 from functools import partial
@@ -20,9 +20,7 @@ from ingest.call.machine import (
     decide,
     identity_of,
 )
-from ingest.call.numbers import NumbersInCalls
 from ingest.call.types import (
-    MAX_CALL_MS,
     Q850_TEMPORARY_FAILURE,
     RING_TIMEOUT_MS,
     Assigned,
@@ -38,10 +36,10 @@ from ingest.call.types import (
     RingTimedOut,
     Write,
 )
-from ingest.defaults import Defaults
 from ingest.failover.handover import HandoverSender
 from ingest.failover.journal import Entry, Journal
-from ingest.failover.recovery import Recovery
+from ingest.failover.running import Survivor
+from ingest.following import Follower, Following
 from ingest.heartbeats import EdgeHeartbeats
 from ingest.keys import media_token
 from ingest.opening import open_by_message
@@ -64,24 +62,16 @@ from ringlog import log
 from ringlog.clock import now_ms
 from ringlog.dispositions import EDGE_STOPPING
 from ringlog.kafka.producer import EventProducer
-from ringlog.kafka.reader import BEGINNING, Received, TopicReader
 from ringlog.lifecycle import Lifecycle
 from ringlog.metrics import CALLS, PLAYOUT_TICKS_SKIPPED
 from ringlog.settings import Settings
 from ringlog.site_key import derived_key, site_key
-from schemas.acceptance import Acceptance
 from schemas.envelope import Event
 from schemas.events import CallEvent, Directive, TaskEvent
 from schemas.phone import Numbers
 from schemas.wire import Codec
 
 logger = log.logger("ringlog.ingest.edge")
-
-EDGE_ID: Final = "edge"
-"""Id of the edge of a one-machine stack."""
-
-LONGEST_PERMIT_MS: Final = 600_000
-"""How far back assignments are read at a start; none may be valid for longer."""
 
 COUNT_TICKS: Final = 50
 
@@ -91,56 +81,46 @@ WS_GRACE_US: Final = 15_000_000
 STOP_S: Final = 5.0
 
 
-def handover_path(config: Settings, edge_id: str = EDGE_ID) -> Path:
+def handover_path(config: Settings) -> Path:
     """The path at which an edge's spare listens for sockets."""
-    return config.home / edge_id / "handover"
+    return config.home / config.edge_id / "handover"
 
 
 class Edge:
     """All calls of one edge process."""
 
-    def __init__(
-        self,
-        life: Lifecycle,
-        codec: Codec,
-        edge_id: str = EDGE_ID,
-        switch: Switch | None = None,
-        handed_over: dict[int, socket.socket] | None = None,
-    ) -> None:
-        """`codec` must know all schemas already, since its registry client blocks. `handed_over`
-        are the previous edge's RTP sockets, by port."""
+    def __init__(self, life: Lifecycle, codec: Codec, switch: Switch | None = None) -> None:
+        """`codec` must know all schemas already, since its registry client blocks."""
         self.life = life
         self.config = life.settings
-        self.edge_id = edge_id
+        self.edge_id = edge_id = self.config.edge_id
         self.instance = f"{edge_id}-{uuid.uuid4().hex[:8]}"
         self.producer = EventProducer(self.config, "edge", codec)
         site = site_key(self.config)
         self.numbers = Numbers(self.config.region, site)
-        self.numbers_in_calls = NumbersInCalls()
         self.draining = False
         self.stream_secret = derived_key(site, "rtp")
         self._token_secret = derived_key(site, "media-token")
         self.optouts = OptOuts(self.config, self.producer)
         self.prompts = PromptStore(self.config.prompts_dir)
         self.journal = Journal(self.config.home / edge_id / "calls")
-        self.handover = HandoverSender(handover_path(self.config, edge_id))
+        self.handover = HandoverSender(handover_path(self.config))
         self.ports = PortPool(self.config.rtp_ports, self.handover)
-        self.ports.handed_over = handed_over or {}
         self.media_log = MediaLog(self.producer)
         self.switchboard = Switchboard([switch or SimSwitch(self.config.sim_url)])
+        profiles = asr_profiles_of(self.config)
+        self.following = Following(
+            edge_id, self.numbers, self.switchboard.default_trunk, profiles.default
+        )
+        self._follower = Follower(life, self.producer, self.following.take)
         self.site = Site(
-            edge_id, self.config.tenant_id, self.config.region, Defaults(),
-            asr_profiles_of(self.config),
-        )  # fmt: skip
+            edge_id, self.config.tenant_id, self.config.region, self.following.defaults, profiles
+        )
         self.rtp_host = rtp_host(self.config)
         self.media_ws_url = media_ws_url(self.config)
         self.pacer = Pacer(monotonic_us())
         self.sessions: dict[str, Session] = {}
         self.actors: dict[str, CallActor] = {}
-        self._acceptance = Acceptance()
-        self._seen: dict[str, set[str]] = {}  # call -> kinds recorded, to count each once
-        self._ended: deque[tuple[int, str]] = deque()  # when calls ended, to forget them
-        self._recovery: Recovery | None = None  # while the log up to our start is read
         self._ws = MediaServer(
             self._ws_line, self.token_of, partial(open_by_message, self),
             doors_of(self.config, self.media_ws_url, self.is_over, self._customer_of),
@@ -150,60 +130,40 @@ class Edge:
 
     # Start and stop ------------------------------------------------------------------------------
 
-    async def start(self) -> None:
-        """Rebuilds from the log, resumes running calls, takes new ones. Raises KafkaError,
-        OSError."""
+    async def follow(self) -> None:
+        """Reads what the log tells, and goes on reading; serves nothing yet. Raises KafkaError."""
         waiting = self.life.health.set_waiting
         waiting("kafka")
         await self.producer.start()
         await self.producer.announce()
-        self.life.spawn(self.media_log.run(), "media-log")
         waiting("do-not-call list")
         await self.optouts.start()
         self.life.spawn(self.optouts.run(), "optouts")
         await self.optouts.caught_up()
-        waiting("playbooks and robots")
-        await self._follow(("playbooks", "robots.status"), BEGINNING, self._on_default)
-        waiting("calls and directives")
-        at_ms, recovery = now_ms(), Recovery()
-        self._recovery = recovery
-        await self._follow(
-            ("calls.events", "dialogue.directives"), at_ms - MAX_CALL_MS, self._on_record
-        )
+        waiting("calls, directives and assignments")
+        await self._follower.start()
+
+    async def start(self, handed_over: dict[int, socket.socket] | None = None) -> None:
+        """After `follow`: resumes running calls, takes new ones. `handed_over` are the previous
+        edge's RTP sockets, by port. Raises KafkaError, OSError."""
+        self.life.health.set_waiting("the log's end")
+        self.ports.handed_over = handed_over or {}
+        self.life.spawn(self.media_log.run(), "media-log")
+        self._follower.bury()
+        await self._follower.to_the_end()
         self.pacer = Pacer(monotonic_us())
         self.life.spawn(self._tick(), "ticker")
         self.handover.connect()
-        await self._resume(recovery)
+        await self._resume()
         await self.switchboard.start(self)
         self.ports.close_unclaimed()
         self.life.spawn(self.handover.run(), "handover")
         await self._ws.start(self.config.bind_host, self.config.port(self.config.media_ws_port))
-        waiting("assignments")
-        await self._follow(("tasks.events",), at_ms - LONGEST_PERMIT_MS, self._on_task)
+        self.following.dial()
         self.life.spawn(self._heartbeats.tell_calls(self._running), "calls-alive")
         self.life.spawn(self._heartbeats.tell_lease(), "lease")
         self.life.health.set_ready()
         logger.info("ready", calls=len(self.actors), optouts_known=True)
-
-    async def _follow(self, topics: tuple[str, ...], since_ms: int, take: Any) -> None:
-        """Reads topics up to their present end; goes on in the background."""
-        reader = TopicReader(self.config, self.producer, topics, since_ms=since_ms)
-        await reader.start()
-
-        async def work() -> None:
-            try:
-                async for batch in reader.batches():
-                    for received in batch:
-                        take(received)
-            finally:
-                await reader.stop()
-
-        task = self.life.spawn(work(), "+".join(topics))
-        caught_up = asyncio.create_task(reader.caught_up.wait())
-        await asyncio.wait((task, caught_up), return_when=asyncio.FIRST_COMPLETED)
-        caught_up.cancel()
-        if task.done():
-            await task  # raises why reading ended
 
     async def stop(self, hand_over: bool = False) -> None:
         """Ends all calls with their records, or leaves them to a successor; then flushes."""
@@ -242,6 +202,7 @@ class Edge:
 
     async def disconnect(self) -> None:
         """After `stop` and the end of all spawned work."""
+        await self._follower.stop()
         await self.optouts.stop()
         await self.switchboard.close()
         await self.producer.stop()
@@ -262,7 +223,9 @@ class Edge:
         opted_out, offset = await self.optouts.look_up(
             self.numbers.hashes(phone), identity.tenant_id, identity.campaign_id
         )
-        free = self.numbers_in_calls.claim(self.numbers.hash(phone), identity.call_id, now_ms())
+        free = self.following.numbers_in_calls.claim(
+            self.numbers.hash(phone), identity.call_id, now_ms()
+        )
         return NumberChecked(opted_out, offset, in_call=not free, stopping=self.draining)
 
     async def queue(self, topic: str, event: Event) -> "asyncio.Future[object]":
@@ -293,71 +256,37 @@ class Edge:
 
     # From the log --------------------------------------------------------------------------------
 
-    def _on_default(self, received: Received) -> None:
-        self.site.defaults.evolve(received.event)
-
-    def _on_record(self, received: Received) -> None:
-        event = received.event
-        if isinstance(event, Directive):
-            self._on_directive(received.partition, event)
-        elif isinstance(event, CallEvent) and event.call_id is not None:
-            self._on_call_event(event.call_id, event)
-
-    def _on_call_event(self, call_id: str, event: CallEvent) -> None:
-        if event.kind == "ended":
-            self.numbers_in_calls.ended(call_id)
-        elif event.kind in ("dialing", "answered") and event.phone:
-            hashed = self.numbers.hash(event.phone)
-            self.numbers_in_calls.began(hashed, call_id, event.occurred_at)
-        if event.edge_id != self.edge_id and call_id not in self._seen:
-            return
-        kinds = self._seen.setdefault(call_id, set())
-        if event.kind not in kinds:
-            kinds.add(event.kind)
-            if self._recovery is None:
-                CALLS.labels(event.kind).inc()
-            if event.kind == "ended":
-                self._ended.append((now_ms(), call_id))
-        actor = self.actors.get(call_id)
-        if actor is not None:
+    def on_recorded(self, call_id: str, event: CallEvent, first: bool) -> None:
+        """A record of one of our calls; `first` of its kind."""
+        if first:
+            CALLS.labels(event.kind).inc()
+        if (actor := self.actors.get(call_id)) is not None:
             actor.put(Recorded(event))
-        elif self._recovery is not None:
-            self._recovery.take_event(call_id, event)
-        if event.kind == "ended":
-            self._acceptance.forget(call_id)
 
-    def _on_directive(self, partition: int, directive: Directive) -> None:
-        if self._acceptance.evolve(partition, directive) != "accepted" or directive.call_id is None:
-            return
-        actor = self.actors.get(directive.call_id)
-        if actor is not None:
-            actor.put(Directed(directive))
-        elif self._recovery is not None:
-            self._recovery.take_directive(directive.call_id, directive)
-        else:
-            self._acceptance.forget(directive.call_id)  # another edge's call
+    def on_directive(self, call_id: str, directive: Directive) -> bool:
+        """A directive that counts; False when the call is not in our hands."""
+        if (actor := self.actors.get(call_id)) is None:
+            return False
+        actor.put(Directed(directive))
+        return True
 
-    def _on_task(self, received: Received) -> None:
-        task = received.event
-        if not isinstance(task, TaskEvent) or task.kind != "assigned":
-            return
-        if task.edge_id != self.edge_id or task.call_id is None:
-            return
-        if task.call_id in self._seen or task.call_id in self.actors:
-            return  # an attempt that began is never dialled again
+    def on_assigned(self, task: TaskEvent) -> None:
+        """A call that dispatch gave to this edge."""
         if self.draining:
             return  # a successor dials it, or dispatch assigns it again when its permit ends
         identity = identity_of(task, self.site.asr_profiles.default)
         if identity is None:
             logger.error("assignment lacks what dialling needs", call_id=task.call_id)
             return
+        if identity.call_id in self.actors:
+            return
         actor = self._add(Call(identity, self.switchboard.default_trunk), PCMU)
         actor.put(Assigned())
-        self.spawn(self._work(actor), task.call_id)
+        self.spawn(self._work(actor), identity.call_id)
 
     def _add(self, call: Call, sound: Format) -> CallActor:
         actor = CallActor(self, call, sound)
-        self._seen.setdefault(actor.call_id, set())
+        self.following.began(actor.call_id)
         self.actors[actor.call_id] = actor
         return actor
 
@@ -375,14 +304,12 @@ class Edge:
         finally:
             self.actors.pop(actor.call_id, None)
             self.switchboard.forget(actor.call_id)
-            self.numbers_in_calls.ended(actor.call_id)
-            self._acceptance.forget(actor.call_id)
+            self.following.over(actor.call_id)
 
-    async def _resume(self, recovery: Recovery) -> None:
+    async def _resume(self) -> None:
         """Resumes the calls that ran when this edge died."""
-        profile = self.site.asr_profiles.default
-        survivors = recovery.survivors(self.edge_id, self.switchboard.default_trunk, profile)
         entries = {entry.call_id: entry for entry in self.journal.entries()}
+        survivors: list[Survivor] = self.following.serve(self)
         for call_id in entries.keys() - {call.identity.call_id for call, _ in survivors}:
             self.journal.remove(call_id)
         actors: list[CallActor] = []
@@ -393,7 +320,6 @@ class Edge:
                 actor.put(Directed(directive))
             actors.append(actor)
         # From here on records reach their actors, which begin once their media is open.
-        self._recovery = None
         for actor in actors:
             await self._resume_media(actor, entries.get(actor.call_id))
             self.spawn(self._work(actor), actor.call_id)
@@ -432,11 +358,11 @@ class Edge:
 
     def knows(self, call_id: str) -> bool:
         """Whether a call with this id runs, or ended recently."""
-        return call_id in self._seen or call_id in self.actors
+        return self.following.knows(call_id) or call_id in self.actors
 
     def is_over(self, call_id: str) -> bool:
         """Whether a call ended lately."""
-        return call_id in self._seen and call_id not in self.actors
+        return self.following.knows(call_id) and call_id not in self.actors
 
     def _customer_of(self, phone: str) -> str:
         """An id for the customer of a number that no system has named."""
@@ -453,11 +379,11 @@ class Edge:
             await actor.open_media(spec.remote, event_type=spec.event_type, medium=medium)
         except BaseException:
             del self.actors[actor.call_id]
-            self._seen.pop(actor.call_id, None)
+            self.following.unknown(actor.call_id)
             raise
         if identity.phone:
             hashed = self.numbers.hash(identity.phone)
-            self.numbers_in_calls.began(hashed, identity.call_id, now_ms())
+            self.following.numbers_in_calls.began(hashed, identity.call_id, now_ms())
         self.spawn(self._work(actor), actor.call_id)
         try:
             first = answered_by_us(actor.call, now_ms())
@@ -492,11 +418,7 @@ class Edge:
             await asyncio.sleep(pacer.wait_us(monotonic_us()) / 1e6)
 
     def _look_after(self, at_us: int) -> None:
-        """Once a second: counts, ends abandoned external calls, forgets calls that ended long
-        ago."""
-        forget_before = now_ms() - 2 * LONGEST_PERMIT_MS
-        while self._ended and self._ended[0][0] < forget_before:
-            self._seen.pop(self._ended.popleft()[1], None)
+        """Once a second: counts, ends abandoned external calls."""
         for actor in list(self.actors.values()):
             session = actor.session
             if actor.rtp is not None:

@@ -30,6 +30,9 @@ class Settings(BaseSettings):
 
     home: Path = Field(Path(".ringlog"), description="Folder for everything that a run makes")
     bind_host: str = Field("127.0.0.1", description="Address that every listening port binds to")
+    edge_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")] = Field(
+        "edge", description="Name of this machine's edge, no other edge has it"
+    )
     rtp_host: str = Field(
         "",
         description="Host that far ends send RTP to; empty: bind_host, or this machine's address",

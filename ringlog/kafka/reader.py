@@ -4,7 +4,7 @@ For state that is rebuilt from the log at every start: the edge, the robot worke
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -58,8 +58,9 @@ class TopicReader:
     ) -> None:
         """`since_ms` None starts at the end, `back_ms` that long before the call of `start`;
         without `dead_letters` poison is passed over."""
-        self._dead_letters = dead_letters
+        self.dead_letters = dead_letters
         self.caught_up = asyncio.Event()
+        self._busy = False  # a batch is being worked
         self._producer = producer
         self._since_ms = since_ms
         self._back_ms = back_ms
@@ -110,9 +111,11 @@ class TopicReader:
     async def batches(self) -> AsyncIterator[list[Received]]:
         """Events as they come; ends never, cancel it."""
         while True:
-            if not self._left:
-                self.caught_up.set()
+            self._busy = False
+            await self._read_on()
+            await self._look_at_ends()
             polled = await self._consumer.getmany(timeout_ms=200, max_records=2_000)
+            self._busy = True
             batch: list[Received] = []
             for tp, records in polled.items():
                 for record in records:
@@ -123,14 +126,33 @@ class TopicReader:
                         )
             if batch:
                 yield batch
-            await self._read_on()
-            for tp in tuple(self._left):
-                if await self._consumer.position(tp) >= self._ends[tp]:
-                    self._left.discard(tp)
+
+    @property
+    def places(self) -> list[TopicPartition]:
+        """The partitions that are read."""
+        return list(self._tps)
+
+    async def reach(self, ends: Mapping[TopicPartition, int]) -> None:
+        """Waits until all records before these offsets were yielded and the caller asks for
+        more."""
+        self._ends.update(ends)
+        self._left.update(ends)
+        self.caught_up.clear()
+        if not self._busy:
+            await self._look_at_ends()
+        await self.caught_up.wait()
 
     async def _read_on(self) -> None:
+        """For subclasses: everything that was yielded is processed."""
+
+    async def _look_at_ends(self) -> None:
         """All records before the consumer's positions were yielded and processed. Positions also
         pass transaction markers, which are not records."""
+        for tp in tuple(self._left):
+            if await self._consumer.position(tp) >= self._ends[tp]:
+                self._left.discard(tp)
+        if not self._left:
+            self.caught_up.set()
 
     async def _decode(self, tp: TopicPartition, record: object) -> Event | None:
         value: bytes | None = record.value  # type: ignore[attr-defined] # ConsumerRecord, untyped
@@ -143,7 +165,7 @@ class TopicReader:
             event = await decode(self._producer.codec, tp.topic, value)
             check_partition(tp.topic, event, tp.partition)
         except Poison as poison:
-            if not self._dead_letters:
+            if not self.dead_letters:
                 return None
             await self._producer.dead(tp.topic, tp.partition, offset, str(poison), value, at_ms)
             return None

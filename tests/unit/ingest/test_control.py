@@ -28,7 +28,7 @@ async def client(tmp_path: Path) -> AsyncIterator[tuple[Client, dict[str, str]]]
     Control(edge).add_routes(app)
     async with TestClient(TestServer(app, host="127.0.0.1")) as made:
         yield made, {"Authorization": f"Bearer {edge_control_key(config)}"}
-    await edge.optouts.stop()
+    await edge.disconnect()
 
 
 @pytest.mark.parametrize(

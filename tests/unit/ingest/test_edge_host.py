@@ -20,7 +20,7 @@ from schemas.wire import Codec
 async def edge(tmp_path: Path) -> AsyncIterator[Edge]:
     made = Edge(Lifecycle("edge", Settings(home=tmp_path)), Codec(MemoryRegistry()))
     yield made
-    await made.optouts.stop()
+    await made.disconnect()
 
 
 def assigned(n: int) -> Received:
@@ -30,6 +30,11 @@ def assigned(n: int) -> Received:
         phone="+8613800000000", permit_expires_at=2**40,
     )  # fmt: skip
     return Received("tasks.events", 0, n, 1, event)
+
+
+def serve(edge: Edge) -> None:
+    edge.following.serve(edge)
+    edge.following.dial()
 
 
 async def test_a_draining_edge_takes_no_assignment(
@@ -43,9 +48,10 @@ async def test_a_draining_edge_takes_no_assignment(
         begun.append(name)
 
     monkeypatch.setattr(edge, "spawn", spawn)
-    edge._on_task(assigned(1))
+    serve(edge)
+    edge.following.take(assigned(1))
     edge.draining = True
-    edge._on_task(assigned(2))
+    edge.following.take(assigned(2))
     assert begun == [root_id("call", 1)] and list(edge.actors) == begun
 
 
@@ -57,8 +63,9 @@ async def test_a_number_is_checked_at_the_dial_too(
 
     monkeypatch.setattr(edge.optouts, "look_up", nobody)
     monkeypatch.setattr(edge, "spawn", lambda work, name: work.close())
-    edge._on_task(assigned(1))
-    edge._on_task(assigned(2))
+    serve(edge)
+    edge.following.take(assigned(1))
+    edge.following.take(assigned(2))
     one, two = (actor.call.identity for actor in edge.actors.values())
     assert (await edge.check_number(one, one.phone or "")).allowed
     assert (await edge.check_number(two, "138 0000 0000")).in_call

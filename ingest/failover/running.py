@@ -1,0 +1,104 @@
+"""The calls in progress on all edges, as the log tells. Pure: a fold.
+
+An edge that begins to serve goes on with its own calls, and a dead edge's are ended or taken over.
+"""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from ingest.call.machine import evolve, identity_from, unfinished
+from ingest.call.types import MAX_CALL_MS, Call, NumberChecked, Phase, Recorded
+from schemas.events import CallEvent, Directive
+
+
+class Survivor(NamedTuple):
+    """A call that has not ended, and the directives that it has not carried out."""
+
+    call: Call
+    directives: list[Directive]
+
+
+@dataclass(slots=True)
+class _Running:
+    """`call` is None where the first record is not an edge's."""
+
+    call: Call | None
+    began_ms: int
+    directives: list[Directive] = field(default_factory=list)
+
+
+class RunningCalls:
+    """Folds `calls.events` and `dialogue.directives`."""
+
+    def __init__(self, trunk: str, asr_profile: str) -> None:
+        """`trunk` and `asr_profile` are for records that name none."""
+        self._trunk = trunk
+        self._asr_profile = asr_profile
+        self._calls: dict[str, _Running] = {}
+        self._early: dict[str, list[Directive]] = {}  # read before their call's first record
+
+    def take_event(self, call_id: str, event: CallEvent) -> None:
+        """The next record of a call; its end forgets it."""
+        if event.kind == "ended":
+            self._calls.pop(call_id, None)
+            self._early.pop(call_id, None)
+            return
+        running = self._calls.get(call_id)
+        if running is None:
+            identity = identity_from(event, self._asr_profile)
+            call = None if identity is None else Call(identity, event.trunk or self._trunk)
+            early = self._early.pop(call_id, [])
+            running = self._calls[call_id] = _Running(call, event.occurred_at, early)
+        if running.call is not None:
+            running.call = evolve(running.call, Recorded(event))
+
+    def take_directive(self, call_id: str, directive: Directive) -> None:
+        """The next directive that counts."""
+        running = self._calls.get(call_id)
+        if running is not None:
+            running.directives.append(directive)
+        else:
+            self._early.setdefault(call_id, []).append(directive)
+
+    def edge_of(self, call_id: str) -> str | None:
+        """The edge of a running call; None for a call that is not known."""
+        running = self._calls.get(call_id)
+        return None if running is None or running.call is None else running.call.identity.edge_id
+
+    def of(self, edge_id: str) -> list[Call]:
+        """The running calls of an edge."""
+        return [
+            running.call
+            for running in self._calls.values()
+            if running.call is not None and running.call.identity.edge_id == edge_id
+        ]
+
+    def survivors(self, edge_id: str) -> list[Survivor]:
+        """An edge's calls as its successor takes them up. Directives are forgotten: from now on
+        they go to the calls themselves."""
+        survivors: list[Survivor] = []
+        for running in self._calls.values():
+            call = running.call
+            if call is not None and call.identity.edge_id == edge_id:
+                if call.phase == Phase.DIALING:
+                    # Nobody knows whether the carrier was asked, so it is not asked again. Its
+                    # events, if they come, find the call here; if not, it ends as unanswered.
+                    call = evolve(call, NumberChecked(False, None))
+                survivors.append(Survivor(call, unfinished(call, running.directives)))
+            running.directives = []
+        self._early.clear()
+        return survivors
+
+    def forget(self, now_ms: int) -> list[str]:
+        """Forgets calls that nobody can be in any more, since their end never reached the log;
+        gives their ids."""
+        before = now_ms - 2 * MAX_CALL_MS
+        old = [call_id for call_id, running in self._calls.items() if running.began_ms < before]
+        old += [call_id for call_id, early in self._early.items() if early[0].occurred_at < before]
+        for call_id in old:
+            self._calls.pop(call_id, None)
+            self._early.pop(call_id, None)
+        return old
+
+    def __len__(self) -> int:
+        return len(self._calls)

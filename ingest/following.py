@@ -1,0 +1,236 @@
+"""What the log tells an edge, from its process's start on: one fold, whoever serves.
+
+The spare folds all the time, so that a takeover reads only what was written since its last look,
+however long the log is.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, Final, Protocol
+
+from aiokafka import AIOKafkaConsumer
+
+from ingest.call.numbers import NumbersInCalls
+from ingest.call.types import MAX_CALL_MS
+from ingest.defaults import Defaults
+from ingest.failover.running import RunningCalls, Survivor
+from ringlog.clock import now_ms
+from ringlog.kafka.producer import EventProducer
+from ringlog.kafka.reader import BEGINNING, Received, TopicReader
+from ringlog.kafka.sync import ISOLATION
+from ringlog.lifecycle import Lifecycle
+from schemas.acceptance import Acceptance
+from schemas.events import CallEvent, Directive, Playbook, RobotStatus, TaskEvent
+from schemas.phone import Numbers
+
+LONGEST_PERMIT_MS: Final = 600_000
+"""How far back assignments are read at a start; none may be valid for longer."""
+
+FORGET_EVERY_MS: Final = 1_000
+
+
+class Listener(Protocol):
+    """The edge, once it serves."""
+
+    def on_recorded(self, call_id: str, event: CallEvent, first: bool) -> None:
+        """A record of one of our calls; `first` of its kind."""
+        ...
+
+    def on_directive(self, call_id: str, directive: Directive) -> bool:
+        """A directive that counts. False when the call is not in our hands."""
+        ...
+
+    def on_assigned(self, task: TaskEvent) -> None:
+        """A call that this edge has to make, and has not begun."""
+        ...
+
+
+class Following:
+    """The fold of one edge."""
+
+    def __init__(self, edge_id: str, numbers: Numbers, trunk: str, asr_profile: str) -> None:
+        self.defaults = Defaults()
+        self.numbers_in_calls = NumbersInCalls()
+        self.running = RunningCalls(trunk, asr_profile)
+        self._edge_id = edge_id
+        self._numbers = numbers
+        self._acceptance = Acceptance()
+        self._listener: Listener | None = None
+        self._seen: dict[str, set[str]] = {}  # our calls -> kinds recorded, to count each once
+        self._ended: deque[tuple[int, str]] = deque()  # when calls ended, to forget them
+        self._assigned: dict[str, TaskEvent] | None = {}  # not begun; None once they are taken
+        self._forgot_ms = 0
+
+    def take(self, received: Received) -> None:
+        """The next record of a topic."""
+        match received.event:
+            case CallEvent(call_id=str(call_id)) as event:
+                self._on_call_event(call_id, event, received.timestamp_ms)
+            case Directive() as directive:
+                self._on_directive(received.partition, directive)
+            case TaskEvent() as task:
+                self._on_task(task)
+            case RobotStatus() | Playbook() as event:
+                self.defaults.evolve(event)
+            case _:
+                pass
+        if received.timestamp_ms - self._forgot_ms > FORGET_EVERY_MS:
+            self._forgot_ms = received.timestamp_ms
+            self._forget(received.timestamp_ms)
+
+    def serve(self, listener: Listener) -> list[Survivor]:
+        """Gives our running calls, as one that takes them up finds them. From now on the listener
+        is told of their records."""
+        self._listener = listener
+        return self.running.survivors(self._edge_id)
+
+    def dial(self) -> None:
+        """From now on the listener is given assignments; first those that wait."""
+        waiting, self._assigned = self._assigned or {}, None
+        for task in waiting.values():
+            self._assign(task)
+
+    def began(self, call_id: str) -> None:
+        """A call of ours begins: it is never begun again."""
+        self._seen.setdefault(call_id, set())
+
+    def unknown(self, call_id: str) -> None:
+        """The call did not begin after all."""
+        self._seen.pop(call_id, None)
+
+    def knows(self, call_id: str) -> bool:
+        """Whether a call of ours with this id runs, or ended recently."""
+        return call_id in self._seen
+
+    def over(self, call_id: str) -> None:
+        """A call of ours is over, whatever the log has of it so far."""
+        self.numbers_in_calls.ended(call_id)
+        self._acceptance.forget(call_id)
+
+    def _on_call_event(self, call_id: str, event: CallEvent, at_ms: int) -> None:
+        if event.kind == "ended":
+            self.numbers_in_calls.ended(call_id)
+        elif event.kind in ("dialing", "answered") and event.phone:
+            hashed = self._numbers.hash(event.phone)
+            self.numbers_in_calls.began(hashed, call_id, event.occurred_at)
+        self.running.take_event(call_id, event)
+        if event.edge_id == self._edge_id or call_id in self._seen:
+            kinds = self._seen.setdefault(call_id, set())
+            first = event.kind not in kinds
+            kinds.add(event.kind)
+            if first and event.kind == "ended":
+                self._ended.append((at_ms, call_id))
+            if self._listener is not None:
+                self._listener.on_recorded(call_id, event, first)
+        if event.kind == "ended":
+            self._acceptance.forget(call_id)
+
+    def _on_directive(self, partition: int, directive: Directive) -> None:
+        call_id = directive.call_id
+        if self._acceptance.evolve(partition, directive) != "accepted" or call_id is None:
+            return
+        if self._listener is None:
+            self.running.take_directive(call_id, directive)
+        elif not self._listener.on_directive(call_id, directive):
+            self._acceptance.forget(call_id)  # another edge's call
+
+    def _on_task(self, task: TaskEvent) -> None:
+        if task.kind != "assigned" or task.edge_id != self._edge_id or task.call_id is None:
+            return
+        if self._assigned is None:
+            self._assign(task)
+        else:
+            self._assigned.setdefault(task.call_id, task)
+
+    def _assign(self, task: TaskEvent) -> None:
+        # An attempt that began is never dialled again.
+        if self._listener is not None and task.call_id is not None and not self.knows(task.call_id):
+            self._listener.on_assigned(task)
+
+    def _forget(self, at_ms: int) -> None:
+        before = at_ms - 2 * LONGEST_PERMIT_MS
+        while self._ended and self._ended[0][0] < before:
+            self._seen.pop(self._ended.popleft()[1], None)
+        for call_id, task in list((self._assigned or {}).items()):
+            if call_id in self._seen or (task.permit_expires_at or 0) < before:
+                assert self._assigned is not None
+                del self._assigned[call_id]
+        for call_id in self.running.forget(at_ms):
+            self._acceptance.forget(call_id)
+            self._seen.pop(call_id, None)
+
+
+class Follower:
+    """Reads the fold's topics in the background."""
+
+    TOPICS: Final = (
+        (("playbooks", "robots.status"), None),
+        (("calls.events", "dialogue.directives"), MAX_CALL_MS),
+        (("tasks.events",), LONGEST_PERMIT_MS),
+    )
+    """Topics that are read together, and how far back, ms; None: from the beginning."""
+
+    def __init__(
+        self, life: Lifecycle, producer: EventProducer, take: Callable[[Received], None]
+    ) -> None:
+        self._life = life
+        self._producer = producer
+        self._take = take
+        self._readers: list[TopicReader] = []
+        self._asker = AIOKafkaConsumer(
+            bootstrap_servers=life.settings.kafka_bootstrap,
+            client_id="edge-ends",
+            group_id=None,
+            isolation_level=ISOLATION,
+            request_timeout_ms=5_000,
+        )
+
+    async def start(self) -> None:
+        """Reads everything up to the present end, then goes on; raises KafkaError."""
+        await self._asker.start()
+        at_ms = now_ms()
+        for topics, back_ms in self.TOPICS:
+            since_ms = BEGINNING if back_ms is None else at_ms - back_ms
+            reader = TopicReader(
+                self._life.settings, self._producer, topics, since_ms=since_ms, dead_letters=False
+            )
+            await reader.start()
+            self._readers.append(reader)
+            task = self._life.spawn(self._follow(reader), "+".join(topics))
+            await _first(task, reader.caught_up.wait())
+
+    async def to_the_end(self) -> None:
+        """Everything that the log holds now has been taken. Raises KafkaError."""
+        for reader in self._readers:
+            await reader.reach(await self._asker.end_offsets(reader.places))
+
+    def bury(self) -> None:
+        """From now on poison goes to `dead_letters`: the edge that serves buries it, not its
+        spare."""
+        for reader in self._readers:
+            reader.dead_letters = True
+
+    async def stop(self) -> None:
+        """Disconnects."""
+        await self._asker.stop()
+
+    async def _follow(self, reader: TopicReader) -> None:
+        try:
+            async for batch in reader.batches():
+                self._take_all(batch)
+        finally:
+            await reader.stop()
+
+    def _take_all(self, batch: Iterable[Received]) -> None:
+        for received in batch:
+            self._take(received)
+
+
+async def _first(work: "asyncio.Task[Any]", reached: Coroutine[Any, Any, Any]) -> None:
+    """Waits for a point that `work` reaches; raises why `work` ended first."""
+    point = asyncio.create_task(reached)
+    await asyncio.wait((work, point), return_when=asyncio.FIRST_COMPLETED)
+    point.cancel()
+    if work.done():
+        await work

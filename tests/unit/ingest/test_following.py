@@ -1,0 +1,155 @@
+"""What the log tells an edge: calls that live when it begins to serve, and what it then hears."""
+
+from typing import Any
+
+from ingest.call.types import Phase
+from ingest.following import LONGEST_PERMIT_MS, Following
+from ringlog.kafka.reader import Received
+from schemas.envelope import Event
+from schemas.events import CallEvent, Directive, Playbook, TaskEvent
+from schemas.ids import root_id
+from schemas.phone import Numbers
+
+NUMBERS = Numbers("CN", b"key")
+NOW = 2_000_000_000_000
+
+
+def event(call: str, kind: Any, **fields: Any) -> CallEvent:
+    return CallEvent.model_validate(
+        {"event_id": root_id(call, kind), "kind": kind, "occurred_at": NOW, "producer": "edge",
+         "call_id": call, "source": "edge", "edge_id": "edge", "direction": "outbound"} | fields
+    )  # fmt: skip
+
+
+def say(call: str, n: int, epoch: int = 1) -> Directive:
+    return Directive(
+        event_id=root_id(call, "say", n), kind="say", occurred_at=NOW, producer="robots",
+        call_id=call, epoch=epoch, directive_id=f"d{n}", seq=n, prompt_sha256="x",
+    )  # fmt: skip
+
+
+def assigned(call: str, edge: str = "edge", expires: int = NOW + 15_000) -> TaskEvent:
+    return TaskEvent(
+        event_id=root_id(call, "assigned"), kind="assigned", occurred_at=NOW,
+        producer="dispatch", call_id=call, edge_id=edge, phone="1", permit_expires_at=expires,
+    )  # fmt: skip
+
+
+class Serving:
+    def __init__(self, *calls: str) -> None:
+        self.calls = set(calls)
+        self.heard: list[tuple[str, str, bool]] = []
+
+    def on_recorded(self, call_id: str, event: CallEvent, first: bool) -> None:
+        self.heard.append((call_id, event.kind, first))
+
+    def on_directive(self, call_id: str, directive: Directive) -> bool:
+        self.heard.append((call_id, directive.directive_id, True))
+        return call_id in self.calls
+
+    def on_assigned(self, task: TaskEvent) -> None:
+        self.heard.append((task.call_id or "", "assigned", True))
+
+
+def following() -> Following:
+    return Following("edge", NUMBERS, "sim", "site")
+
+
+def give(to: Following, *events: Event, at_ms: int = NOW) -> None:
+    for n, one in enumerate(events):
+        to.take(Received("any", 0, n, at_ms, one))
+
+
+def test_what_has_not_ended_lives() -> None:
+    ours = following()
+    give(
+        ours,
+        event("a", "dialing", trunk="west", asr_profile="bank"),
+        event("b", "dialing"),
+        event("a", "answered", source="west"),
+        event("b", "ended"),
+        event("far", "dialing", edge_id="another"),
+        say("c", 3),  # of another topic: it may be read before the call's first record
+        event("c", "dialing"),
+        event("a", "playout_ended", directive_id="d1"),
+        say("a", 1), say("a", 2), say("a", 2), say("b", 1), say("a", 4, epoch=0),
+    )  # fmt: skip
+    a, c = ours.serve(Serving())
+    assert (a.call.identity.call_id, a.call.phase, a.call.trunk) == ("a", Phase.ANSWERED, "west")
+    assert a.call.identity.asr_profile == "bank"
+    assert [one.directive_id for one in a.directives] == ["d2"]
+    assert c.call.identity.asr_profile == "site"
+    assert [one.directive_id for one in c.directives] == ["d3"]
+    assert ours.running.edge_of("far") == "another" and ours.running.edge_of("b") is None
+    assert [call.identity.call_id for call in ours.running.of("another")] == ["far"]
+
+
+def test_a_call_that_may_have_been_dialled_is_not_dialled_again() -> None:
+    ours = following()
+    give(ours, event("a", "dialing"))
+    [survivor] = ours.serve(Serving())
+    assert survivor.call.phase == Phase.PLACED
+
+
+def test_it_does_not_matter_when_serving_begins() -> None:
+    """Whatever is folded before or told after: each record has its effect once."""
+    log = [
+        event("a", "dialing"), event("a", "ringing", source="sim"), say("a", 1),
+        event("a", "answered"), event("a", "answered"), say("a", 2), event("far", "ended"),
+    ]  # fmt: skip
+    for cut in range(1, len(log) + 1):
+        ours, serving = following(), Serving("a")
+        give(ours, *log[:cut])
+        [survivor] = ours.serve(serving)
+        give(ours, *log[cut:])
+        told = [name for _, name, first in serving.heard if first]
+        done = {"dialing", "ringing", "answered"}.intersection(e.kind for e in log[:cut])
+        assert done.isdisjoint(told)
+        directives = [d.directive_id for d in survivor.directives]
+        assert directives + [name for name in told if name[0] == "d"] == ["d1", "d2"]
+
+
+def test_assignments_wait_until_we_dial_and_are_begun_once() -> None:
+    ours, serving = following(), Serving()
+    give(ours, assigned("begun"), assigned("new"), assigned("new"), assigned("far", "another"))
+    give(ours, event("begun", "dialing"))
+    ours.serve(serving)
+    give(ours, assigned("later"))
+    assert not serving.heard
+    ours.dial()
+    give(ours, assigned("live"), assigned("begun"))
+    assert [call for call, _, _ in serving.heard] == ["new", "later", "live"]
+    ours.began("live")
+    give(ours, assigned("live"))
+    assert len(serving.heard) == 3
+
+
+def test_a_number_is_in_a_call_of_any_edge_until_that_ends() -> None:
+    ours = following()
+    give(ours, event("far", "dialing", edge_id="another", phone="+8613800000000"))
+    numbers, hashed = ours.numbers_in_calls, NUMBERS.hash("+8613800000000")
+    assert not numbers.claim(hashed, "x", NOW)
+    give(ours, event("far", "ended", edge_id="another"))
+    assert numbers.claim(hashed, "x", NOW)
+
+
+def test_a_spare_that_follows_for_weeks_keeps_what_runs_and_no_more() -> None:
+    ours = following()
+    for day in range(20):
+        at_ms = NOW + day * 86_400_000
+        for n in range(20):
+            call = f"{day}/{n}"
+            give(ours, assigned(call, expires=at_ms), event(call, "dialing", occurred_at=at_ms),
+                 say(call, n), at_ms=at_ms)  # fmt: skip
+            if n % 5:
+                give(ours, event(call, "ended", occurred_at=at_ms), say(call, n + 100), at_ms=at_ms)
+    at_ms += 3 * LONGEST_PERMIT_MS
+    script = Playbook(
+        event_id=root_id("p"), kind="published", occurred_at=NOW, producer="t", playbook="p",
+        version="1", sha256="", body="",
+    )  # fmt: skip
+    give(ours, script, at_ms=at_ms)
+    assert len(ours.running) == 4 and ours.defaults.playbooks == ["p"]
+    assert not ours.knows("0/1") and not ours._assigned
+    give(ours, script, at_ms=at_ms + 4 * 3_600_000)
+    assert len(ours.running) == 0 and not ours._acceptance._ids
