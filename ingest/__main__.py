@@ -86,10 +86,11 @@ async def _seated(life: Lifecycle, seat: Seat) -> bool:
 
 
 @click.command()
-@click.option("--spare", is_flag=True, help="Run as the service edge-b, the spare of edge")
-def cli(spare: bool) -> None:
+@click.option("--name", default="edge", show_default=True, help="Service of this edge")
+@click.option("--spare", is_flag=True, help="Run as the service NAME-b, the spare of NAME")
+def cli(name: str, spare: bool) -> None:
     """Serve the edge's calls, or wait until the serving process is gone."""
-    lifecycle.run("edge-b" if spare else "edge", main)
+    lifecycle.run(f"{name}-b" if spare else name, main)
 
 
 if __name__ == "__main__":

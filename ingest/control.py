@@ -59,6 +59,8 @@ class Control:
         if request.content_type != "application/json":
             return problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "JSON expected")
         edge = self._edge
+        if not self._edge.takes_calls:
+            return _later("This edge takes no more calls", "another one may")
         try:
             wanted = MediaSessionRequest.model_validate_json(await request.read())
             actor = await open_session(edge, wanted)
@@ -112,13 +114,17 @@ class Control:
             local = ipaddress.ip_address(request.remote or "").is_loopback
         except ValueError:
             local = False
+        local = local or bool(self._edge.config.control_url)
         if not local or is_from_a_page(request):
             return problem(HTTPStatus.FORBIDDEN, "Only for programs on this machine")
         if not has_key(request, self._key):
             return problem(HTTPStatus.UNAUTHORIZED, "Only for the API", "ask /api/media/sessions")
         if not self._edge.life.health.ready:
-            waiting = self._edge.life.health.waiting_for
-            refusal = problem(HTTPStatus.SERVICE_UNAVAILABLE, "Not ready", waiting)
-            refusal.headers[RETRY_AFTER] = "1"
-            return refusal
+            return _later("Not ready", self._edge.life.health.waiting_for)
         return None
+
+
+def _later(title: str, detail: str) -> web.Response:
+    answer = problem(HTTPStatus.SERVICE_UNAVAILABLE, title, detail)
+    answer.headers[RETRY_AFTER] = "1"
+    return answer

@@ -40,7 +40,7 @@ from ingest.failover.handover import HandoverSender
 from ingest.failover.journal import Entry, Journal
 from ingest.failover.running import Survivor
 from ingest.following import Follower, Following
-from ingest.heartbeats import EdgeHeartbeats
+from ingest.heartbeats import EdgeHeartbeats, Load
 from ingest.keys import media_token
 from ingest.opening import open_by_message
 from ingest.optouts import OptOuts
@@ -61,6 +61,7 @@ from ingest.ws.server import MediaServer
 from ringlog import log
 from ringlog.clock import now_ms
 from ringlog.dispositions import EDGE_STOPPING
+from ringlog.edges import Advertised
 from ringlog.kafka.producer import EventProducer
 from ringlog.lifecycle import Lifecycle
 from ringlog.metrics import CALLS, PLAYOUT_TICKS_SKIPPED
@@ -126,7 +127,13 @@ class Edge:
             doors_of(self.config, self.media_ws_url, self.is_over, self._customer_of),
         )  # fmt: skip
         self._background: set[asyncio.Task[Any]] = set()
-        self._heartbeats = EdgeHeartbeats(edge_id, self.instance, self.config.tenant_id, self.queue)
+        reached = Advertised(
+            self.rtp_host, self.media_ws_url, self.config.edge_control_url,
+            self.config.edge_capacity,
+        )  # fmt: skip
+        self._heartbeats = EdgeHeartbeats(
+            edge_id, self.instance, self.config.tenant_id, self.queue, reached, self._load
+        )
 
     # Start and stop ------------------------------------------------------------------------------
 
@@ -226,7 +233,12 @@ class Edge:
         free = self.following.numbers_in_calls.claim(
             self.numbers.hash(phone), identity.call_id, now_ms()
         )
-        return NumberChecked(opted_out, offset, in_call=not free, stopping=self.draining)
+        others = (actor.call.phase for one, actor in self.actors.items() if one != identity.call_id)
+        busy = sum(Phase.PERMITTED < phase < Phase.ENDED for phase in others)
+        return NumberChecked(
+            opted_out, offset, in_call=not free, stopping=self.draining,
+            full=busy >= self.config.edge_capacity,
+        )  # fmt: skip
 
     async def queue(self, topic: str, event: Event) -> "asyncio.Future[object]":
         """Hands a record to the producer; tries for as long as the broker accepts none."""
@@ -356,9 +368,18 @@ class Edge:
             if actor.call.identity.pool is not None and actor.call.phase < Phase.ENDED
         ]
 
+    def _load(self) -> Load:
+        return Load(len(self.actors), self.draining)
+
     def knows(self, call_id: str) -> bool:
-        """Whether a call with this id runs, or ended recently."""
-        return self.following.knows(call_id) or call_id in self.actors
+        """Whether a call with this id runs on any edge, or ended recently on this one."""
+        known = self.following.knows(call_id) or call_id in self.actors
+        return known or self.following.running.edge_of(call_id) is not None
+
+    @property
+    def takes_calls(self) -> bool:
+        """Whether another call may begin here."""
+        return not self.draining and len(self.actors) < self.config.edge_capacity
 
     def is_over(self, call_id: str) -> bool:
         """Whether a call ended lately."""

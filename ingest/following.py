@@ -9,18 +9,19 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Final, Protocol
 
-from aiokafka import AIOKafkaConsumer
+from aiokafka import TopicPartition
 
 from ingest.call.numbers import NumbersInCalls
 from ingest.call.types import MAX_CALL_MS
 from ingest.defaults import Defaults
 from ingest.failover.running import RunningCalls, Survivor
 from ringlog.clock import now_ms
+from ringlog.kafka.ends import Ends
 from ringlog.kafka.producer import EventProducer
 from ringlog.kafka.reader import BEGINNING, Received, TopicReader
-from ringlog.kafka.sync import ISOLATION
 from ringlog.lifecycle import Lifecycle
 from schemas.acceptance import Acceptance
+from schemas.catalogue import topic
 from schemas.events import CallEvent, Directive, Playbook, RobotStatus, TaskEvent
 from schemas.phone import Numbers
 
@@ -178,17 +179,11 @@ class Follower:
         self._producer = producer
         self._take = take
         self._readers: list[TopicReader] = []
-        self._asker = AIOKafkaConsumer(
-            bootstrap_servers=life.settings.kafka_bootstrap,
-            client_id="edge-ends",
-            group_id=None,
-            isolation_level=ISOLATION,
-            request_timeout_ms=5_000,
-        )
+        self._ends = Ends(life.settings, "edge-ends", _places(self.TOPICS))
 
     async def start(self) -> None:
         """Reads everything up to the present end, then goes on; raises KafkaError."""
-        await self._asker.start()
+        await self._ends.start()
         at_ms = now_ms()
         for topics, back_ms in self.TOPICS:
             since_ms = BEGINNING if back_ms is None else at_ms - back_ms
@@ -202,8 +197,9 @@ class Follower:
 
     async def to_the_end(self) -> None:
         """Everything that the log holds now has been taken. Raises KafkaError."""
+        ends = await self._ends.now()
         for reader in self._readers:
-            await reader.reach(await self._asker.end_offsets(reader.places))
+            await reader.reach({tp: ends[tp] for tp in reader.places})
 
     def bury(self) -> None:
         """From now on poison goes to `dead_letters`: the edge that serves buries it, not its
@@ -213,7 +209,7 @@ class Follower:
 
     async def stop(self) -> None:
         """Disconnects."""
-        await self._asker.stop()
+        await self._ends.stop()
 
     async def _follow(self, reader: TopicReader) -> None:
         try:
@@ -234,3 +230,12 @@ async def _first(work: "asyncio.Task[Any]", reached: Coroutine[Any, Any, Any]) -
     point.cancel()
     if work.done():
         await work
+
+
+def _places(groups: Iterable[tuple[tuple[str, ...], int | None]]) -> list[TopicPartition]:
+    return [
+        TopicPartition(name, partition)
+        for names, _ in groups
+        for name in names
+        for partition in range(topic(name).partitions)
+    ]

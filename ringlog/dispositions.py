@@ -16,7 +16,10 @@ HALF_CLOSED = "half_closed"
 MEDIA_FAULTS = frozenset({ONE_WAY_AUDIO, HALF_CLOSED})
 """Dispositions of calls that the edge ended for their media."""
 
-NOT_DIALLED = frozenset({NUMBER_IN_CALL, EDGE_STOPPING})
+EDGE_FULL = "edge_full"
+"""The edge did not dial: it has as many calls as it takes."""
+
+NOT_DIALLED = frozenset({NUMBER_IN_CALL, EDGE_STOPPING, EDGE_FULL})
 """Dispositions of calls that the edge put off before any telephone rang; they use up no dial."""
 
 RETRIED = frozenset({"no_answer", "busy"}) | NOT_DIALLED

@@ -16,7 +16,7 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 
 METRICS_SERVICES = (
     "edge", "asr", "robots-a", "robots-b", "profiles", "dispatch", "history", "analytics", "api",
-    "clickhouse", "supervisor", "edge-b", "asr-b", "archive",
+    "clickhouse", "supervisor", "edge-b", "asr-b", "archive", "edge-2", "edge-2-b",
 )  # fmt: skip
 """Services in the order of their metrics ports, from `metrics_port` upwards."""
 
@@ -31,7 +31,13 @@ class Settings(BaseSettings):
     home: Path = Field(Path(".ringlog"), description="Folder for everything that a run makes")
     bind_host: str = Field("127.0.0.1", description="Address that every listening port binds to")
     edge_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")] = Field(
-        "edge", description="Name of this machine's edge, no other edge has it"
+        "edge", description="Name of this machine's edge; no other edge may have it"
+    )
+    edges: Annotated[int, Field(ge=1, le=2)] = Field(
+        1, description="Edges of the one-machine stack; 2 adds edge-2, and they share the RTP ports"
+    )
+    edge_calls: Annotated[int, Field(ge=0)] = Field(
+        0, description="Calls that an edge takes at once; 0: as many as it has RTP ports"
     )
     rtp_host: str = Field(
         "",
@@ -39,6 +45,11 @@ class Settings(BaseSettings):
     )
     media_url: str = Field(
         "", description="URL below which clients open media WebSockets; empty: from bind_host"
+    )
+    control_url: str = Field(
+        "",
+        description="URL at which the API reaches this edge's control port from another machine; "
+        "empty: only from this one",
     )
     port_shift: int = Field(0, description="Added to every default port, for a second stack")
     tenant_id: str = Field("default", description="Tenant stamped on events that name none")
@@ -72,7 +83,8 @@ class Settings(BaseSettings):
     api_port: Port = 18080
     media_ws_port: Port = 18090
     edge_control_port: Port = Field(
-        18091, description="Edge's control port for the API; loopback only"
+        18091,
+        description="Edge's control port for the API; loopback only, unless control_url is set",
     )
     sim_port: Port = 18070
     flink_ui_port: Port = 18083
@@ -143,7 +155,9 @@ class Settings(BaseSettings):
     @property
     def edge_control_url(self) -> str:
         """URL of the serving edge's control port."""
-        return f"http://127.0.0.1:{self.port(self.edge_control_port)}"
+        return (
+            self.control_url.rstrip("/") or f"http://127.0.0.1:{self.port(self.edge_control_port)}"
+        )
 
     @property
     def sim_url(self) -> str:
@@ -160,6 +174,11 @@ class Settings(BaseSettings):
         """Even ports that the edge may bind for RTP."""
         first = self.port(self.rtp_port_min)
         return range(first + first % 2, self.port(self.rtp_port_max) + 1, 2)
+
+    @property
+    def edge_capacity(self) -> int:
+        """Calls that this edge takes at once."""
+        return self.edge_calls or len(self.rtp_ports)
 
     def metrics_port_of(self, service: str) -> int:
         """Metrics port of a service; raises ValueError for an unknown one."""

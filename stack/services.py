@@ -17,6 +17,12 @@ _SAVEPOINT_GRACE_S = 25.0
 """Flink's savepoint, and then the end of its JVM."""
 
 
+EDGES = ("edge", "edge-2")
+"""Services of the stack's edges, by number; each has a spare with `-b` behind its name."""
+
+_PORT_STEP = 6
+"""Between the ports of one edge and those of the next."""
+
 _LONG_SILENCE_S = 90.0
 """Servers that others wait for: a restart costs more than waiting out a long pause."""
 
@@ -180,17 +186,20 @@ def _own(s: Settings) -> list[Service]:
         )
 
     stored, published = ("contract", "migrate"), ("contract", "publish")
+    edges: list[Service] = []
+    for one in range(s.edges):
+        theirs, name = edge_settings(s, one), EDGES[one]
+        ports = {
+            theirs.port(theirs.media_ws_port): "media WebSocket",
+            theirs.port(theirs.edge_control_port): "control",
+        }
+        named = () if one == 0 else ("--name", name)
+        serving = service(name, "ingest", *named, needs=published, ports=ports)
+        spare = service(f"{name}-b", "ingest", *named, "--spare", needs=(name,))
+        env = _edge_env(s, theirs)
+        edges += [replace(serving, env=env), replace(spare, env=env)]
     return [
-        service(
-            "edge",
-            "ingest",
-            needs=published,
-            ports={
-                s.port(s.media_ws_port): "media WebSocket",
-                s.port(s.edge_control_port): "control",
-            },
-        ),
-        service("edge-b", "ingest", "--spare", needs=("edge",)),
+        *edges,
         service("asr", "asr_worker"),
         service("asr-b", "asr_worker", "--spare", needs=("asr",)),
         _robots(service("robots-a", "streams.robots", "--name", "a", needs=published), s),
@@ -202,6 +211,37 @@ def _own(s: Settings) -> list[Service]:
         replace(service("analytics", "streams.analytics"), stop_grace_s=_SAVEPOINT_GRACE_S),
         service("api", "streams.api", needs=stored, ports={s.port(s.api_port): "REST"}),
     ]
+
+
+def edge_settings(s: Settings, n: int) -> Settings:
+    """The settings of the stack's edge number `n`: with more than one, they share out the RTP
+    ports, and those after the first have an id, a WebSocket port and a control port of their own,
+    reached on this machine."""
+    if s.edges == 1:
+        return s
+    first, ports = s.rtp_port_min, s.rtp_port_max + 2 - s.rtp_port_min
+    share = ports // s.edges // 2 * 2
+    changes: dict[str, object] = {
+        "rtp_port_min": first + n * share,
+        "rtp_port_max": first + (n + 1) * share - 2,
+    }
+    if n > 0:
+        changes |= {
+            "edge_id": EDGES[n],
+            "media_ws_port": s.media_ws_port + _PORT_STEP * n,
+            "edge_control_port": s.edge_control_port + _PORT_STEP * n,
+            "media_url": "",
+            "control_url": "",
+        }
+    return s.model_copy(update=changes)
+
+
+def _edge_env(s: Settings, theirs: Settings) -> dict[str, str]:
+    """What differs from the stack's settings, for the environment of an edge's processes."""
+    before, after = s.model_dump(), theirs.model_dump()
+    return {
+        f"RINGLOG_{name.upper()}": str(after[name]) for name in after if after[name] != before[name]
+    }
 
 
 def _robots(worker: Service, s: Settings) -> Service:

@@ -12,6 +12,7 @@ from ingest.addresses import resolve
 from ingest.call.machine import decide, evolve
 from ingest.call.types import (
     MAX_CALL_MS,
+    Q850_NO_CIRCUIT,
     Q850_RECOVERY_ON_TIMER,
     RING_TIMEOUT_MS,
     Call,
@@ -77,8 +78,6 @@ from schemas.envelope import Event
 from schemas.events import CallEvent, Directive
 
 logger = log.logger("ringlog.ingest.call")
-
-Q850_NO_CIRCUIT = 34
 
 NO_PORT = 0
 """The port of a call whose sound comes by WebSocket."""

@@ -15,6 +15,7 @@ from typing import Literal
 from ingest.call.types import (
     OUTCOMES,
     Q850_NO_ANSWER,
+    Q850_NO_CIRCUIT,
     Q850_NORMAL,
     Q850_RECOVERY_ON_TIMER,
     Q850_REJECTED,
@@ -53,7 +54,7 @@ from ingest.call.types import (
     Write,
 )
 from ingest.trunks.driver import LineEvent
-from ringlog.dispositions import EDGE_STOPPING, NUMBER_IN_CALL
+from ringlog.dispositions import EDGE_FULL, EDGE_STOPPING, NUMBER_IN_CALL
 from schemas.events import CallEvent, Directive, TaskEvent
 from schemas.ids import call_once_id, root_id
 
@@ -295,6 +296,8 @@ def _permitted(call: Call, number: NumberChecked, now_ms: int) -> list[Command]:
         return _end(call, now_ms, NUMBER_IN_CALL, Q850_USER_BUSY)
     if number.stopping:
         return _end(call, now_ms, EDGE_STOPPING, Q850_TEMPORARY_FAILURE)
+    if number.full:
+        return _end(call, now_ms, EDGE_FULL, Q850_NO_CIRCUIT)
     if _permit_over(call, now_ms):
         return _end(call, now_ms, "failed", Q850_RECOVERY_ON_TIMER)
     if call.phase == Phase.DIALING:

@@ -28,6 +28,7 @@ Q850_NORMAL: Final = 16
 Q850_USER_BUSY: Final = 17
 Q850_NO_ANSWER: Final = 19
 Q850_REJECTED: Final = 21
+Q850_NO_CIRCUIT: Final = 34
 Q850_TEMPORARY_FAILURE: Final = 41
 Q850_RECOVERY_ON_TIMER: Final = 102
 
@@ -93,18 +94,20 @@ class NumberChecked:
     """Whether the number may be dialled now.
 
     The do-not-call list was read to its end, `offset`; `opted_out` is None if it could not be read.
-    `in_call`: the number is in another running call. `stopping`: this edge no longer dials.
+    `in_call`: the number is in another running call. `stopping`: this edge no longer dials. `full`:
+    it has as many calls as it takes.
     """
 
     opted_out: bool | None
     offset: int | None
     in_call: bool = False
     stopping: bool = False
+    full: bool = False
 
     @property
     def allowed(self) -> bool:
         """Nothing speaks against dialling."""
-        return self.opted_out is False and not self.in_call and not self.stopping
+        return self.opted_out is False and not (self.in_call or self.stopping or self.full)
 
 
 @dataclass(frozen=True, slots=True)

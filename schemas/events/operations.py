@@ -37,6 +37,12 @@ class Lease(Event):
     n: int = Field(0, description="Count of heartbeats")
     after: int | None = Field(None, description="claim: offset of the shard's last valid record")
     partitions: list[int] = Field(default_factory=list, description="Call partitions of the shard")
+    rtp_host: str | None = Field(None, description="edge: host that far ends send RTP to")
+    media_url: str | None = Field(None, description="edge: URL below which media WebSockets open")
+    control_url: str | None = Field(None, description="edge: URL at which the API asks it")
+    capacity: int | None = Field(None, description="edge: calls that it takes at once")
+    calls: int | None = Field(None, description="edge: calls in progress")
+    draining: bool = Field(False, description="edge: it takes no new calls")
 
 
 class Playbook(Event):

@@ -69,7 +69,7 @@ def _application(life: Lifecycle, hub: Hub, producer: EventProducer) -> web.Appl
     app.add_routes(TaskRoutes(config, hub, producer, history).routes())
     app.add_routes(CallRoutes(config, hub, producer, history).routes())
     app.add_routes(OptOutRoutes(config, hub, producer).routes())
-    app.add_routes(MediaRoutes(config).routes())
+    app.add_routes(MediaRoutes(config, hub.fleet).routes())
     app.add_routes(live.routes())
     described = document()
 

@@ -5,11 +5,13 @@ import contextlib
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 
+from ringlog.clock import now_ms
+from ringlog.edges import Fleet
 from ringlog.health import NotRebuilt
 from ringlog.kafka.producer import EventProducer
 from ringlog.kafka.reader import BEGINNING, TopicReader
 from ringlog.settings import Settings
-from schemas.events import CallEvent, OptOut, Profile, TaskEvent, TaskRequested
+from schemas.events import CallEvent, Lease, OptOut, Profile, TaskEvent, TaskRequested
 from streams.api.standing import OptOuts
 from streams.api.state import Board, TaskStatus
 
@@ -20,11 +22,12 @@ STATUS_TOPICS = ("calls.events", "tasks.requested", "tasks.events")
 
 
 class Hub:
-    """Folds statuses and profiles, and tells waiters about changes of a task or call."""
+    """Folds statuses, profiles and edges, and tells waiters about changes of a task or call."""
 
     def __init__(self, config: Settings, producer: EventProducer) -> None:
         self.board = Board()
         self.optouts = OptOuts()
+        self.fleet = Fleet()
         self._meanwhile: list[CallEvent | TaskRequested | TaskEvent] | None = None
         self.profiles: dict[str, Profile] = {}
         self.caught_up = asyncio.Event()
@@ -43,7 +46,11 @@ class Hub:
                     ("customers.profiles", "compliance.optouts"),
                     since_ms=BEGINNING,
                 ),
-            ]
+                TopicReader(
+                    self._config, self._producer, ("robots.leases",), since_ms=BEGINNING,
+                    dead_letters=False,
+                ),
+            ]  # fmt: skip
             for reader in readers:
                 await reader.start()
                 stack.push_async_callback(reader.stop)
@@ -60,7 +67,12 @@ class Hub:
     async def _drain(self, reader: TopicReader) -> None:
         async for batch in reader.batches():
             for received in batch:
-                self._fold(received.event)
+                if isinstance(received.event, Lease):
+                    # What was written before our start counts as heard when it was written.
+                    at_ms = now_ms() if self.caught_up.is_set() else received.timestamp_ms
+                    self.fleet.hear(received.event, received.offset, at_ms)
+                else:
+                    self._fold(received.event)
 
     def _fold(self, event: object) -> None:
         if isinstance(event, Profile):

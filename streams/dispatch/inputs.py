@@ -107,7 +107,8 @@ class PlaybookChanged:
 class Liveness:
     """An edge or a shard of robot workers came or went; `offset` is of the lease that showed it.
 
-    `partitions` are those that the shard's calls lie on; empty: all.
+    `partitions` are those that the shard's calls lie on; empty: all. `capacity` is how many calls
+    an edge takes at once; None: it does not say.
     """
 
     event_id: str
@@ -116,6 +117,7 @@ class Liveness:
     up: bool
     offset: int
     partitions: tuple[int, ...]
+    capacity: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +188,8 @@ def _parse(record: DispatchInbox, numbers: Numbers) -> Input:
             up = {"up": True, "down": False}[body["state"]]
             partitions = tuple(int(p) for p in body.get("partitions", ()))
             name, offset = _named(body["name"]), int(body["offset"])
-            return Liveness(record.event_id, record.kind, name, up, offset, partitions)
+            capacity = None if body.get("capacity") is None else int(body["capacity"])
+            return Liveness(record.event_id, record.kind, name, up, offset, partitions, capacity)
 
 
 def _requested(

@@ -460,13 +460,18 @@ class Pool:
 
     def _assign(self, out: list[Output]) -> None:
         """Gives waiting tasks to idle robots until no fitting pair is left."""
-        if not self.up.any_edge or not self.up.covers(ALL_PARTITIONS):
+        if not self.up.covers(ALL_PARTITIONS):
             return
-        while True:
+        while self._has_room:
             pair = self._choice()
             if pair is None:
                 return
             out.append(self._permit(*pair))
+
+    @property
+    def _has_room(self) -> bool:
+        """Whether an edge takes another call."""
+        return self.up.least_loaded(self._edge_load) is not None
 
     def _choice(self) -> tuple[Task, Robot] | None:
         """The next task to be served, and the robot for it."""
@@ -487,7 +492,7 @@ class Pool:
     def _assign_as_decided(self, out: list[Output], decided: Decided) -> None:
         """Follows our own choice while it matches the recorded one, so the fairness counters match,
         too. `catch_up` folds recorded decisions that differ."""
-        while self.up.any_edge and self.up.covers(ALL_PARTITIONS):
+        while self._has_room and self.up.covers(ALL_PARTITIONS):
             credits = list(self.fairness.credits)
             pair = self._choice()
             if pair is None:
@@ -522,7 +527,7 @@ class Pool:
     def _permit(self, task: Task, robot: Robot, fact: Verdict | None = None) -> Output:
         decided = fact or Verdict(
             "assigned",
-            edge_id=self.up.least_loaded(self._edge_load),
+            edge_id=self.up.least_loaded(self._edge_load) or "",
             expires_at=self.now + self.policy.permit_ms,
         )
         edge_id, expires = decided.edge_id or "", decided.expires_at or self.now

@@ -1,21 +1,21 @@
 """Which edges and robot workers are up, from their heartbeats on `robots.leases`.
 
-Up at the first heartbeat, down after SILENCE_MS without one. Pure: the clock is an argument.
+Up at the first heartbeat, down after SILENCE_MS without one. An edge that drains, is full or says
+goodbye is down, too: down means that it gets no new calls. Pure: the clock is an argument.
 """
 
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from ringlog.edges import SILENCE_MS
 from schemas.events import Lease
-
-SILENCE_MS = 3_000
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
     """An edge or a shard of workers that came or went. `cause` is the id of the lease record that
     showed it (of the last heartbeat, where silence did), `offset` is that record's; `at_ms` derives
-    from its time."""
+    from its time. `capacity` is how many calls an edge takes at once; None: it does not say."""
 
     kind: Literal["edge", "worker"]
     name: str
@@ -24,6 +24,7 @@ class Change:
     partitions: tuple[int, ...]
     cause: str
     at_ms: int
+    capacity: int | None = None
 
 
 @dataclass(slots=True)
@@ -41,17 +42,20 @@ class Heartbeats:
     def hear(self, lease: Lease, offset: int, at_ms: int) -> Change | None:
         """Takes one record; returns what it changed. `at_ms` is its time of arrival."""
         named = _named(lease.shard)
-        if named is None or lease.kind != "heartbeat":
+        if named is None:
             return None
         kind, name = named
+        if lease.kind != "heartbeat" and (kind, lease.kind) != ("edge", "release"):
+            return None
+        up = lease.kind == "heartbeat" and not lease.draining and not _is_full(lease)
         partitions, at = tuple(lease.partitions), lease.occurred_at
-        now = Change(kind, name, True, offset, partitions, lease.event_id, at)
+        now = Change(kind, name, up, offset, partitions, lease.event_id, at, lease.capacity)
         holder = self._holders.get(lease.shard)
         if holder is None:
             self._holders[lease.shard] = _Holder(now, at_ms)
             return now
         before, holder.last, holder.heard_ms = holder.last, now, at_ms
-        return None if before.up and before.partitions == now.partitions else now
+        return None if _told(before) == _told(now) else now
 
     def silent(self, now_ms: int) -> list[Change]:
         """Those that went down since the last call."""
@@ -66,6 +70,14 @@ class Heartbeats:
     def all(self) -> list[Change]:
         """Everybody's current state."""
         return [holder.last for holder in self._holders.values()]
+
+
+def _is_full(lease: Lease) -> bool:
+    return lease.capacity is not None and (lease.calls or 0) >= lease.capacity
+
+
+def _told(change: Change) -> tuple[object, ...]:
+    return change.up, change.partitions, change.capacity
 
 
 def _named(shard: str) -> tuple[Literal["edge", "worker"], str] | None:

@@ -67,6 +67,8 @@ def presence_copy(change: Change, pool: str) -> Output:
         "offset": change.offset,
         "partitions": change.partitions,
     }
+    if change.capacity is not None:
+        body["capacity"] = change.capacity
     record = DispatchInbox(
         event_id=event_id(change.cause, f"{change.kind}/{state}/{pool}"),
         kind=change.kind,

@@ -79,6 +79,7 @@ class Snapshots:
         pool.playbooks = {book: (v, at) for book, v, at in head["playbooks"]}
         for known, found in ((pool.up.edges, "edges"), (pool.up.workers, "workers")):
             known.update({n: (up, at, tuple(parts)) for n, up, at, parts in head[found]})
+        pool.up.capacity.update(head.get("capacity", {}))  # older heads have none
         tasks: list[Task] = []
         robots: list[Robot] = []
         for kind, page in self._sides:
@@ -144,6 +145,7 @@ class Snapshots:
             "recent": pool.recent.count,
             "credits": pool.fairness.credits,
             "playbooks": [[book, v, at] for book, (v, at) in pool.playbooks.items()],
+            "capacity": pool.up.capacity,
             **{name: [[n, *rest] for n, rest in known.items()] for known, name in presence},
         }
 

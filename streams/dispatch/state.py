@@ -120,11 +120,12 @@ class Recent:
 
 class Up:
     """Which edges and which shards of robot workers are up: name -> (up, lease offset,
-    partitions)."""
+    partitions). `capacity` is how many calls each edge takes at once, where it says so."""
 
     def __init__(self) -> None:
         self.edges: dict[str, tuple[bool, int, tuple[int, ...]]] = {}
         self.workers: dict[str, tuple[bool, int, tuple[int, ...]]] = {}
+        self.capacity: dict[str, int] = {}
 
     def note(self, record: Liveness) -> None:
         """Of two records the one with the younger lease counts; down counts after up."""
@@ -132,11 +133,8 @@ class Up:
         up, offset, _ = known.get(record.name, (False, -1, ()))
         if record.offset > offset or (record.offset == offset and up and not record.up):
             known[record.name] = (record.up, record.offset, record.partitions)
-
-    @property
-    def any_edge(self) -> bool:
-        """Whether any edge is up to dial."""
-        return any(up for up, _, _ in self.edges.values())
+            if record.kind == "edge" and record.capacity is not None:
+                self.capacity[record.name] = record.capacity
 
     def covers(self, partitions: frozenset[int]) -> bool:
         """Whether a worker is up for every one of these partitions."""
@@ -148,9 +146,15 @@ class Up:
                 left.difference_update(served)
         return not left
 
-    def least_loaded(self, load: dict[str, int]) -> str:
-        """The edge with the fewest calls of those that are up, then by id; needs `any_edge`."""
-        return min(
-            (name for name, (up, _, _) in self.edges.items() if up),
-            key=lambda name: (load.get(name, 0), name),
-        )
+    def least_loaded(self, load: dict[str, int]) -> str | None:
+        """The edge with the smallest share of its room taken, of those that are up and have room,
+        then by id. One that does not say how many calls it takes has room for all."""
+        able = [
+            name
+            for name, (up, _, _) in self.edges.items()
+            if up and load.get(name, 0) < self.capacity.get(name, load.get(name, 0) + 1)
+        ]
+        return min(able, key=lambda name: (self._share(name, load), name), default=None)
+
+    def _share(self, name: str, load: dict[str, int]) -> float:
+        return load.get(name, 0) / self.capacity.get(name, 1)

@@ -2,11 +2,9 @@
 
 import time
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 
 from ringlog.kafka.reader import TopicReader
-from ringlog.kafka.sync import ISOLATION
-from ringlog.settings import Settings
 
 
 class LeaseReader(TopicReader):
@@ -45,32 +43,3 @@ class CallReader(TopicReader):
     def has_read(self, ends: dict[TopicPartition, int]) -> bool:
         """Whether everything before these offsets was read."""
         return all(self.read_to[tp] >= end for tp, end in ends.items())
-
-
-class Ends:
-    """Asks where partitions end, on a connection that no long poll blocks."""
-
-    def __init__(self, config: Settings, client_id: str, tps: list[TopicPartition]) -> None:
-        self._tps = tps
-        self._consumer = AIOKafkaConsumer(
-            bootstrap_servers=config.kafka_bootstrap,
-            client_id=client_id,
-            group_id=None,
-            enable_auto_commit=False,
-            isolation_level=ISOLATION,
-            request_timeout_ms=10_000,
-        )
-
-    async def start(self) -> None:
-        """Connects, and learns who leads the partitions: a tenth of a second for each topic."""
-        await self._consumer.start()
-        await self.now()
-
-    async def stop(self) -> None:
-        """Disconnects."""
-        await self._consumer.stop()
-
-    async def now(self) -> dict[TopicPartition, int]:
-        """The next offset to be written of each partition; raises KafkaError."""
-        ends: dict[TopicPartition, int] = await self._consumer.end_offsets(self._tps)
-        return ends

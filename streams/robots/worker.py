@@ -11,6 +11,7 @@ from aiokafka.errors import KafkaError
 
 from ringlog.clock import now_ms
 from ringlog.kafka.dead_letters import TOO_LARGE
+from ringlog.kafka.ends import Ends
 from ringlog.kafka.producer import EventProducer
 from ringlog.kafka.reader import TopicReader
 from ringlog.lifecycle import Lifecycle
@@ -22,7 +23,7 @@ from schemas.wire import TooLarge
 from streams.robots import library, shard
 from streams.robots.leadership import Action, Barrier, Beat, Leadership, Timing
 from streams.robots.library import Library
-from streams.robots.readers import CallReader, Ends, LeaseReader
+from streams.robots.readers import CallReader, LeaseReader
 from streams.robots.records import barrier_record, lease_record
 from streams.robots.shard import LONGEST_CALL_MS, Pending, Shard, Undecidable, Work
 

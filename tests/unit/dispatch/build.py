@@ -67,8 +67,8 @@ def robot(robot_id: str, **values: Any) -> RobotChanged:
     return RobotChanged(status.event_id, status, n)
 
 
-def edge(name: str = "edge-1", up: bool = True) -> Liveness:
-    return Liveness(fresh("edge"), "edge", name, up, next(_ids), ())
+def edge(name: str = "edge-1", up: bool = True, capacity: int | None = None) -> Liveness:
+    return Liveness(fresh("edge"), "edge", name, up, next(_ids), (), capacity)
 
 
 def worker(name: str = "robots/0", up: bool = True, partitions: tuple[int, ...] = ()) -> Liveness:

@@ -66,6 +66,21 @@ def test_a_dead_edge_gets_no_task_and_load_is_spread() -> None:
     assert [e.kind for e in desk.give(request("t10"))] == ["queued"]
 
 
+def test_an_edge_gets_no_more_calls_than_it_takes_and_shares_are_even() -> None:
+    desk = Desk().open(robot("r1", slots=99))
+    desk.give(edge("edge-1", capacity=1))
+    desk.give(edge("edge-2", capacity=3))
+    edges = [desk.give(request(f"t{n}"))[-1] for n in range(6)]
+    assert [e.edge_id for e in edges[:4]] == ["edge-1", "edge-2", "edge-2", "edge-2"]
+    assert [e.kind for e in edges[4:]] == ["queued", "queued"]
+    rows = (saved := Snapshots(desk.pool)).pages()
+    desk.pool = Snapshots.load("main", rows | dict([saved.head(9)])).pool
+    done = desk.give(call(edges[0].call_id, "ended", disposition="completed"))
+    assert [(e.edge_id, e.task_id) for e in done if e.kind == "assigned"] == [("edge-1", "t4")]
+    grown = desk.give(edge("edge-2", capacity=4))
+    assert [(e.edge_id, e.task_id) for e in grown] == [("edge-2", "t5")]
+
+
 def test_an_old_sign_of_life_does_not_revive() -> None:
     desk = Desk().open(robot("r1"))
     late = edge()

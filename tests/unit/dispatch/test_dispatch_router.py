@@ -2,11 +2,12 @@
 
 from typing import Any
 
+from ringlog.edges import SILENCE_MS
 from schemas.envelope import Event
 from schemas.events import CallEvent, DispatchInbox, Lease, Playbook, RobotStatus
 from schemas.ids import event_id
 from streams.dispatch.inputs import CallChanged, Liveness, PlaybookChanged, RobotChanged, parse
-from streams.dispatch.presence import SILENCE_MS, Change, Heartbeats
+from streams.dispatch.presence import Change, Heartbeats
 from streams.dispatch.router import (
     call_copies,
     optout_copies,
@@ -87,6 +88,25 @@ def test_up_at_the_first_heartbeat_down_after_silence_up_again() -> None:
     assert beats.silent(T0 + 99_999) == []
     again = beats.hear(_lease("edge/edge-1"), 6, T0 + 99_999)
     assert again is not None and again.up
+
+
+def test_an_edge_that_drains_is_full_or_says_goodbye_is_down() -> None:
+    beats = Heartbeats()
+    well: dict[str, Any] = {"capacity": 2, "calls": 1}
+    up = beats.hear(_lease("edge/e", **well), 1, T0)
+    assert up is not None and (up.up, up.capacity) == (True, 2)
+    drains = well | {"draining": True}
+    steps: list[tuple[dict[str, Any], bool | None]] = [
+        ({"capacity": 2, "calls": 2}, False), (well, True), (well, None), (drains, False),
+        (drains, None), (well, True), ({"capacity": 3, "calls": 1}, True),
+        ({"kind": "release"}, False),
+    ]  # fmt: skip
+    for n, (values, told) in enumerate(steps):
+        change = beats.hear(_lease("edge/e", **values), n + 2, T0)
+        assert (None if change is None else change.up) == told, values
+    _, record = presence_copy(up, "main")
+    parsed = _parsed(record)
+    assert isinstance(parsed, Liveness) and parsed.capacity == 2
 
 
 def test_only_heartbeats_of_edges_and_workers_count() -> None:

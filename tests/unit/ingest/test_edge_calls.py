@@ -92,7 +92,7 @@ class Host:
         self.call = call
         self.now_ms = 1000
         self.opted_out = opted_out
-        self.in_call = self.stopping = False
+        self.in_call = self.stopping = self.full = False
         self.commands: list[Command] = []
         self.refuse: CarrierRefused | None = None
         self.before_dial_ms = 0
@@ -104,7 +104,10 @@ class Host:
             for command in commands:
                 self.commands.append(command)
                 if isinstance(command, CheckNumber):
-                    self.feed(NumberChecked(self.opted_out, 42, self.in_call, self.stopping))
+                    checked = NumberChecked(
+                        self.opted_out, 42, self.in_call, self.stopping, self.full
+                    )
+                    self.feed(checked)
                 elif isinstance(command, Write) and command.acknowledged:
                     self.now_ms += self.before_dial_ms
                     self.feed(DialingWritten())
@@ -221,15 +224,14 @@ def test_a_permit_that_expires_while_dialing_is_written_stops_the_dial() -> None
 
 
 @pytest.mark.parametrize(
-    ("in_call", "stopping", "disposition", "cause"),
-    [(True, False, "number_in_call", 17), (False, True, "edge_stopping", 41)],
-)
-def test_what_is_put_off_is_never_dialled(
-    in_call: bool, stopping: bool, disposition: str, cause: int
-) -> None:
+    ("why", "disposition", "cause"),
+    [("in_call", "number_in_call", 17), ("stopping", "edge_stopping", 41),
+     ("full", "edge_full", 34)],
+)  # fmt: skip
+def test_what_is_put_off_is_never_dialled(why: str, disposition: str, cause: int) -> None:
     """Review 11: a draining edge dials nobody; and nobody gets two calls at once."""
     host = Host(new_call())
-    host.in_call, host.stopping = in_call, stopping
+    setattr(host, why, True)
     host.feed(Assigned())
     assert host.names == ["CheckNumber", "CloseMedia", "Write ended"]
     ended = host.written[0]

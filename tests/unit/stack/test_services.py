@@ -103,3 +103,26 @@ def test_the_password_is_not_on_a_command_line() -> None:
     assert not [part.name for part in parts if any("s3cret" in word for word in part.command)]
     (clickhouse,) = (part for part in parts if part.name == "clickhouse")
     assert "RINGLOG_CLICKHOUSE_PASSWORD" in clickhouse.command
+
+
+def test_two_edges_share_the_rtp_ports_and_have_all_else_of_their_own() -> None:
+    by_name = {
+        part.name: part for part in build(config(edges=2, port_shift=40, media_url="ws://x"))
+    }
+    wanted = [port for part in by_name.values() for port in part.ports]
+    assert len(wanted) == len(set(wanted))
+    ports: list[set[int]] = []
+    for name in ("edge", "edge-2"):
+        serving, spare = by_name[name], by_name[f"{name}-b"]
+        assert serving.env == spare.env and spare.needs == (name,)
+        env = {key.removeprefix("RINGLOG_").lower(): value for key, value in serving.env.items()}
+        theirs = config(**{"port_shift": 40, "media_url": "ws://x"} | env)
+        assert theirs.edge_id == name
+        assert {theirs.port(theirs.media_ws_port), theirs.port(theirs.edge_control_port)} <= set(
+            serving.ports
+        )
+        assert (theirs.media_url == "ws://x") == (name == "edge")
+        ports.append(set(theirs.rtp_ports))
+    assert ports[0].isdisjoint(ports[1]) and len(ports[0]) == len(ports[1])
+    assert ports[0] | ports[1] == set(config(port_shift=40).rtp_ports)
+    assert not {"edge-2", "edge-2-b"} & set(names(build(config())))
