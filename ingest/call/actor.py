@@ -216,7 +216,8 @@ class CallActor:
     async def _play(self, directive: Directive) -> None:
         missing = PlayoutEnded(directive.directive_id, directive.prompt_id, 0, 0, missing=True)
         try:
-            prompt = await self._edge.prompts.get(directive.prompt_sha256 or "", self.sound)
+            parts = directive.prompt_parts or (directive.prompt_sha256 or "",)
+            prompt = await self._edge.prompts.get_joined(parts, self.sound)
         except PromptMissing as error:
             logger.error("no prompt", call_id=self.call_id, reason=str(error))
             await self._step(missing)

@@ -83,7 +83,11 @@ class Wording(Model):
 
 
 class Prompt(Model):
-    """What the robot says in one breath, and how a customer may cut in."""
+    """What the robot says in one breath, and how a customer may cut in.
+
+    `{name:amount}`, `{name:date}` and `{name:digits}` in a text are attributes of the customer's
+    profile, spoken piece by piece. A customer without one of them hears `otherwise`.
+    """
 
     barge_in: BargeIn = "speech"
     discloses: bool = Field(
@@ -93,6 +97,7 @@ class Prompt(Model):
     turn_silence_ms: Annotated[int, Field(ge=100, le=5000)] | None = None
     text: Text | None = None
     wordings: list[Wording] = Field(default_factory=list)
+    otherwise: Text | None = None
 
     @model_validator(mode="after")
     def _one_kind(self) -> "Prompt":
@@ -110,7 +115,8 @@ class Prompt(Model):
     @property
     def all_texts(self) -> list[str]:
         """Everything it may say."""
-        return [text for wording in self.all_wordings for text in wording.texts.values()]
+        texts = [text for wording in self.all_wordings for text in wording.texts.values()]
+        return texts if self.otherwise is None else [*texts, self.otherwise]
 
 
 class Intent(Model):

@@ -20,7 +20,7 @@ def filled(message: OutboundMessage, profile: Mapping[str, Any]) -> str | None:
 
     An attribute is put in as it is: braces in it are no placeholders.
     """
-    values = {name: _value(profile, name) for name in PLACEHOLDER.findall(message.text)}
+    values = {name: value_of(profile, name) for name in PLACEHOLDER.findall(message.text)}
     if any(value is None for value in values.values()):
         return message.otherwise
     return PLACEHOLDER.sub(lambda match: values[match[1]] or "", message.text)
@@ -28,14 +28,15 @@ def filled(message: OutboundMessage, profile: Mapping[str, Any]) -> str | None:
 
 def zone_of(profile: Mapping[str, Any]) -> tzinfo:
     """The customer's time zone: the attribute `zone` (Asia/Urumqi), else China's."""
-    name = _value(profile, "zone")
+    name = value_of(profile, "zone")
     try:
         return CHINA if name is None else ZoneInfo(name)
     except (ValueError, OSError, KeyError):
         return CHINA
 
 
-def _value(profile: Mapping[str, Any], name: str) -> str | None:
+def value_of(profile: Mapping[str, Any], name: str) -> str | None:
+    """An attribute of the customer, if it is one for people."""
     attributes = profile.get("attributes")
     value = attributes.get(name) if isinstance(attributes, Mapping) else None
     if not isinstance(value, str | int) or isinstance(value, bool):

@@ -6,7 +6,7 @@ soon as the broker and the registry answer.
 
 import argparse
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,9 @@ from schemas.events import Playbook, RobotStatus
 from schemas.ids import published_id
 from schemas.wire import Codec, Poison
 from streams.robots.loading import Script, load, load_file
+from streams.robots.playbook import Prompt
 from streams.robots.pools import Robot, content_sha256, load_robots
+from streams.robots.spoken import pieces_needed
 from streams.robots.yaml_source import InvalidFile, Problem
 
 PRODUCER = "ringlog-publish"
@@ -189,16 +191,24 @@ def _voices(script: Script, robots: Iterable[RobotStatus]) -> list[str]:
     return sorted(set(voices))
 
 
+def _texts(prompt: Prompt) -> Iterator[tuple[str, str]]:
+    """(wording, text) of everything that a prompt may say."""
+    for one in prompt.all_wordings:
+        yield from one.texts.items()
+    if prompt.otherwise is not None:
+        yield "otherwise", prompt.otherwise
+
+
 def _make_prompts(config: Settings, script: Script, voices: list[str], say: Say) -> None:
     entries = {
-        prompt_sha256(voice, text): {
+        prompt_sha256(voice, piece): {
             "playbook": script.name, "prompt": name, "wording": wording, "voice": voice,
-            "text": text,
+            "text": piece,
         }
         for voice in voices
         for name, prompt in script.playbook.prompts.items()
-        for one in prompt.all_wordings
-        for wording, text in one.texts.items()
+        for wording, text in _texts(prompt)
+        for piece in pieces_needed(text)
     }  # fmt: skip
     missing = [e for sha, e in entries.items() if not prompt_path(config, sha).exists()]
     for n, entry in enumerate(missing, 1):

@@ -11,11 +11,13 @@ from typing import Any
 from streams.robots.evidence import evidence_of
 from streams.robots.meanings import IRREVERSIBLE, OUTCOME_MEANINGS
 from streams.robots.playbook import Node, Playbook, Transition
-from streams.robots.profile_values import PLACEHOLDER
+from streams.robots.spoken import SPOKEN, has_values
 from streams.robots.yaml_source import Path, Problem
 
 _DEBT = re.compile(r"还款|还清|贷款|借款|欠|逾期|应还|征信|分期|账单|催收|债|滞纳金")
 _DEBT_MEANINGS = frozenset({"promise_to_pay", "already_paid"})
+
+_OTHER_BRACES = re.compile(r"\{[^}]*\}")
 
 Way = tuple[str, ...]
 """Names of nodes, from the start to the fault."""
@@ -92,9 +94,12 @@ def _debts_named(book: Playbook, problem: Any) -> Iterator[Problem]:
     collects = any(i.meaning in _DEBT_MEANINGS for i in book.intents.values())
     for name, prompt in book.prompts.items():
         for text in prompt.all_texts:
-            if PLACEHOLDER.search(text):
-                what = f"prompt {name!r} has a {{value}}, but its sound is made before the call"
-                yield problem(("prompts", name), what, "put the value into a message instead")
+            if _OTHER_BRACES.search(SPOKEN.sub("", text)):
+                what = f"prompt {name!r} has a {{value}} that does not say how it is read out"
+                mend = "write {value:amount}, {value:date} or {value:digits}"
+                yield problem(("prompts", name), what, mend)
+            if has_values(text):
+                yield from _spoken_values(book, problem, name)
             if collects and not prompt.discloses and (word := _DEBT.search(text)):
                 what = f"prompt {name!r} speaks of a debt ({word[0]})"
                 yield problem(("prompts", name), what, "declare `discloses: true`")
@@ -106,6 +111,20 @@ def _debts_named(book: Playbook, problem: Any) -> Iterator[Problem]:
             if word:
                 what = f"the message of {name!r} speaks of a debt ({word[0]})"
                 yield problem(("nodes", name, "message"), what, "declare `discloses: true`")
+
+
+def _spoken_values(book: Playbook, problem: Any, name: str) -> Iterator[Problem]:
+    """A value is the customer's own: told behind their identity, and not by everybody's profile."""
+    prompt, path = book.prompts[name], ("prompts", name)
+    if not prompt.discloses:
+        what = f"prompt {name!r} speaks a value of the customer's profile"
+        yield problem(path, what, "declare `discloses: true`")
+    if prompt.otherwise is None or has_values(prompt.otherwise):
+        what = f"prompt {name!r} has nothing to say to a customer without the value"
+        yield problem(path, what, "add `otherwise`, a text without values")
+    if not book.language.lower().startswith("zh"):
+        what = f"values are read out in Mandarin only, and the language is {book.language}"
+        yield problem(path, what, "put the value into a message instead")
 
 
 def _disclosures(book: Playbook, problem: Any) -> Iterator[Problem]:

@@ -13,6 +13,7 @@ from streams.robots.meanings import IRREVERSIBLE
 from streams.robots.overlap import echoes
 from streams.robots.playbook import Fallback, Node, Transition
 from streams.robots.profile_values import filled, zone_of
+from streams.robots.spoken import fill, has_values
 from streams.robots.state import (
     CONFIRMED,
     IDENTITY,
@@ -275,9 +276,15 @@ class Talk:
         of_node = self.book.nodes[node].prompt if node in self.book.nodes else None
         if plan.variant is None or prompt_id == of_node:
             plan.variant = choice.variant
+        text, parts = choice.text, None
+        if has_values(text):
+            filled_in = fill(text, self.facts.profile)
+            text = prompt.otherwise or "" if filled_in is None else filled_in.text
+            if filled_in is not None:
+                parts = [prompt_sha256(self.scene.voice, piece) for piece in filled_in.pieces]
         plan.steps.append({
-            "kind": "say", "prompt_id": prompt_id, "text": choice.text, "variant": choice.variant,
-            "prompt_sha256": prompt_sha256(self.scene.voice, choice.text),
+            "kind": "say", "prompt_id": prompt_id, "text": text, "variant": choice.variant,
+            "prompt_sha256": prompt_sha256(self.scene.voice, text), "prompt_parts": parts,
             "barge_in": prompt.barge_in, "reason": plan.reason,
             "turn_silence_ms": prompt.turn_silence_ms or self.book.turn_silence_ms,
         })  # fmt: skip
