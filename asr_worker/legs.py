@@ -368,4 +368,4 @@ def _samples(chunk: MediaChunk) -> Int16:
     except ValueError as error:
         raise BadChunk(str(error)) from None
     # Echo of the robot's own voice: nobody spoke.
-    return np.zeros_like(samples) if chunk.processing == "echo" else samples
+    return np.zeros_like(samples) if chunk.is_echo else samples

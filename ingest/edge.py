@@ -46,6 +46,8 @@ from ingest.opening import open_by_message
 from ingest.optouts import OptOuts
 from ingest.rtp.socket import NoPort, PortPool
 from ingest.sessions import SessionSpec, Site
+from ingest.sound.clean_line import CleanLine, CleanThreads
+from ingest.sound.cleaning import Cleanings
 from ingest.sound.clock import monotonic_us
 from ingest.sound.log import MediaLog
 from ingest.sound.pacer import Pacer
@@ -109,6 +111,8 @@ class Edge:
         self.ports = PortPool(self.config.rtp_ports, self.handover)
         self.media_log = MediaLog(self.producer)
         self.switchboard = Switchboard([switch or SimSwitch(self.config.sim_url)])
+        self.cleanings = Cleanings(self.config.clean)
+        self._clean_threads = CleanThreads()
         profiles = asr_profiles_of(self.config)
         self.following = Following(
             edge_id, self.numbers, self.switchboard.default_trunk, profiles.default
@@ -209,6 +213,7 @@ class Edge:
 
     async def disconnect(self) -> None:
         """After `stop` and the end of all spawned work."""
+        self._clean_threads.stop()
         await self._follower.stop()
         await self.optouts.stop()
         await self.switchboard.close()
@@ -239,6 +244,11 @@ class Edge:
             opted_out, offset, in_call=not free, stopping=self.draining,
             full=busy >= self.config.edge_capacity,
         )  # fmt: skip
+
+    def clean_line(self, call_id: str, trunk: str, sound: Format) -> CleanLine | None:
+        """What cleans a call of that trunk; None where nothing does."""
+        cleaning = self.cleanings.processing_for(trunk)
+        return CleanLine(call_id, cleaning, sound, self._clean_threads) if cleaning.any else None
 
     async def queue(self, topic: str, event: Event) -> "asyncio.Future[object]":
         """Hands a record to the producer; tries for as long as the broker accepts none."""

@@ -33,12 +33,18 @@ CONSUMER_LAG = Gauge("ringlog_consumer_lag", "Records not read yet", ["topic", "
 RTP_PACKETS_LOST = Counter("ringlog_rtp_packets_lost_total", "RTP packets that never came")
 
 # RTP packets thrown away, by why: source, duplicate, late, malformed, payload_type, ssrc (a second
-# stream), rate (faster than real time), slow_peer.
+# stream), rate (faster than real time), slow_peer, cleaning (its thread hangs: restart the edge).
 RTP_PACKETS_DROPPED = Counter("ringlog_rtp_packets_dropped_total", "RTP packets refused", ["why"])
 
 # Chunks dropped because the broker accepted none for minutes: a recording has a hole there.
 MEDIA_CHUNKS_DROPPED = Counter(
     "ringlog_media_chunks_dropped_total", "Chunks given up because the broker took none"
+)
+
+# Packets that should have been cleaned and were logged as they came: the thread is behind by a
+# second, or the module failed (the log says so). Chunks say what was done to them.
+SOUND_NOT_CLEANED = Counter(
+    "ringlog_sound_not_cleaned_total", "Packets logged as they came, against the trunk's setting"
 )
 
 # 20 ms ticks left out because the edge was late by over 200 ms: too many calls for its core.

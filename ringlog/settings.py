@@ -7,7 +7,7 @@ and where each value came from.
 import os
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -92,6 +92,11 @@ class Settings(BaseSettings):
     rtp_port_max: Port = Field(20998, description="Last RTP port, even")
     metrics_port: Port = Field(19100, description="Metrics port of the first service")
 
+    clean: Literal["off", "noise", "echo", "noise+echo"] = Field(
+        "off",
+        description="What is done to a far end's sound before it is logged, where its trunk does "
+        "not say: off, noise (suppressed), echo (cancelled) or noise+echo",
+    )
     turn_silence_ms: int = Field(500, description="Silence that ends a customer's turn, ms")
     asr_profile: str = Field(
         "", description="Recogniser for calls that name none; empty: the registry's `default`"

@@ -49,6 +49,7 @@ from ingest.rtp.receiver import Known, Receiver
 from ingest.rtp.socket import NoPort, PortPool, RtpTransport
 from ingest.rtp.sources import Address
 from ingest.sound.chunker import Logged
+from ingest.sound.clean_line import CleanLine
 from ingest.sound.clock import monotonic_us
 from ingest.sound.log import MediaLog, Stamp
 from ingest.sound.pacer import Pacer
@@ -103,6 +104,10 @@ class Surroundings(Protocol):
 
     async def check_number(self, identity: Identity, phone: str) -> NumberChecked:
         """Whether a number may be dialled now; then it is this call's until its end."""
+        ...
+
+    def clean_line(self, call_id: str, trunk: str, sound: Format) -> CleanLine | None:
+        """What cleans a call of that trunk; None where nothing does."""
         ...
 
     async def queue(self, topic: str, event: Event) -> "asyncio.Future[object]":
@@ -246,7 +251,8 @@ class CallActor:
         elapsed_ms = 0 if entry is None else max(0, at_ms - entry.opened_ms)
         clock = Clock(at_us - elapsed_ms * 1000, self._edge.pacer.tick - elapsed_ms // 20)
         ids = stream_ids(self._edge.stream_secret, self.call_id, "robot")
-        session = Session(self.call_id, self.sound, clock, ids, self)
+        clean = self._edge.clean_line(self.call_id, self.call.trunk, self.sound)
+        session = Session(self.call_id, self.sound, clock, ids, self, clean)
         session.since_us = at_us
         session.set_turn_silence(self._stamp.turn_silence_ms)
         known: list[Known] = []

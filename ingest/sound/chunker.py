@@ -1,7 +1,8 @@
 """Cuts a leg's frames into chunks for the log.
 
 A chunk is contiguous sound: it begins at the true timestamp of its first sample and ends at the
-next multiple of 100 ms of RTP time, at a hole, or where the codec, the leg or the echo changes. So
+next multiple of 100 ms of RTP time, at a hole, or where the codec, the leg, the echo or what was
+done to the sound changes. So
 regular sound gives chunks that begin at multiples of 100 ms, a hole shows as the distance between
 the end of one chunk and the `ts` of the next, and nothing is invented. `lost` counts
 the packets missing just before the chunk; a hole with `lost` 0 is silence that was not sent.
@@ -31,6 +32,7 @@ class Chunker:
         self._codec: CodecName = "pcmu"
         self._sample_bytes = 1
         self._echo = False
+        self._cleaned = ""
         self._parts: list[bytes] = []
         self._start_ts = 0  # of what is pending
         self._end_ts = 0  # one past the last sample taken
@@ -57,15 +59,20 @@ class Chunker:
     def push(self, frame: Frame) -> list[Logged]:
         """Takes the next frame in order; returns the chunks that it completed."""
         out: list[Logged] = []
-        leg, seq, ts, payload, codec, lost, echo = frame
-        if leg is not self.leg or codec != self._codec or echo != self._echo:
+        leg, seq, ts, payload, codec, lost, echo, cleaned = frame
+        if (
+            leg is not self.leg
+            or codec != self._codec
+            or echo != self._echo
+            or cleaned != self._cleaned
+        ):
             if leg is not self.leg:
                 out += self.end()
                 self._end_ts = leg.start_ts
             else:
                 out += self.flush()
             self.leg, self._codec, self._sample_bytes = leg, codec, SAMPLE_BYTES[codec]
-            self._echo = echo
+            self._echo, self._cleaned = echo, cleaned
         self._lost += lost
         if ts != self._end_ts:
             if ts < self._end_ts:  # overlaps what was taken: keep only what is new
@@ -114,6 +121,7 @@ class Chunker:
         self._parts.clear()
         return [
             Chunk(
-                self.leg, self._first_seq, self._start_ts, payload, self._codec, lost, self._echo
+                self.leg, self._first_seq, self._start_ts, payload, self._codec, lost, self._echo,
+                self._cleaned,
             )
         ]  # fmt: skip

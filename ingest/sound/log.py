@@ -20,6 +20,7 @@ from ringlog.clock import now_ms
 from ringlog.kafka.producer import EventProducer
 from ringlog.metrics import MEDIA_CHUNKS_DROPPED
 from schemas.events import MediaChunk
+from schemas.events.calls import ECHO, NO_PROCESSING
 from schemas.ids import media_chunk_id, root_id
 
 logger = log.logger("ringlog.ingest.media")
@@ -79,9 +80,15 @@ def media_event(stamp: Stamp, logged: Logged, at_ms: int) -> MediaChunk:
         codec=codec,
         rate_hz=leg.rate_hz,
         lost_packets=lost,
-        processing="echo" if isinstance(logged, Chunk) and logged.echo else "none",
+        processing=_processing(logged) if isinstance(logged, Chunk) else NO_PROCESSING,
         payload=payload,
     )
+
+
+def _processing(chunk: Chunk) -> str:
+    if not chunk.echo:
+        return chunk.cleaned or NO_PROCESSING
+    return f"{chunk.cleaned}+{ECHO}" if chunk.cleaned else ECHO
 
 
 _Waiting = tuple[Identity, int, Logged, int]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
 from ingest.sound.chunker import Chunker, LegEnd, Logged
+from ingest.sound.clean_line import CleanLine
 from ingest.sound.echo import EchoGate
 from ingest.sound.onset import Onset, level_db
 from ingest.sound.playout import IDLE, Ended, Keys, KeyTick, Mark, Playout, PlayoutEvent, Say
@@ -147,8 +148,15 @@ class Session:
     """The sound of one call, over any transport."""
 
     def __init__(
-        self, call_id: str, sound: Format, clock: Clock, ids: StreamIds, owner: Owner
+        self,
+        call_id: str,
+        sound: Format,
+        clock: Clock,
+        ids: StreamIds,
+        owner: Owner,
+        clean: CleanLine | None = None,
     ) -> None:
+        """`clean`: what is done to the far end's sound before anything else; None: nothing."""
         self.call_id = call_id
         self.sound = sound
         self.clock = clock
@@ -173,6 +181,7 @@ class Session:
         self._said_us = 0
         self._onset = Onset()
         self._echo = EchoGate()
+        self._clean = clean
         self._leg: Leg | None = None  # that the far end sends on
         self._n = 0  # tick of the call
         self._levels: deque[float] = deque(maxlen=ECHO_TICKS)
@@ -242,13 +251,32 @@ class Session:
             if item.leg is not self._leg:
                 self._leg = item.leg
                 self._owner.on_new_leg(self, item.leg, item.seq)
-            if self._echo.near(self._n):
-                level = level_db(item.codec, item.payload)
-                self._judged(self._echo.push(item, level), now_us)
-                continue
-            if self._echo.holding:
-                self._judged(self._echo.flush(), now_us)
-            self._log_heard(item)
+            if self._clean is None:
+                self._judge(item, now_us)
+            else:
+                self._clean.push(item)
+        if self._clean is not None:
+            self._take_cleaned(self._clean, now_us)
+
+    def _take_cleaned(self, clean: CleanLine, now_us: int) -> None:
+        for frame in clean.take():
+            self._judge(frame, now_us)
+
+    def _finish_cleaning(self, now_us: int) -> None:
+        """Sound ends here: the rest must not wait for what follows."""
+        if self._clean is not None and self._clean.holding:
+            for frame in self._clean.finish():
+                self._judge(frame, now_us)
+
+    def _judge(self, frame: Frame, now_us: int) -> None:
+        """The echo check, while our echo may be in it."""
+        if self._echo.near(self._n):
+            level = level_db(frame.codec, frame.payload)
+            self._judged(self._echo.push(frame, level), now_us)
+            return
+        if self._echo.holding:
+            self._judged(self._echo.flush(), now_us)
+        self._log_heard(frame)
 
     def _judged(self, frames: Iterable[tuple[Frame, float]], now_us: int) -> None:
         """Takes frames after the echo check."""
@@ -315,15 +343,21 @@ class Session:
                 seq = self._next_seq(n)
                 if transport.send_frame(self._silence, seq, ts, n == 0):
                     self._seq = seq + 1
+        clean = self._clean
+        if clean is not None:
+            clean.ticked(n)
         if transport is not None:
             items = transport.poll(now_us)
             if items:
                 self.heard(items, now_us)
+        if clean is not None:
+            self._take_cleaned(clean, now_us)
         heard_us = self.last_heard_us
         if heard_us is None:
             if self._expected is not None and now_us - self._expected.at_us > RETURN_US:
                 self._mark_silent(self._expected, now_us)
         elif now_us - heard_us > STALE_US:
+            self._finish_cleaning(now_us)
             if self._echo.holding:
                 self._judged(self._echo.flush(), now_us)
             if self._heard.pending:
@@ -363,6 +397,8 @@ class Session:
         if self.spoken_since_us is None:
             self.spoken_since_us = now_us
         self._echo.played(n, level)
+        if self._clean is not None:
+            self._clean.said(n, frame, level)
         self._said_us = now_us
         logged = self._said.push(Frame(self._robot, seq, ts, frame, self.sound.codec, 0))
         if logged:
@@ -392,6 +428,7 @@ class Session:
             return
         if self._transport is not None:
             self.heard(self._transport.flush(), now_us)
+        self._finish_cleaning(now_us)
         self._judged(self._echo.flush(), now_us)
         self.closed = True
         logged = self._heard.flush() + self._said.flush()
@@ -407,6 +444,7 @@ class Session:
             return ()
         if self._transport is not None:
             self.heard(self._transport.flush(), now_us)
+        self._finish_cleaning(now_us)
         self._judged(self._echo.flush(), now_us)
         self.closed = True
         events = self.playout.flush()

@@ -87,7 +87,7 @@ class Leg:
 
 class Frame(NamedTuple):
     """Sound of one packet, in order. `lost` packets are missing just before it; `echo`: it is our
-    own voice that comes back."""
+    own voice that comes back; `cleaned`: what was done to it (`cleaning.Cleaning.mark`)."""
 
     leg: Leg
     seq: int
@@ -96,6 +96,7 @@ class Frame(NamedTuple):
     codec: CodecName
     lost: int
     echo: bool = False
+    cleaned: str = ""
 
 
 class Digit(NamedTuple):
@@ -108,7 +109,7 @@ class Digit(NamedTuple):
 
 class Chunk(NamedTuple):
     """Contiguous sound of a leg, at most 100 ms. `lost` packets are missing just before it; `echo`:
-    it is our own voice that comes back."""
+    it is our own voice that comes back; `cleaned`: what was done to it."""
 
     leg: Leg
     first_seq: int
@@ -117,6 +118,7 @@ class Chunk(NamedTuple):
     codec: CodecName
     lost: int
     echo: bool = False
+    cleaned: str = ""
 
 
 class Silent(NamedTuple):

@@ -1,6 +1,6 @@
 """What happens to a call, and its sound."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
@@ -14,6 +14,10 @@ CallKind = Literal[
 
 Ticks = Annotated[int, Field(gt=-(2**53), lt=2**53)]
 """A clock's reading; sums and differences of two fit into 64 bits. Beyond is no clock."""
+
+NO_PROCESSING: Final = "none"
+ECHO: Final = "echo"
+"""Of a chunk's `processing`."""
 
 
 class CallEvent(Event):
@@ -80,6 +84,12 @@ class MediaChunk(Event):
     lost_packets: int = Field(0, description="Packets missing right before it")
     processing: str = Field(
         "none",
-        description="none; echo: our own voice that came back, a recogniser takes it for silence",
+        description="none, or joined by +: noise (suppressed), aec (our echo cancelled), echo (our "
+        "own voice that came back: a recogniser takes it for silence)",
     )
     payload: Annotated[bytes, Field(max_length=65_536)] = Field(description="The coded sound")
+
+    @property
+    def is_echo(self) -> bool:
+        """Whether it is our own voice that came back."""
+        return ECHO in self.processing.split("+")
