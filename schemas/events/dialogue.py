@@ -99,6 +99,7 @@ class Directive(Event):
         None, description="Silence that ends the customer's next turn"
     )
     worker: str | None = Field(None, description="takeover: who speaks now")
-    prompt_parts: list[str] | None = Field(
-        None, description="Sounds, by content, that are joined: text with a customer's values"
+    prompt_parts: list[str] = Field(
+        default_factory=list,
+        description="Sounds, by content, that are joined: a text with a customer's values",
     )

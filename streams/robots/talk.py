@@ -276,7 +276,7 @@ class Talk:
         of_node = self.book.nodes[node].prompt if node in self.book.nodes else None
         if plan.variant is None or prompt_id == of_node:
             plan.variant = choice.variant
-        text, parts = choice.text, None
+        text, parts = choice.text, list[str]()
         if has_values(text):
             filled_in = fill(text, self.facts.profile)
             text = prompt.otherwise or "" if filled_in is None else filled_in.text

@@ -113,7 +113,7 @@ def script() -> Script:
     return load(changed(GOOD))
 
 
-def asked(profile: str) -> tuple[str | None, list[str] | None]:
+def asked(profile: str) -> tuple[str | None, list[str]]:
     """What a confirmed customer hears who asks how much it is."""
     library = Library()
     library.evolve(published(script()))
@@ -135,7 +135,7 @@ def test_a_customer_hears_their_own_amount_piece_by_piece() -> None:
 
 @pytest.mark.parametrize("profile", ["{}", '{"attributes": {"due": "a lot"}}'])
 def test_without_the_value_the_other_text_is_heard(profile: str) -> None:
-    assert asked(profile) == ("请以您的账单为准", None)
+    assert asked(profile) == ("请以您的账单为准", [])
 
 
 def test_publishing_makes_every_piece(tmp_path: Path) -> None:
