@@ -15,7 +15,7 @@ from streams.robots.loading import Script, load
 from streams.robots.numbers import number_of
 from streams.robots.publish import _make_prompts
 from streams.robots.spoken import MOST_YUAN, Filled, fill, pieces_needed, vocabulary
-from streams.robots.yaml_source import InvalidFile
+from ringlog.yaml_source import InvalidFile
 from tests.unit.robots.robot_talk import Log, published
 
 BOOK = (root() / "playbooks" / "collections.yaml").read_text(encoding="utf-8")
