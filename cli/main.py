@@ -27,6 +27,7 @@ _COMMANDS = {
     "robots": ("cli.robots:robots", "Publish the robots' configuration."),
     "playbooks": ("cli.robots:playbooks", "Check, try and publish call scripts."),
     "playbook": ("cli.robots:playbooks", "The same as playbooks."),
+    "trunks": ("cli.trunks:trunks", "Publish and watch carriers and switches."),
     "analytics": ("cli.analytics:analytics", "Submit the analytics job to a cluster."),
 }
 

@@ -9,6 +9,7 @@ from cli.errors import CheckFailed, need_kafka, need_registry
 from ringlog.audio.voices import VoiceError, VoicesError
 from ringlog.clock import now_ms
 from ringlog.settings import settings
+from ringlog.yaml_source import InvalidFile
 from streams.robots.check import check_files
 from streams.robots.loading import load_file
 from streams.robots.publish import (
@@ -19,7 +20,6 @@ from streams.robots.publish import (
     withdraw_playbook,
 )
 from streams.robots.trial import understood
-from streams.robots.yaml_source import InvalidFile
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 

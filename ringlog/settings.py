@@ -98,6 +98,9 @@ class Settings(BaseSettings):
         "not say: off, noise (suppressed), echo (cancelled) or noise+echo",
     )
     turn_silence_ms: int = Field(500, description="Silence that ends a customer's turn, ms")
+    trunks_file: Path | None = Field(
+        None, description="The site's trunks; unset: `trunks.yaml` in the home folder, if there"
+    )
     asr_profile: str = Field(
         "", description="Recogniser for calls that name none; empty: the registry's `default`"
     )

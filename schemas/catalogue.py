@@ -101,6 +101,11 @@ def _optout_key(event: Event) -> str:
     return entry_of(event) if isinstance(event, e.OptOut) else ""
 
 
+def _trunk_key(event: Event) -> str:
+    # The routing rules have no name of their own; names of different parts may be the same.
+    return f"{event.kind}/{getattr(event, 'trunk', '')}"
+
+
 def _playbook_key(event: Event) -> str:
     return f"{getattr(event, 'playbook', '')}@{getattr(event, 'version', '')}"
 
@@ -130,6 +135,7 @@ TOPICS: dict[str, Topic] = {
         Topic("analytics.variant_windows", e.VariantWindow, _by_campaign, 4, 90 * DAY_MS),
         Topic("analytics.alerts", e.Alert, _by_campaign, 4, 90 * DAY_MS),
         Topic("analytics.ticks", e.Tick, _by_campaign, CALL_PARTITIONS, 90 * DAY_MS),
+        Topic("trunks", e.TrunkSetting, _trunk_key, 1, compacted=True),
         Topic("trunks.status", e.TrunkStatus, _by("trunk"), 1, compacted=True),
         Topic("outreach.messages", e.Message, _by_customer),
         Topic("logs.app", e.LogLine, _by("producer"), 4, 3 * DAY_MS),

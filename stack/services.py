@@ -165,7 +165,13 @@ def _steps(s: Settings) -> list[Service]:
         ),
         Service("publish", _python("streams.robots.publish"), needs=("contract",)),
         Service("migrate", _python("sql.migrate", *address), needs=("clickhouse",)),
+        *([_trunks()] if (s.trunks_file or s.home / "trunks.yaml").exists() else []),
     ]
+
+
+def _trunks() -> Service:
+    """Publishes the site's carriers and switches; edges take what is published while they run."""
+    return Service("trunks", _python("ingest.trunks.publish"), needs=("contract",))
 
 
 def _own(s: Settings) -> list[Service]:

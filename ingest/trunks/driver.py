@@ -24,7 +24,11 @@ class MediaAddress(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A call that the switch is asked for. `ours` is None when the sound comes by a socket."""
+    """A call that the switch is asked for. `ours` is None when the sound comes by a socket.
+
+    `endpoint` is what the switch dials, from the trunk's plan; `try_no` tells the tries of one call
+    apart on a switch that has several trunks.
+    """
 
     call_id: str
     phone: str
@@ -33,6 +37,8 @@ class Order:
     ours: MediaAddress | None
     caller_id: str | None = None
     ring_timeout_ms: int = 60_000
+    endpoint: str = ""
+    try_no: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +47,7 @@ class LineEvent:
 
     `source` names a key press within the call, so that one told twice is one. `cause_q850` is
     that of ITU-T Q.850, `cause_sip` the SIP status of the far end; both only for `ended`.
+    `try_no` is that of the order; None: of the call's present try.
     """
 
     kind: LineEventKind
@@ -50,6 +57,7 @@ class LineEvent:
     cause_q850: int | None = None
     cause_sip: int | None = None
     disposition: str = "completed"
+    try_no: int | None = None
 
 
 class Refused(Exception):

@@ -12,6 +12,7 @@ from schemas.events.operations import (
     LogLine,
     Playbook,
     RobotStatus,
+    TrunkSetting,
     TrunkStatus,
 )
 from schemas.events.tasks import DispatchInbox, ProfileInbox, TaskEvent, TaskRequested
@@ -41,6 +42,7 @@ __all__ = [
     "Tick",
     "Token",
     "Transcript",
+    "TrunkSetting",
     "TrunkStatus",
     "Turn",
     "VariantWindow",

@@ -9,7 +9,7 @@ from schemas.envelope import Event
 CallKind = Literal[
     "dialing", "ringing", "early_media", "answered", "amd", "bridged", "transferred", "dtmf",
     "playout_started", "playout_paused", "playout_resumed", "playout_ended", "profile_changed",
-    "ended",
+    "ended", "tried", "refused",
 ]  # fmt: skip
 
 Ticks = Annotated[int, Field(gt=-(2**53), lt=2**53)]
@@ -27,6 +27,8 @@ class CallEvent(Event):
     serves the call needs no other topic. `ended` is terminal: the first one counts.
     `playout_paused`: a voice holds a prompt up after `heard_ms` of it; `playout_resumed`: nothing
     or a backchannel was said, and it goes on from `heard_ms`, a little before.
+    `tried`: the edge is about to ask a switch for the call over `trunk`; written and acknowledged
+    before it asks. `refused`: that try failed by the carrier's fault, before anything rang.
     """
 
     kind: CallKind
@@ -55,6 +57,8 @@ class CallEvent(Event):
     optout_offset: int | None = Field(
         None, description="End of `compliance.optouts` that the edge had read when it dialled"
     )
+    try_no: int | None = Field(None, description="Which try of the call, from 1")
+    caller_id: str | None = Field(None, description="Number that the called person sees")
 
 
 class MediaChunk(Event):

@@ -67,15 +67,30 @@ class Campaign(Event):
     settings: str = Field(_EMPTY_JSON, description="JSON text")
 
 
+class TrunkSetting(Event):
+    """`trunks`: a part of the site's `trunks.yaml`; `settings` is JSON text without secrets."""
+
+    kind: Literal["switch", "trunk", "caller_ids", "routing"]
+    trunk: str = Field(description="Name of the part")
+    state: Literal["active", "removed"] = Field("active", description="Whether the file has it")
+    settings: str = Field(_EMPTY_JSON, description="JSON text")
+
+
 class TrunkStatus(Event):
     """`trunks.status`: health of a line and its circuit breaker."""
 
     kind: Literal["status"] = "status"
     trunk: str = Field(description="Name of the line")
     state: Literal["closed", "open", "half_open"] = Field("closed", description="Circuit breaker")
-    calls: int = Field(0, description="Calls counted")
-    failures: int = Field(0, description="Failures among them")
-    reason: str | None = Field(None, description="Why")
+    calls: int = Field(0, description="Tries counted, at most the last 100")
+    failures: int = Field(0, description="Carrier faults among them")
+    reason: str | None = Field(None, description="Why the breaker opened")
+    running: int = Field(0, description="Calls on it now, of all edges")
+    answer_ratio: float | None = Field(
+        None, description="Share of the counted tries that was answered (ITU-T E.411)"
+    )
+    pdd_ms: int | None = Field(None, description="Post-dial delay (ITU-T E.431), a moving mean, ms")
+    edge_id: str | None = Field(None, description="Edge that tells")
 
 
 class LogLine(Event):

@@ -4,8 +4,8 @@ line."""
 import sys
 from pathlib import Path
 
+from ringlog.yaml_source import InvalidFile
 from streams.robots.loading import load_file
-from streams.robots.yaml_source import InvalidFile
 
 
 def check_files(paths: list[Path]) -> tuple[list[str], list[str]]:

@@ -1,11 +1,11 @@
 """Published playbooks, robots, and results per wording, folded from their topics."""
 
+from ringlog.yaml_source import InvalidFile
 from schemas.envelope import Event
 from schemas.events import Playbook, RobotStatus, VariantWindow
 from streams.robots.loading import Script, load
 from streams.robots.understanding import Understander
 from streams.robots.wording import VariantCounts
-from streams.robots.yaml_source import InvalidFile
 
 TOPICS = ("playbooks", "robots.status", "analytics.variant_windows")
 

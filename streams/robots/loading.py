@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from ringlog.yaml_source import InvalidFile, Path, Problem, Source, parse
 from streams.robots import playbook as shapes
 from streams.robots import safety
 from streams.robots.playbook import Node, Playbook
-from streams.robots.yaml_source import InvalidFile, Path, Problem, Source, parse
 
 _Model = TypeVar("_Model", bound=BaseModel)
 

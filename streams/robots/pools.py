@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
+from ringlog.yaml_source import InvalidFile, Problem, parse
 from streams.robots.loading import validated
 from streams.robots.playbook import Model, Name, Text
-from streams.robots.yaml_source import InvalidFile, Problem, parse
 
 RobotId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,59}$")]
 

@@ -16,6 +16,7 @@ from ringlog.clock import now_ms
 from ringlog.kafka.codec import codec_of
 from ringlog.kafka.sync import produce, producer_of, read
 from ringlog.settings import Settings, root, settings
+from ringlog.yaml_source import InvalidFile, Problem
 from schemas.catalogue import topic
 from schemas.envelope import Event
 from schemas.events import Playbook, RobotStatus
@@ -25,7 +26,6 @@ from streams.robots.loading import Script, load, load_file
 from streams.robots.playbook import Prompt
 from streams.robots.pools import Robot, content_sha256, load_robots
 from streams.robots.spoken import pieces_needed
-from streams.robots.yaml_source import InvalidFile, Problem
 
 PRODUCER = "ringlog-publish"
 ROBOTS_FILE = root() / "playbooks" / "robots.yaml"

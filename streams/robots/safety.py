@@ -8,11 +8,11 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from ringlog.yaml_source import Path, Problem
 from streams.robots.evidence import evidence_of
 from streams.robots.meanings import IRREVERSIBLE, OUTCOME_MEANINGS
 from streams.robots.playbook import Node, Playbook, Transition
 from streams.robots.spoken import SPOKEN, has_values
-from streams.robots.yaml_source import Path, Problem
 
 _DEBT = re.compile(r"还款|还清|贷款|借款|欠|逾期|应还|征信|分期|账单|催收|债|滞纳金")
 _DEBT_MEANINGS = frozenset({"promise_to_pay", "already_paid"})

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ringlog.settings import root
+from ringlog.yaml_source import InvalidFile
 from schemas.events import Directive
 from streams.robots.dialogue import decide
 from streams.robots.evidence import confirms_identity, evidence_of, is_announcement
@@ -23,7 +24,6 @@ from streams.robots.loading import load
 from streams.robots.playbook import Playbook
 from streams.robots.state import CallFacts, Dialogue
 from streams.robots.understanding import Understander
-from streams.robots.yaml_source import InvalidFile
 from tests.unit.robots.robot_talk import START_MS, Log, kinds, published, script_of, texts
 
 PLAYBOOKS = root() / "playbooks"

@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 
 from ringlog.settings import root
+from ringlog.yaml_source import InvalidFile
 from streams.robots.check import check_files
 from streams.robots.loading import load, load_file, reachable
 from streams.robots.playbook import Condition
 from streams.robots.pools import load_robots
 from streams.robots.publish import ROBOTS_FILE, playbook_files
 from streams.robots.wording import fits
-from streams.robots.yaml_source import InvalidFile
 
 GOOD = """\
 playbook: small

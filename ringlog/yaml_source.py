@@ -65,26 +65,39 @@ _Loader.add_implicit_resolver(
 
 def parse(text: str, file: str) -> Source:
     """Parses one document; raises InvalidFile if it is not valid YAML."""
-    loader = _Loader(text)
+    lines: dict[Path, int] = {}
+    duplicates: list[Problem] = []
     try:
-        node = loader.get_single_node()
-        data = None if node is None else loader.construct_document(node)
+        node, data = _read(text)
+        for path, line, first in _walk(node, ()) if node is not None else ():
+            if first is not None:
+                what = f"{path[-1]!r} is there twice, first in line {first}"
+                duplicates.append(Problem(file, line, what, "rename or remove one of the two"))
+            lines[path] = line
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        what = f"character U+{error.character:04X} is not allowed"
+        raise InvalidFile([Problem(file, line, what, "remove it")]) from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = 1 if mark is None else mark.line + 1
         what = getattr(error, "problem", None) or "not YAML"
         raise InvalidFile([Problem(file, line, str(what), "mend the YAML syntax")]) from None
+    except ValueError as error:  # a number or key that YAML's own types cannot hold
+        raise InvalidFile([Problem(file, 1, str(error), "put the value in quotes")]) from None
+    except RecursionError:
+        raise InvalidFile([Problem(file, 1, "nested too deeply", "flatten it")]) from None
+    return Source(file, data, lines, duplicates)
+
+
+def _read(text: str) -> tuple[yaml.Node | None, Any]:
+    """The document's tree, and its data."""
+    loader = _Loader(text)
+    try:
+        node = loader.get_single_node()
+        return node, None if node is None else loader.construct_document(node)
     finally:
         loader.dispose()
-    lines: dict[Path, int] = {}
-    duplicates: list[Problem] = []
-    if node is not None:
-        for path, line, first in _walk(node, ()):
-            if first is not None:
-                what = f"{path[-1]!r} is there twice, first in line {first}"
-                duplicates.append(Problem(file, line, what, "rename or remove one of the two"))
-            lines[path] = line
-    return Source(file, data, lines, duplicates)
 
 
 def _walk(node: yaml.Node, path: Path) -> Iterator[tuple[Path, int, int | None]]:
