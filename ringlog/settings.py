@@ -125,6 +125,21 @@ class Settings(BaseSettings):
     audiohook_secret: SecretStr | None = Field(
         None, description="AudioHook's client secret in base64; unset: signatures are not asked for"
     )
+    freeswitch: Annotated[str, Field(pattern=r"^$|^[^ ]+:[0-9]{1,5}$")] = Field(
+        "", description="host:port of FreeSWITCH's event socket; empty: the simulated carrier dials"
+    )
+    freeswitch_password: SecretStr = Field(
+        SecretStr(""), description="Password of FreeSWITCH's event socket"
+    )
+    freeswitch_dial: Annotated[str, Field(pattern=r"^[^ ,{}]*(\{(trunk|phone)\}[^ ,{}]*)+$")] = (
+        Field(
+            "sofia/gateway/{trunk}/{phone}",
+            description="FreeSWITCH's endpoint of a call, with {phone}, and {trunk} if need be",
+        )
+    )
+    freeswitch_playback: Literal["raw", "file"] = Field(
+        "raw", description="How mod_audio_stream plays: raw from 1.0.3 on, file before"
+    )
     log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR")
 
     @field_validator("audiohook_secret")

@@ -217,7 +217,7 @@ class MediaServer:
     async def _handle(self, connection: ServerConnection) -> None:
         request = connection.request
         target, headers = ("", Headers()) if request is None else (request.path, request.headers)
-        door = self._door(target)
+        door, line = self._door(target), None
         if door is not None:
             made = _Connection(connection, door.greet(Handshake(target, headers)), door)
         else:
@@ -227,9 +227,10 @@ class MediaServer:
                 await connection.close(1011, "the call is over")
                 return
             made = _Connection(connection, _dialect_of(connection.subprotocol, asked.dialect))
-            self._attach(made, line)
         self._connections.add(made)
         try:
+            if line is not None:
+                self._attach(made, line)
             await self._read(made)
         except WsRefused as refused:
             made.tell_refused(str(refused))
@@ -279,11 +280,12 @@ class MediaServer:
             if wanted.session is None or self._open_session is None:
                 raise NoSession("no such call")
             line = await self._open_session(wanted.session)
-        for said in made.dialect.opened(line.session.sound):
-            await made.connection.send(said)
         self._attach(made, line)
 
     def _attach(self, made: "_Connection", line: WsLine) -> None:
+        """Begins the call's sound on this connection; raises WsRefused."""
+        for said in made.dialect.opened(line.session.sound):
+            broadcast((made.connection,), said)
         receiver = line.open(monotonic_us(), made.dialect)
         made.line = line
         made.transport = WsTransport(

@@ -120,7 +120,7 @@ class Dialect(Protocol):
         ...
 
     def opened(self, sound: Format) -> Iterable[str | bytes]:
-        """What we say when the wanted call was found.
+        """What we say when the call is known, before any sound.
 
         Raises WsRefused when the peer cannot carry the session's sound.
         """
