@@ -423,7 +423,9 @@ class Edge:
         identity = spec.identity
         actor = self._add(Call(identity, "foreign"), spec.sound)
         try:
-            await actor.open_media(spec.remote, event_type=spec.event_type, medium=medium)
+            await actor.open_media(
+                spec.remote, event_type=spec.event_type, medium=medium, wire=spec.wire
+            )
         except BaseException:
             del self.actors[actor.call_id]
             self.following.unknown(actor.call_id)
