@@ -18,6 +18,7 @@ from ingest.call.types import HungUp
 from ingest.edge import Edge
 from ingest.opening import CallExists, open_session
 from ingest.rtp.socket import NoPort
+from ingest.rtp.wire import wire_of
 from ingest.sessions import UnknownName
 from ringlog import log
 from ringlog.callers import has_key, is_from_a_page
@@ -86,6 +87,7 @@ class Control:
         except KafkaError as error:
             return problem(HTTPStatus.SERVICE_UNAVAILABLE, "Not recorded", type(error).__name__)
         call_id = wanted.call_id
+        codec = wanted.codec if wire_of(wanted.codec) is None else "l16/16000"  # coded by RTP only
         ours, token = actor.our_address(), edge.token_of(call_id)
         path = f"{edge.media_ws_url}/{quote(call_id, safe='')}"
         body = {
@@ -93,7 +95,7 @@ class Control:
             "rtp_host": ours.host,
             "rtp_port": ours.port,
             "ssrc": ours.ssrc,
-            "ws_url": f"{path}?codec={quote(wanted.codec, safe='')}&token={token}",
+            "ws_url": f"{path}?codec={quote(codec, safe='')}&token={token}",
             "token": token,
         }
         return web.json_response(body, status=HTTPStatus.CREATED)

@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 from aiokafka.errors import KafkaTimeoutError
 
@@ -40,6 +41,7 @@ from ingest.failover.handover import HandoverSender
 from ingest.failover.journal import Entry, Journal
 from ingest.failover.running import Survivor
 from ingest.following import Follower, Following
+from ingest.freeswitch.switch import FreeSwitch, freeswitch_of
 from ingest.heartbeats import EdgeHeartbeats, Load
 from ingest.keys import media_token
 from ingest.opening import open_by_message
@@ -102,6 +104,7 @@ class Edge:
         site = site_key(self.config)
         self.numbers = Numbers(self.config.region, site)
         self.draining = False
+        self.media_ws_url = media_ws_url(self.config)
         self.stream_secret = derived_key(site, "rtp")
         self._token_secret = derived_key(site, "media-token")
         self.optouts = OptOuts(self.config, self.producer)
@@ -110,7 +113,7 @@ class Edge:
         self.handover = HandoverSender(handover_path(self.config))
         self.ports = PortPool(self.config.rtp_ports, self.handover)
         self.media_log = MediaLog(self.producer)
-        self.switchboard = Switchboard([switch or SimSwitch(self.config.sim_url)])
+        self.switchboard = Switchboard([switch or self._switch()])
         self.cleanings = Cleanings(self.config.clean)
         self._clean_threads = CleanThreads()
         profiles = asr_profiles_of(self.config)
@@ -122,7 +125,6 @@ class Edge:
             edge_id, self.config.tenant_id, self.config.region, self.following.defaults, profiles
         )
         self.rtp_host = rtp_host(self.config)
-        self.media_ws_url = media_ws_url(self.config)
         self.pacer = Pacer(monotonic_us())
         self.sessions: dict[str, Session] = {}
         self.actors: dict[str, CallActor] = {}
@@ -181,7 +183,8 @@ class Edge:
         self.draining = True  # first of all: from now on nobody is dialled
         self.life.health.set_waiting("stopping")
         self.handover.close()
-        await self._ws.stop()
+        if hand_over:
+            await self._ws.stop()
         actors = list(self.actors.values())
         for actor in actors:
             if hand_over:
@@ -201,6 +204,8 @@ class Edge:
                 task.cancel()
             if late:
                 logger.warning("calls did not end in time", calls=len(late))
+        if not hand_over:
+            await self._ws.stop()  # only now, so that peers have been told the end of their calls
         if self._background:
             await asyncio.wait(tuple(self._background), timeout=STOP_S)
         if not await self.media_log.drain(STOP_S):
@@ -366,6 +371,17 @@ class Edge:
         """The secret of a call's media WebSocket."""
         return media_token(self._token_secret, call_id)
 
+    def _switch(self) -> Switch:
+        """The switch of the settings: FreeSWITCH, else the simulated carrier."""
+        freeswitch = freeswitch_of(self.config, self.edge_id)
+        if freeswitch is None:
+            return SimSwitch(self.config.sim_url)
+        return FreeSwitch(freeswitch, self._media_url_of)
+
+    def _media_url_of(self, call_id: str) -> str:
+        path = f"{self.media_ws_url}/{quote(call_id, safe='')}"
+        return f"{path}?token={self.token_of(call_id)}"
+
     def _ws_line(self, call_id: str) -> WsLine | None:
         actor = self.actors.get(call_id)
         return None if actor is None or actor.session is None else actor.ws
@@ -407,7 +423,9 @@ class Edge:
         identity = spec.identity
         actor = self._add(Call(identity, "foreign"), spec.sound)
         try:
-            await actor.open_media(spec.remote, event_type=spec.event_type, medium=medium)
+            await actor.open_media(
+                spec.remote, event_type=spec.event_type, medium=medium, wire=spec.wire
+            )
         except BaseException:
             del self.actors[actor.call_id]
             self.following.unknown(actor.call_id)

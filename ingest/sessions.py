@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from ingest.asr_profiles import AsrProfiles
 from ingest.call.types import Identity
 from ingest.defaults import Defaults
+from ingest.rtp.wire import SOUND, Wire, wire_of
 from ingest.sound.types import TELEPHONE_EVENT, Format, format_of
 from ringlog.media_session import MediaSessionRequest
 from schemas.phone import e164
@@ -30,6 +31,7 @@ class SessionSpec:
     sound: Format
     remote: tuple[str, int] | None
     event_type: int
+    wire: Wire | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,7 @@ class Site:
         _must_exist("robot_id", request.robot_id, self.defaults.robots)
         _must_exist("asr_profile", request.asr_profile, self.asr_profiles.names)
         default = self.defaults.of(request.playbook, request.pool, request.robot_id)
+        wire = wire_of(request.codec, request.payload_type)
         identity = Identity(
             call_id=request.call_id,
             edge_id=self.edge_id,
@@ -65,9 +68,10 @@ class Site:
         )
         return SessionSpec(
             identity,
-            format_of(request.codec),
+            format_of(request.codec) if wire is None else SOUND,
             request.remote_address,
             request.event_payload_type or TELEPHONE_EVENT,
+            wire,
         )
 
 

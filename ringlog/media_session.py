@@ -2,13 +2,20 @@
 edge."""
 
 import ipaddress
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
 
 from ringlog.identifier import Id
 
-Codec = Literal["pcmu", "pcma", "l16", "l16/8000", "l16/16000"]
+Codec = Literal["pcmu", "pcma", "l16", "l16/8000", "l16/16000", "g722", "opus"]
 
 
 class MediaSessionRequest(BaseModel):
@@ -20,7 +27,9 @@ class MediaSessionRequest(BaseModel):
     call_id: Id
     customer_id: Id
     campaign_id: Id
-    codec: Codec = Field("pcmu", description="Codec of the call's sound; l16 is 8 kHz")
+    codec: Codec = Field(
+        "pcmu", description="Codec of the sound; l16 is 8 kHz; g722 and opus: by RTP only"
+    )
     playbook: Id = Field(description="A published one")
     asr_profile: Id | None = Field(None, description="Default: the robot's, else the site's")
     remote: Annotated[str, StringConstraints(pattern=r"^[0-9.]+:[0-9]{1,5}$")] | None = Field(
@@ -34,6 +43,19 @@ class MediaSessionRequest(BaseModel):
     event_payload_type: int | None = Field(
         None, ge=96, le=127, description="RTP payload type of keys (RFC 4733); default 101"
     )
+
+    payload_type: int | None = Field(
+        None, ge=96, le=127, description="RTP payload type of opus; default 107. g722's is 9"
+    )
+
+    @model_validator(mode="after")
+    def _types_differ(self) -> Self:
+        if self.payload_type is not None:
+            if self.codec != "opus":
+                raise ValueError("payload_type is for opus; other codecs have fixed ones")
+            if self.payload_type == (self.event_payload_type or 101):
+                raise ValueError("payload_type and event_payload_type are the same")
+        return self
 
     @field_validator("remote")
     @classmethod

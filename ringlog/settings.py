@@ -4,12 +4,13 @@ The defaults are the one-machine stack on 127.0.0.1. `ringlog config show` print
 and where each value came from.
 """
 
+import base64
 import os
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -121,7 +122,35 @@ class Settings(BaseSettings):
         "", description="SID of the only Twilio account served; empty: any that signs rightly"
     )
     twilio_url: str = Field("https://api.twilio.com", description="URL of Twilio's REST API")
+    audiohook_api_key: SecretStr | None = Field(
+        None, description="API key that Genesys' AudioHook sends; unset: it is not served"
+    )
+    audiohook_secret: SecretStr | None = Field(
+        None, description="AudioHook's client secret in base64; unset: signatures are not asked for"
+    )
+    freeswitch: Annotated[str, Field(pattern=r"^$|^[^ ]+:[0-9]{1,5}$")] = Field(
+        "", description="host:port of FreeSWITCH's event socket; empty: the simulated carrier dials"
+    )
+    freeswitch_password: SecretStr = Field(
+        SecretStr(""), description="Password of FreeSWITCH's event socket"
+    )
+    freeswitch_dial: Annotated[str, Field(pattern=r"^[^ ,{}]*(\{(trunk|phone)\}[^ ,{}]*)+$")] = (
+        Field(
+            "sofia/gateway/{trunk}/{phone}",
+            description="FreeSWITCH's endpoint of a call, with {phone}, and {trunk} if need be",
+        )
+    )
+    freeswitch_playback: Literal["raw", "file"] = Field(
+        "raw", description="How mod_audio_stream plays: raw from 1.0.3 on, file before"
+    )
     log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR")
+
+    @field_validator("audiohook_secret")
+    @classmethod
+    def _is_base64(cls, secret: SecretStr | None) -> SecretStr | None:
+        if secret is not None:
+            base64.b64decode(secret.get_secret_value(), validate=True)  # raises ValueError
+        return secret
 
     def port(self, base: int) -> int:
         """A base port moved by `port_shift`."""

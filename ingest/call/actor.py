@@ -48,6 +48,7 @@ from ingest.failover.journal import Entry, HeardLeg, Journal
 from ingest.rtp.receiver import Known, Receiver
 from ingest.rtp.socket import NoPort, PortPool, RtpTransport
 from ingest.rtp.sources import Address
+from ingest.rtp.wire import Wire, wire_of
 from ingest.sound.chunker import Logged
 from ingest.sound.clean_line import CleanLine
 from ingest.sound.clock import monotonic_us
@@ -67,7 +68,15 @@ from ingest.sound.playout import (
 )
 from ingest.sound.prompts import PromptMissing, PromptStore
 from ingest.sound.session import Clock, LastHeard, Session
-from ingest.sound.types import TELEPHONE_EVENT, Digit, Format, Leg, leg_ssrc, stream_ids
+from ingest.sound.types import (
+    PAYLOAD_FORMATS,
+    TELEPHONE_EVENT,
+    Digit,
+    Format,
+    Leg,
+    leg_ssrc,
+    stream_ids,
+)
 from ingest.trunks.driver import MediaAddress, Medium, Order, Refused
 from ingest.trunks.switchboard import Switchboard
 from ingest.ws.line import WsLine
@@ -241,6 +250,7 @@ class CallActor:
         entry: Entry | None = None,
         event_type: int = TELEPHONE_EVENT,
         medium: Medium = "rtp",
+        wire: Wire | None = None,
     ) -> None:
         """Binds a port, unless the sound comes by a socket, and starts the session; with `entry`,
         as it was before a restart.
@@ -255,6 +265,8 @@ class CallActor:
         session = Session(self.call_id, self.sound, clock, ids, self, clean)
         session.since_us = at_us
         session.set_turn_silence(self._stamp.turn_silence_ms)
+        if entry is not None and entry.wire is not None:
+            wire = wire_of(*entry.wire)
         known: list[Known] = []
         ws_leg: Leg | None = None
         for heard in entry.legs[-1:] if entry is not None else ():
@@ -263,9 +275,10 @@ class CallActor:
             if heard.leg.ssrc == leg_ssrc(self.call_id, heard.leg.name):
                 ws_leg = heard.leg  # it goes on by call time
             else:
-                known.append(last)
-        receiver = Receiver(clock.call_ms, remote, event_type=event_type, known=known)
-        rtp = RtpTransport(session, receiver, self.sound, self._on_source)
+                known.append(last if wire is None else _on_wire(last, wire))
+        formats = PAYLOAD_FORMATS if wire is None else {wire.payload_type: wire.received}
+        receiver = Receiver(clock.call_ms, remote, formats, event_type, known)
+        rtp = RtpTransport(session, receiver, self.sound, self._on_source, wire)
         wanted = entry.port if entry is not None else NO_PORT if medium == "socket" else None
         port = NO_PORT
         if wanted != NO_PORT:
@@ -274,7 +287,8 @@ class CallActor:
             self.rtp = rtp
         self.session = session
         self.ws = WsLine(session, ws_leg, self._on_websocket)
-        self.entry = entry or Entry(self.call_id, port, self.sound, at_ms, remote)
+        coded = None if wire is None else (wire.codec, wire.payload_type)
+        self.entry = entry or Entry(self.call_id, port, self.sound, at_ms, remote, wire=coded)
         self._edge.sessions[self.call_id] = session
         self.after(MAX_CALL_MS - elapsed_ms, HungUp("failed", Q850_RECOVERY_ON_TIMER))
         await self._edge.journal.write(self.entry)  # before the carrier is asked
@@ -418,6 +432,11 @@ def _inputs_of(events: Iterable[PlayoutEvent]) -> list[Input]:
 def _held_up(kind: HeldUp, say: Say, at_ms: int, n: int) -> PlayoutHeldUp:
     PLAYOUT_PAUSES.labels(kind.removeprefix("playout_")).inc()
     return PlayoutHeldUp(kind, say.directive_id, say.prompt_id, say.prompt.ms, at_ms, n)
+
+
+def _on_wire(known: Known, wire: Wire) -> Known:
+    """A leg's clocks as the packets count."""
+    return Known(wire.leg_on_wire(known.leg), wire.to_wire(known.expected_ts), known.expected_seq)
 
 
 def _known(heard: HeardLeg, at_ms: int) -> Known:

@@ -43,6 +43,7 @@ class Entry:
     opened_ms: int
     remote: tuple[str, int] | None = None
     legs: list[HeardLeg] = field(default_factory=list)
+    wire: tuple[str, int] | None = None  # codec and payload type, when the packets are coded
 
 
 _ENTRY: Final = TypeAdapter(Entry)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ingest.rtp.keys import EventShape, KeyPresses
+from ingest.rtp.opus import OPUS_CLOCK_HZ, opus_samples
 from ingest.rtp.packet import (
     RtpError,
     is_rtcp,
@@ -407,7 +408,10 @@ class Receiver:
             else:
                 self._other(source, kind, timestamp, payload, arrival_us, out)
             return
-        step, odd = divmod(len(payload), SAMPLE_BYTES[sound.codec])
+        if sound.rate_hz == OPUS_CLOCK_HZ:
+            step, odd = opus_samples(payload), 0
+        else:
+            step, odd = divmod(len(payload), SAMPLE_BYTES[sound.codec])
         if odd or not step:
             self.stats.malformed += 1
             return

@@ -10,6 +10,7 @@ from ingest.failover.handover import HandoverSender
 from ingest.rtp.packet import EVENT_DIGITS, TelephoneEvent, header, serialise_event
 from ingest.rtp.receiver import Receiver, ReceiveStats
 from ingest.rtp.sources import Address
+from ingest.rtp.wire import FrameDecoder, FrameEncoder, Wire
 from ingest.sound.clock import monotonic_us
 from ingest.sound.playout import KEY_TICKS, KeyTick
 from ingest.sound.session import Session
@@ -37,14 +38,20 @@ class RtpTransport(asyncio.DatagramProtocol):
         receiver: Receiver,
         sound: Format,
         on_source: Callable[[Address], None] | None = None,
+        wire: Wire | None = None,
     ) -> None:
+        """`wire`: how the session's sound is coded in packets, when it is; `receiver` counts in
+        its format then."""
         self.receiver = receiver
+        self._wire = wire
+        self._decoder = None if wire is None else FrameDecoder(wire)
+        self._encoder = None if wire is None else FrameEncoder(wire)
         self._on_source = on_source
         self._source: Address | None = None
         self._warned: set[int] = set()
         self._session = session
         self._socket: asyncio.DatagramTransport | None = None
-        self._payload_type = payload_type_of(sound)
+        self._payload_type = payload_type_of(sound) if wire is None else wire.payload_type
         self._frame_samples = sound.frame_samples
         self._ssrc = session.out_ssrc
         self._counted = ReceiveStats()
@@ -61,7 +68,21 @@ class RtpTransport(asyncio.DatagramProtocol):
         if receiver.gate.address != self._source:
             self._follow(receiver.gate.address)
         if items:
-            self._session.heard(items, at)
+            self._session.heard(self._decoded(items), at)
+
+    def _decoded(self, items: Sequence[Frame | Digit]) -> Sequence[Frame | Digit]:
+        if self._decoder is None:
+            return items
+        out: list[Frame | Digit] = []
+        for item in items:
+            if isinstance(item, Digit):
+                out.append(item)
+            elif (frame := self._decoder.decode(item)) is not None:
+                out.append(frame)
+        if self._decoder.malformed:
+            self.receiver.stats.malformed += self._decoder.malformed
+            self._decoder.malformed = 0
+        return out
 
     def _follow(self, source: Address | None) -> None:
         before, self._source = self._source, source
@@ -111,6 +132,10 @@ class RtpTransport(asyncio.DatagramProtocol):
         remote = self.receiver.remote
         if remote is None or self._socket is None:
             return False
+        if self._wire is not None and self._encoder is not None:
+            frame, ts = self._encoder.encode(frame), self._wire.to_wire(ts)
+            if not frame:
+                return False
         packet = header(self._payload_type, seq, ts, self._ssrc, talkspurt) + frame
         self._socket.sendto(packet, remote)
         return True
@@ -121,6 +146,8 @@ class RtpTransport(asyncio.DatagramProtocol):
         if remote is None or self._socket is None:
             return 0
         duration = min(key.n + 1, KEY_TICKS) * self._frame_samples
+        if self._wire is not None:
+            duration, ts = self._wire.to_wire(duration), self._wire.to_wire(ts)
         code = EVENT_DIGITS.index(key.digit)
         payload = serialise_event(TelephoneEvent(code, key.end, KEY_VOLUME, duration))
         packet = header(self.receiver.event_type, seq, ts, self._ssrc, key.n == 0) + payload
@@ -135,11 +162,11 @@ class RtpTransport(asyncio.DatagramProtocol):
 
     def poll(self, at_us: int) -> Sequence[Frame | Digit]:
         """Gives up on packets that are overdue, and counts."""
-        return self.receiver.poll(at_us) if self.receiver.waiting else ()
+        return self._decoded(self.receiver.poll(at_us)) if self.receiver.waiting else ()
 
     def flush(self) -> Iterable[Frame | Digit]:
         """Hands out frames held for a missing packet."""
-        return self.receiver.flush()
+        return self._decoded(self.receiver.flush())
 
     def count(self) -> None:
         """Adds the counts since the last call to the metrics."""

@@ -17,9 +17,11 @@ CHUNK_MS: Final = 100
 
 LegName = Literal["customer", "robot", "agent"]
 CodecName = Literal["pcmu", "pcma", "l16"]
+"""Codecs of a session. G.722 and Opus are on the wire only (`ingest.rtp.wire`)."""
 
-SAMPLE_BYTES: Final[dict[str, int]] = {"pcmu": 1, "pcma": 1, "l16": 2}
-"""Octets of one sample on the wire."""
+SAMPLE_BYTES: Final[dict[str, int]] = {"pcmu": 1, "pcma": 1, "l16": 2, "g722": 1}
+"""Octets of one sample on the wire, of G.722 those of one tick of its clock. Opus has no such
+number."""
 
 
 class Format(NamedTuple):

@@ -59,6 +59,9 @@ PONG_S: Final = 10.0
 OPEN_S: Final = 5.0
 """Time for a handshake, and again for the message that names the call."""
 
+RECONNECT_S: Final = 1.0
+"""How long a server that stops waits for peers that it has asked to come back."""
+
 Find = Callable[[str], WsLine | None]
 Open = Callable[[MediaSessionRequest], Awaitable[WsLine]]
 
@@ -118,9 +121,16 @@ class MediaServer:
 
     async def stop(self) -> None:
         """Asks peers that can to come back elsewhere, and closes all connections."""
-        for connection in self._connections:
-            if connection.transport is not None:
-                connection.transport.tell(ControlMessage("reconnect"))
+        asked: list[asyncio.Task[None]] = []
+        if self._server is not None:
+            self._server.server.close()  # they come to our successor
+        for made in self._connections:
+            if made.transport is not None:
+                made.transport.tell(ControlMessage("reconnect"))
+                if made.dialect.linger_s:
+                    asked.append(asyncio.ensure_future(made.connection.wait_closed()))
+        if asked:
+            await asyncio.wait(asked, timeout=RECONNECT_S)
         if self._server is not None:
             self._server.close()
             await self._server.wait_closed()
@@ -207,7 +217,7 @@ class MediaServer:
     async def _handle(self, connection: ServerConnection) -> None:
         request = connection.request
         target, headers = ("", Headers()) if request is None else (request.path, request.headers)
-        door = self._door(target)
+        door, line = self._door(target), None
         if door is not None:
             made = _Connection(connection, door.greet(Handshake(target, headers)), door)
         else:
@@ -217,11 +227,13 @@ class MediaServer:
                 await connection.close(1011, "the call is over")
                 return
             made = _Connection(connection, _dialect_of(connection.subprotocol, asked.dialect))
-            self._attach(made, line)
         self._connections.add(made)
         try:
+            if line is not None:
+                self._attach(made, line)
             await self._read(made)
         except WsRefused as refused:
+            made.tell_refused(str(refused))
             logger.info(
                 "closing the media connection: its peer breaks the protocol",
                 call_id=None if made.line is None else made.line.session.call_id,
@@ -230,9 +242,7 @@ class MediaServer:
             await connection.close(refused.code, str(refused)[:100])
         except NoSession as refused:
             logger.info("no session for a media connection", reason=str(refused))
-            told = made.dialect.refused(str(refused), refused.retry_after_s)
-            if told is not None:
-                await connection.send(told)
+            made.tell_refused(str(refused), refused.retry_after_s)
             await connection.close(1013 if refused.retry_after_s else 1008, str(refused)[:100])
         except TimeoutError:
             await connection.close(1008, "no message named a call in time")
@@ -270,11 +280,12 @@ class MediaServer:
             if wanted.session is None or self._open_session is None:
                 raise NoSession("no such call")
             line = await self._open_session(wanted.session)
-        for said in made.dialect.opened(line.session.sound):
-            await made.connection.send(said)
         self._attach(made, line)
 
     def _attach(self, made: "_Connection", line: WsLine) -> None:
+        """Begins the call's sound on this connection; raises WsRefused."""
+        for said in made.dialect.opened(line.session.sound):
+            broadcast((made.connection,), said)
         receiver = line.open(monotonic_us(), made.dialect)
         made.line = line
         made.transport = WsTransport(
@@ -301,6 +312,12 @@ class _Connection:
         self.reader = WsReader(dialect, monotonic_us())
         self.line: WsLine | None = None
         self.transport: WsTransport | None = None
+
+    def tell_refused(self, reason: str, retry_after_s: float | None = None) -> None:
+        """Says in the peer's dialect why the connection is closed."""
+        told = self.dialect.refused(reason, retry_after_s)
+        if told is not None:
+            broadcast((self.connection,), told)
 
 
 def _take(made: _Connection, heard: Heard, at_us: int) -> None:

@@ -12,6 +12,7 @@ from ingest.sound.silence import SilenceRule
 from ingest.sound.types import SAMPLE_BYTES, Digit, Frame
 from ingest.ws.dialects.base import ControlMessage
 from ingest.ws.protocol import WS_SILENCE, WsReceiver, swapped
+from ringlog.audio.g711 import SILENCE_BYTE
 from ringlog.metrics import RTP_PACKETS_DROPPED
 
 MAX_BUFFERED_BYTES: Final = 16_384
@@ -33,6 +34,9 @@ class WsTransport:
         self._connection = connection
         self._open = True
         self._ended = ended
+        self._silence = bytes([SILENCE_BYTE[session.sound.codec]]) * session.sound.frame_bytes
+        self._frame_samples = session.sound.frame_samples
+        self._next_ts: int | None = None
         self._swapped = receiver.dialect.little_endian and SAMPLE_BYTES[session.sound.codec] == 2
 
     @property
@@ -62,7 +66,11 @@ class WsTransport:
         if not self.ready:
             RTP_PACKETS_DROPPED.labels("slow_peer").inc()
             return False
-        self.send(self.receiver.dialect.sound(swapped(frame) if self._swapped else frame))
+        dialect = self.receiver.dialect
+        if dialect.gathers and ts != self._next_ts and frame == self._silence:
+            return True
+        self._next_ts = ts + self._frame_samples
+        self.send(dialect.sound(swapped(frame) if self._swapped else frame))
         return True
 
     def send_key(self, key: KeyTick, seq: int, ts: int) -> int:

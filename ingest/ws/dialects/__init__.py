@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Final
 
 from ingest.ws.dialects.asterisk import AsteriskDialect
+from ingest.ws.dialects.audio_stream import AudioStreamDialect, RawAudioStreamDialect
 from ingest.ws.dialects.base import Dialect, WsRefused
 from ingest.ws.dialects.drachtio import DrachtioDialect
 from ingest.ws.dialects.own import OwnDialect
@@ -19,6 +20,8 @@ DIALECTS: Final[dict[str, Callable[[], Dialect]]] = {
     OWN: OwnDialect,
     "media": AsteriskDialect,
     "audio.drachtio.org": DrachtioDialect,
+    "audio_stream": AudioStreamDialect,
+    "audio_stream_raw": RawAudioStreamDialect,
 }
 """By name; each connection has an object of its own."""
 

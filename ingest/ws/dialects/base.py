@@ -7,9 +7,11 @@ passed over or refused, never a crash.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, Protocol
+
+from pydantic import ValidationError
 
 from ingest.rtp.packet import EVENT_DIGITS
 from ingest.sound.types import Format
@@ -22,6 +24,12 @@ MAX_AUDIO_MS: Final = 100
 """Most sound in one message, unless the dialect says otherwise."""
 
 MAX_DIGITS: Final = 64
+
+SESSION_FIELDS: Final = frozenset(
+    {"customer_id", "campaign_id", "playbook", "asr_profile", "pool", "robot_id", "tenant_id",
+     "phone"}
+)  # fmt: skip
+"""Fields of a session that a message may give."""
 
 MessageType = Literal["dtmf", "clear", "mark", "hangup", "reconnect"]
 
@@ -94,6 +102,12 @@ class Dialect(Protocol):
         ...
 
     @property
+    def gathers(self) -> bool:
+        """Whether one message carries several frames: then lone frames of silence, which only keep
+        a line alive, are not sent."""
+        ...
+
+    @property
     def linger_s(self) -> float:
         """How long after our word of the end the peer may still close the connection itself, s."""
         ...
@@ -106,7 +120,7 @@ class Dialect(Protocol):
         ...
 
     def opened(self, sound: Format) -> Iterable[str | bytes]:
-        """What we say when the wanted call was found.
+        """What we say when the call is known, before any sound.
 
         Raises WsRefused when the peer cannot carry the session's sound.
         """
@@ -131,6 +145,7 @@ class BinaryDialect:
     little_endian = False
     max_text_bytes = MAX_TEXT_BYTES
     max_audio_ms = MAX_AUDIO_MS
+    gathers = False
     linger_s = 0.0
 
     def take(self, message: str | bytes) -> Iterable[Heard]:
@@ -164,6 +179,16 @@ def digits_of(found: object) -> str:
     if any(d not in EVENT_DIGITS for d in found):
         raise WsRefused("dtmf has digits other than 0-9 * # A-D")
     return found
+
+
+def session_of(call_id: str, codec: str, fields: Mapping[str, object]) -> MediaSessionRequest:
+    """The session that a message wants; raises WsRefused naming the field that is wrong."""
+    try:
+        return MediaSessionRequest.model_validate({"call_id": call_id, "codec": codec, **fields})
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise WsRefused(f"{where}: {first['msg']}") from None
 
 
 def object_of(text: str) -> dict[str, Any]:

@@ -10,11 +10,10 @@ import binascii
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from pydantic import ValidationError
-
 from ingest.sound.types import PCMU, Format
 from ingest.ws.dialects.base import (
     MAX_AUDIO_MS,
+    SESSION_FIELDS,
     ControlMessage,
     Heard,
     Sound,
@@ -23,8 +22,8 @@ from ingest.ws.dialects.base import (
     compact,
     digits_of,
     object_of,
+    session_of,
 )
-from ringlog.media_session import MediaSessionRequest
 from ringlog.metrics import RTP_PACKETS_DROPPED
 
 MAX_TEXT: Final = 8_192
@@ -38,12 +37,6 @@ HELLO_MS: Final = 5_000
 
 ONE_WAY: Final = "this stream is one-way: use <Connect><Stream>, not <Start><Stream>"
 
-SESSION_FIELDS: Final = frozenset(
-    {"customer_id", "campaign_id", "playbook", "asr_profile", "pool", "robot_id", "tenant_id",
-     "phone"}
-)  # fmt: skip
-"""`<Parameter>`s that open a session; `call_id` and `token` find one."""
-
 LARGEST_NUMBER: Final = 2**53
 
 
@@ -53,6 +46,7 @@ class TwilioDialect:
     little_endian = False
     max_text_bytes = MAX_TEXT
     max_audio_ms = MAX_AUDIO_MS
+    gathers = False
     linger_s = 0.0
 
     def __init__(self, proven: bool, account_sid: str = "") -> None:
@@ -130,16 +124,7 @@ class TwilioDialect:
         if not isinstance(call_id, str) or not isinstance(token, str):
             raise WsRefused("call_id and token are strings")
         fields = {name: value for name, value in given.items() if name in SESSION_FIELDS}
-        session = None
-        if fields:
-            try:
-                session = MediaSessionRequest.model_validate(
-                    {"call_id": call_id, "codec": "pcmu"} | fields
-                )
-            except ValidationError as error:
-                first = error.errors(include_url=False, include_input=False)[0]
-                where = ".".join(str(part) for part in first["loc"])
-                raise WsRefused(f"<Parameter> {where}: {first['msg']}") from None
+        session = session_of(call_id, "pcmu", fields) if fields else None
         return Wanted(call_id, None if self._proven else token, session)
 
     def _count(self, data: dict[str, Any]) -> None:

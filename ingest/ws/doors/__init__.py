@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from ingest.ws.doors.audiohook import AudioHookDoor
 from ingest.ws.doors.base import Door
 from ingest.ws.doors.twilio import TwilioDoor
 from ringlog.settings import Settings
@@ -18,4 +19,7 @@ def doors_of(
     `media_url`: below which peers reach us; `is_over`: whether a call has ended; `customer_of`: an
     id for the customer of a number.
     """
-    return {"twilio": TwilioDoor(config, media_url, is_over, customer_of)}
+    return {
+        "twilio": TwilioDoor(config, media_url, is_over, customer_of),
+        "audiohook": AudioHookDoor(config, media_url, customer_of),
+    }

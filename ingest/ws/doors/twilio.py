@@ -16,8 +16,8 @@ from xml.sax.saxutils import quoteattr
 
 import aiohttp
 
-from ingest.ws.dialects.base import Dialect
-from ingest.ws.dialects.twilio import SESSION_FIELDS, TwilioDialect
+from ingest.ws.dialects.base import SESSION_FIELDS, Dialect
+from ingest.ws.dialects.twilio import TwilioDialect
 from ingest.ws.doors.base import DoorClosed, Handshake, Page
 from ringlog import log
 from ringlog.settings import Settings

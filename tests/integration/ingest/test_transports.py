@@ -23,12 +23,13 @@ from ingest.rtp.packet import (
 )
 from ingest.rtp.receiver import Receiver
 from ingest.rtp.socket import NoPort, PortPool, RtpTransport
+from ingest.rtp.wire import FrameEncoder, wire_of
 from ingest.sound.chunker import Logged
 from ingest.sound.clock import monotonic_us
 from ingest.sound.pacer import Pacer
 from ingest.sound.playout import Ended, Keys, PlayoutEvent, Prompt, Say
 from ingest.sound.session import Clock, Session
-from ingest.sound.types import PCMU, Chunk, Digit, Leg, Silent, stream_ids
+from ingest.sound.types import PCMU, Chunk, Digit, Format, Leg, Silent, stream_ids
 from ingest.ws.line import WsLine
 from ingest.ws.server import MediaServer
 from ingest.ws.transport import WsTransport
@@ -286,6 +287,42 @@ async def test_T4_a_greeting_is_heard_from_its_first_syllable(ticking: Ticking) 
     await until(lambda: len(far.heard()) == 20)
     assert [p.payload for p in far.heard()] == list(prompt("hello", 20).prompt.frames)
     assert owner.ended()[0].heard_ms == 400
+    session.close(monotonic_us())
+    assert far.transport is not None
+    far.transport.close()
+
+
+@pytest.mark.parametrize("codec", ["g722", "opus"])
+async def test_coded_rtp_both_ways(ticking: Ticking, codec: str) -> None:
+    """L16 at 16 kHz behind it; what we send has the wire's number, clock and coding."""
+    loop, owner, far = asyncio.get_running_loop(), Owner(), FarEnd()
+    wire, sound = wire_of(codec), Format("l16", 16_000)
+    assert wire is not None
+    clock = Clock(monotonic_us(), ticking.pacer.tick)
+    session = Session("call", sound, clock, stream_ids(b"secret", "call", "robot"), owner)
+    ticking.sessions["call"] = session
+    receiver = Receiver(session.clock.call_ms, formats={wire.payload_type: wire.received})
+    rtp = RtpTransport(session, receiver, sound, wire=wire)
+    port = await PortPool(free_udp_ports(2)).bind(rtp, "127.0.0.1")
+    session.attach(rtp)
+    await loop.create_datagram_endpoint(lambda: far, local_addr=("127.0.0.1", 0))
+    encoder, ticks = FrameEncoder(wire), wire.clock_hz // 50
+    for n in range(30):
+        payload = encoder.encode(bytes([n, n]) * 320)
+        far.send(RtpPacket(wire.payload_type, n, ticks * n, 77, payload), port)
+        await asyncio.sleep(0.005)
+    await until(lambda: len(owner.sound("customer")) == 30 * 640)
+    session.play(Say("hello", "hello", Prompt((bytes([9, 9]) * 320,) * 20, (50.0,) * 20), "words"))
+    await until(lambda: len(owner.ended()) == 1)
+    session.play(Keys("5"))
+    await until(lambda: len(far.heard(101)) >= 11)
+    heard = [p for p in far.packets if p.payload_type == wire.payload_type]
+    steps = {b.timestamp - a.timestamp & 2**32 - 1 for a, b in zip(heard, heard[1:], strict=False)}
+    assert min(steps) == ticks and all(step % ticks == 0 for step in steps)
+    assert parse_event(far.heard(101)[-1].payload).duration == 8 * ticks
+    assert len(heard) >= 20 and rtp.receiver.stats.malformed == 0
+    far.send(RtpPacket(wire.payload_type, 30, ticks * 30, 77, b""), port)
+    await until(lambda: rtp.receiver.stats.malformed == 1)
     session.close(monotonic_us())
     assert far.transport is not None
     far.transport.close()

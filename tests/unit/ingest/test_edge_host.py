@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from ingest.edge import Edge
+from ingest.freeswitch.switch import FreeSwitch
 from ringlog.kafka.reader import Received
 from ringlog.lifecycle import Lifecycle
 from ringlog.settings import Settings
@@ -71,3 +72,15 @@ async def test_a_number_is_checked_at_the_dial_too(
     assert (await edge.check_number(two, "138 0000 0000")).in_call
     edge.draining = True
     assert not (await edge.check_number(one, one.phone or "")).allowed
+
+
+async def test_the_settings_name_the_switch(tmp_path: Path) -> None:
+    config = Settings(home=tmp_path, freeswitch="[::1]:8021", freeswitch_playback="file")
+    made = Edge(Lifecycle("edge", config), Codec(MemoryRegistry()))
+    switch = made.switchboard.of("c1")
+    assert isinstance(switch, FreeSwitch)
+    assert (switch._config.host, switch._config.port, switch._config.raw) == ("::1", 8021, False)
+    assert switch._media_url_of("客 1") == (
+        f"ws://127.0.0.1:18090/media/%E5%AE%A2%201?token={made.token_of('客 1')}"
+    )
+    await made.optouts.stop()

@@ -61,6 +61,24 @@ def test_what_is_named_counts() -> None:
     assert (spec.remote, spec.event_type) == (("10.0.0.1", 4000), 96)
 
 
+@pytest.mark.parametrize(
+    ("fields", "wire"),
+    [
+        ({"codec": "pcma"}, None),
+        ({"codec": "g722"}, ("g722", 9, 8_000)),
+        ({"codec": "opus"}, ("opus", 107, 48_000)),
+        ({"codec": "opus", "payload_type": 111}, ("opus", 111, 48_000)),
+    ],
+)
+def test_a_coded_wire_has_l16_behind_it(
+    fields: dict[str, Any], wire: tuple[str, int, int] | None
+) -> None:
+    spec = site().resolve(request(**fields))
+    found = spec.wire and (spec.wire.codec, spec.wire.payload_type, spec.wire.clock_hz)
+    assert found == wire
+    assert spec.sound == (Format("pcma", 8000) if wire is None else Format("l16", 16000))
+
+
 def test_a_robots_recogniser_comes_before_the_sites() -> None:
     assert site().resolve(request(robot_id="r2")).identity.asr_profile == "demo"
     assert site().resolve(request(robot_id="r1")).identity.asr_profile == "zh"
@@ -94,7 +112,9 @@ def test_a_number_that_is_none_is_refused(phone: str) -> None:
 @pytest.mark.parametrize(
     "wrong",
     [{"remote": "1.2.3.4:0"}, {"remote": "1.2.3.4:70000"}, {"remote": "999.1.1.1:5"},
-     {"codec": "opus"}, {"event_payload_type": 95}, {"more": 1}, {"call_id": ".."}],
+     {"codec": "g729"}, {"codec": "g722", "payload_type": 96},
+     {"codec": "opus", "payload_type": 101}, {"codec": "opus", "payload_type": 95},
+     {"event_payload_type": 95}, {"more": 1}, {"call_id": ".."}],
 )  # fmt: skip
 def test_a_session_that_is_none_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):

@@ -7,9 +7,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.sound.rate import AHEAD_MS
-from ingest.sound.types import PCMU, Format, Frame, Leg
+from ingest.sound.types import PCMU, Format, Frame, Leg, format_of
 from ingest.ws.dialects import DIALECTS, choose
-from ingest.ws.dialects.base import MAX_TEXT_BYTES, BinaryDialect, ControlMessage, WsRefused
+from ingest.ws.dialects.audio_stream import RawAudioStreamDialect
+from ingest.ws.dialects.base import (
+    MAX_TEXT_BYTES,
+    BinaryDialect,
+    ControlMessage,
+    Sound,
+    WsRefused,
+)
 from ingest.ws.dialects.own import OwnDialect
 from ingest.ws.protocol import MAX_LOST, TEXT_BURST, WsReader, WsReceiver
 
@@ -283,3 +290,33 @@ def test_W2_any_text_in_any_dialect_is_understood_passed_over_or_refused(
 def test_W2_low_octet_first() -> None:
     rx = WsReceiver(Format("l16", 8_000), Leg("customer", 1, 0, 0, 8_000), 0, DIALECTS["media"]())
     assert rx.audio(b"\x01\x02" * 160, 0)[0].payload == b"\x02\x01" * 160
+
+
+@pytest.mark.parametrize("codec", ["pcmu", "pcma", "l16", "l16/16000"])
+def test_an_audio_stream_is_l16_whatever_the_session(codec: str) -> None:
+    """What comes back is what went out, but for G.711's coarseness."""
+    dialect, sound = RawAudioStreamDialect(), format_of(codec)
+    assert dialect.opened(sound) == () and list(dialect.take("metadata")) == []
+    wire = b"\x00\x10" * sound.frame_samples
+    (heard,) = dialect.take(wire)
+    assert isinstance(heard, Sound) and len(heard.payload) == sound.frame_bytes
+    back = dialect.sound(heard.payload)
+    assert len(back) == len(wire) and abs(int.from_bytes(back[:2], "little") - 0x1000) < 200
+    with pytest.raises(WsRefused):
+        list(dialect.take(b"\0"))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.sampled_from(sorted(DIALECTS)), st.sampled_from(["pcmu", "l16"]), st.binary(max_size=999))
+def test_any_octets_in_any_dialect_are_sound_or_refused(
+    name: str, codec: str, message: bytes
+) -> None:
+    dialect, sound = DIALECTS[name](), format_of(codec)
+    dialect.opened(sound)
+    rx = WsReceiver(sound, Leg("customer", 1, 0, 0, sound.rate_hz), 0, dialect)
+    try:
+        for heard in dialect.take(message):
+            assert isinstance(heard, Sound)
+            rx.audio(heard.payload, 0)
+    except WsRefused:
+        pass

@@ -1,0 +1,447 @@
+"""FreeSWITCH places our calls: originate, answer, keys, transfer, hang-up over its event socket.
+
+A call is a channel whose id derives from ours, parked; its sound comes by mod_audio_stream to our
+media WebSocket. The switch is connected again with back-off whenever the connection is lost: calls
+that it no longer has are told as ended, and channels of ours that are nobody's call are ended.
+"""
+
+import asyncio
+import json
+import re
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import quote, unquote
+
+from ingest.freeswitch.causes import outcome_of
+from ingest.freeswitch.esl import EslEvent
+from ingest.freeswitch.socket import EslLost, EslSocket
+from ingest.trunks.driver import (
+    LineEvent,
+    LineEventKind,
+    Listener,
+    MediaAddress,
+    Medium,
+    Order,
+    Refused,
+)
+from ringlog import log
+from ringlog.clock import now_ms
+from ringlog.settings import Settings
+
+logger = log.logger("ringlog.ingest.freeswitch")
+
+RETRY_S: Final = (0.25, 10.0)
+"""First and longest wait before the next try to connect; it doubles between."""
+
+PROBE_S: Final = 2.0
+"""How often the switch is asked whether it lives; no answer for 5 s is a lost connection."""
+
+DECIDED_S: Final = 4.0
+"""How long `dial` waits for the first sign; a carrier's refusal in that time is `Refused`."""
+
+CONNECTED_S: Final = 5.0
+"""How long `adopt` waits for the connection."""
+
+Q850_OUT_OF_ORDER: Final = 38
+Q850_INVALID_NUMBER: Final = 28
+Q850_TEMPORARY: Final = 41
+
+_NUMBER: Final = re.compile(r"\+?[0-9*#]{1,32}")
+_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_TARGET: Final = re.compile(r"[A-Za-z0-9_.+*#@-]{1,64}( [A-Za-z0-9_.-]{1,32}){0,2}")
+_KEYS: Final = re.compile(r"[0-9A-D*#]{1,64}")
+_MARK: Final = "ringlog/"
+
+_SPACE: Final = uuid.UUID("8e2d2a5c-6a0d-5d0e-9a53-5f1d4c1c7f10")
+
+
+@dataclass(frozen=True, slots=True)
+class FreeSwitchConfig:
+    """Where a FreeSWITCH is, and how it dials.
+
+    `dial`: the endpoint, with `{trunk}` and `{phone}`. `raw`: whether its mod_audio_stream plays
+    binary sound itself (1.0.3 and later). `edge_id` marks the channels of one edge.
+    """
+
+    host: str
+    port: int
+    password: str
+    edge_id: str
+    name: str = "freeswitch"
+    dial: str = "sofia/gateway/{trunk}/{phone}"
+    raw: bool = True
+
+
+@dataclass(slots=True)
+class _Channel:
+    """A call that this switch has, or was asked for."""
+
+    call_id: str
+    media_url: str
+    rate_khz: int
+    answered: bool = False
+    streaming: bool = False
+    over: bool = False
+    decided: asyncio.Event = field(default_factory=asyncio.Event)
+    refused: Refused | None = None
+
+
+class FreeSwitch:
+    """The driver."""
+
+    medium: Medium = "socket"
+    sends_keys = True
+
+    def __init__(self, config: FreeSwitchConfig, media_url_of: Callable[[str], str]) -> None:
+        """`media_url_of`: a call's URL on our media WebSocket, with its token."""
+        self._config = config
+        self._media_url_of = media_url_of
+        self._listener: Listener | None = None
+        self._socket: EslSocket | None = None
+        self._connected = asyncio.Event()
+        self._channels: dict[str, _Channel] = {}
+        self._jobs: dict[str, str] = {}  # job -> channel
+        self._work: asyncio.Task[None] | None = None
+        self._background: set[asyncio.Task[object]] = set()
+
+    @property
+    def name(self) -> str:
+        """Its name in the configuration."""
+        return self._config.name
+
+    # The connection ------------------------------------------------------------------------------
+
+    async def start(self, listener: Listener) -> None:
+        """Connects in the background, again and again."""
+        self._listener = listener
+        self._work = asyncio.create_task(self._stay_connected(), name=f"freeswitch {self.name}")
+
+    async def close(self) -> None:
+        """Ends the connection; calls go on."""
+        tasks = [*self._background, *([self._work] if self._work is not None else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._socket is not None:
+            self._socket.close()
+
+    async def _stay_connected(self) -> None:
+        wait_s, told = RETRY_S[0], ""
+        while True:
+            socket = EslSocket(self._on_event)
+            try:
+                await socket.connect(self._config.host, self._config.port, self._config.password)
+                reading = asyncio.create_task(socket.run())
+                try:
+                    self._socket = socket
+                    self._jobs.clear()
+                    await self._compare(socket)
+                    self._connected.set()
+                    wait_s, told = RETRY_S[0], ""
+                    logger.info("connected", switch=self.name)
+                    await self._probe(socket, reading)
+                finally:
+                    self._connected.clear()
+                    reading.cancel()
+                    await asyncio.gather(reading, return_exceptions=True)
+            except EslLost as lost:
+                if str(lost) != told:  # once, not at every try
+                    told = str(lost)
+                    logger.warning("not connected", switch=self.name, reason=told)
+            finally:
+                socket.close()
+                self._socket = None
+            await asyncio.sleep(wait_s)
+            wait_s = min(wait_s * 2, RETRY_S[1])
+
+    async def _probe(self, socket: EslSocket, reading: "asyncio.Task[None]") -> None:
+        while True:
+            await asyncio.wait((reading,), timeout=PROBE_S)
+            if reading.done():
+                reading.result()
+            await socket.api("uptime")
+
+    async def _compare(self, socket: EslSocket) -> None:
+        """What the switch has against what we know, after a connection was lost."""
+        assert self._listener is not None, "start() first"
+        found = channels_of(await socket.api("show channels as json"), self._config.edge_id)
+        for channel_id, channel in list(self._channels.items()):
+            if channel_id not in found:
+                channel.refused = Refused(Q850_TEMPORARY, None, "failed", "lost by the switch")
+                self._end(channel_id, channel, Q850_TEMPORARY, None, "failed")
+        ours = self._listener.calls_on(self.name)
+        for channel_id, call_id in found.items():
+            if call_id not in ours and channel_id not in self._channels:
+                logger.warning("a channel is nobody's call: ended", call_id=call_id)
+                await socket.api(f"uuid_kill {channel_id} NORMAL_TEMPORARY_FAILURE")
+
+    async def _api(self, words: str) -> str:
+        if self._socket is None:
+            raise EslLost("not connected")
+        return await self._socket.api(words)
+
+    def _spawn(self, words: str, call_id: str, or_else: str = "") -> None:
+        """A command whose answer nobody waits for; `or_else` follows when it is refused."""
+
+        async def work() -> None:
+            try:
+                if (answer := await self._api(words)).startswith("+OK"):
+                    return
+                logger.warning(
+                    "command refused", command=words.partition(" ")[0], call_id=call_id,
+                    answer=answer[:200],
+                )  # fmt: skip
+                if or_else:
+                    await self._api(or_else)
+            except EslLost as lost:
+                logger.warning("command lost", call_id=call_id, reason=str(lost))
+
+        task: asyncio.Task[object] = asyncio.create_task(work())
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    # Calls ---------------------------------------------------------------------------------------
+
+    async def dial(self, order: Order) -> MediaAddress | None:
+        """Asks for a call, and waits a moment for a refusal; raises Refused."""
+        channel_id = channel_id_of(order.call_id)
+        if channel_id in self._channels:
+            return None  # asked for before
+        words = originate_of(self._config, order, channel_id)
+        if self._socket is None or not self._connected.is_set():
+            raise Refused(Q850_OUT_OF_ORDER, None, "failed", "the event socket is not connected")
+        rate_khz = 16 if order.codec == "l16/16000" else 8
+        channel = _Channel(order.call_id, self._media_url_of(order.call_id), rate_khz)
+        self._channels[channel_id] = channel
+        job = str(uuid.uuid4())
+        self._jobs[job] = channel_id
+        try:
+            answer = await self._socket.bgapi(words, job)
+            if not answer.startswith("+OK"):
+                raise EslLost(answer[:200])
+            async with asyncio.timeout(DECIDED_S):
+                await channel.decided.wait()
+        except TimeoutError:
+            channel.decided.set()  # no sign yet: it is on its way, and events tell the rest
+        except EslLost as lost:
+            self._channels.pop(channel_id, None)
+            self._jobs.pop(job, None)
+            raise Refused(Q850_OUT_OF_ORDER, None, "failed", str(lost)) from None
+        if channel.refused is not None:
+            raise channel.refused
+        return None
+
+    async def adopt(self, call_id: str, ours: MediaAddress | None) -> bool:
+        """Takes up a channel of ours; its sound is streamed anew, since the module does not
+        reconnect."""
+        channel_id = channel_id_of(call_id)
+        try:
+            async with asyncio.timeout(CONNECTED_S):
+                await self._connected.wait()
+            if await self._api(f"uuid_exists {channel_id}") != "true":
+                return False
+            if channel_id not in self._channels:
+                channel = _Channel(call_id, self._media_url_of(call_id), 8)
+                disposition = await self._api(f"uuid_getvar {channel_id} endpoint_disposition")
+                channel.answered = disposition == "ANSWER"
+                channel.decided.set()
+                self._channels[channel_id] = channel
+            channel = self._channels[channel_id]
+            await self._api(f"uuid_audio_stream {channel_id} stop")
+            channel.streaming = False
+            self._stream(channel_id, channel)
+        except (TimeoutError, EslLost):
+            return False
+        return True
+
+    async def send_keys(self, call_id: str, digits: str) -> None:
+        """Sends keys; no error if the call is over."""
+        if _KEYS.fullmatch(digits):
+            await self._try(f"uuid_send_dtmf {channel_id_of(call_id)} {digits}", call_id)
+
+    async def hang_up(self, call_id: str) -> None:
+        """Ends a call; no error if it is already over."""
+        channel_id = channel_id_of(call_id)
+        if (channel := self._channels.get(channel_id)) is not None:
+            channel.decided.set()
+        await self._try(f"uuid_kill {channel_id} NORMAL_CLEARING", call_id)
+
+    async def transfer(self, call_id: str, target: str) -> bool:
+        """Sends the customer to an extension: `NUMBER [DIALPLAN [CONTEXT]]`."""
+        if not _TARGET.fullmatch(target):
+            return False
+        channel_id = channel_id_of(call_id)
+        if not await self._try(f"uuid_transfer {channel_id} {target}", call_id):
+            return False
+        channel = self._channels.pop(channel_id, None)  # its end is no longer ours to tell
+        if channel is not None and channel.streaming:
+            self._spawn(f"uuid_audio_stream {channel_id} stop", call_id)
+        self._spawn(f"uuid_setvar {channel_id} presence_data", call_id)  # nor an orphan's
+        return True
+
+    async def _try(self, words: str, call_id: str) -> bool:
+        try:
+            return (await self._api(words)).startswith("+OK")
+        except EslLost as lost:
+            logger.warning("command lost", call_id=call_id, reason=str(lost))
+            return False
+
+    # Events --------------------------------------------------------------------------------------
+
+    def _on_event(self, event: EslEvent) -> None:
+        if event.name == "BACKGROUND_JOB":
+            self._on_job(event)
+            return
+        channel_id = event.get("Unique-ID")
+        channel = self._channels.get(channel_id)
+        if channel is None or channel.over:
+            return
+        match event.name:
+            case "CHANNEL_PROGRESS":
+                self._tell(channel, "ringing")
+            case "CHANNEL_PROGRESS_MEDIA":
+                self._tell(channel, "early_media")
+                self._stream(channel_id, channel)
+            case "CHANNEL_ANSWER":
+                channel.answered = True
+                self._tell(channel, "answered")
+                self._stream(channel_id, channel)
+            case "DTMF":
+                digit = event.get("DTMF-Digit")
+                if _KEYS.fullmatch(digit):
+                    source = f"{channel_id}.{event.get('Event-Sequence')}"
+                    self._tell(channel, "dtmf", digit, source)
+            case "CHANNEL_HANGUP_COMPLETE":
+                self._on_hang_up(channel_id, channel, event)
+            case "mod_audio_stream::play":
+                self._on_play(channel_id, channel, event.body)
+            case "mod_audio_stream::json":
+                if '"do":"break"' in event.body:
+                    self._spawn(f"uuid_break {channel_id} all", channel.call_id)
+
+    def _on_job(self, event: EslEvent) -> None:
+        """The result of an originate; a failure before any progress is a refusal."""
+        channel_id = self._jobs.pop(event.get("Job-UUID"), "")
+        channel = self._channels.get(channel_id)
+        if channel is None or event.body.startswith("+OK"):
+            return
+        name = event.body.removeprefix("-ERR").strip()
+        q850, sip, disposition = outcome_of(channel.answered, name, "", "")
+        if not channel.decided.is_set():
+            channel.refused = Refused(q850, sip, disposition, name[:64])
+        self._end(channel_id, channel, q850, sip, disposition)
+
+    def _on_hang_up(self, channel_id: str, channel: _Channel, event: EslEvent) -> None:
+        q850, sip, disposition = outcome_of(
+            channel.answered, event.get("Hangup-Cause"), event.get("variable_hangup_cause_q850"),
+            event.get("variable_proto_specific_hangup_cause")
+            or event.get("variable_sip_term_status"),
+        )  # fmt: skip
+        if not channel.decided.is_set():
+            name = event.get("Hangup-Cause")[:64]
+            channel.refused = Refused(q850, sip, disposition, name)
+        self._end(channel_id, channel, q850, sip, disposition)
+
+    def _end(
+        self, channel_id: str, channel: _Channel, q850: int, sip: int | None, disposition: str
+    ) -> None:
+        channel.over = True
+        self._channels.pop(channel_id, None)
+        undecided = not channel.decided.is_set()
+        channel.decided.set()
+        if self._listener is not None and not (undecided and channel.refused is not None):
+            self._listener.on_progress(
+                channel.call_id,
+                LineEvent("ended", now_ms(), cause_q850=q850, cause_sip=sip,
+                          disposition=disposition),
+            )  # fmt: skip
+
+    def _tell(
+        self, channel: _Channel, kind: LineEventKind, digits: str = "", source: str = ""
+    ) -> None:
+        channel.decided.set()
+        if self._listener is not None:
+            self._listener.on_progress(
+                channel.call_id, LineEvent(kind, now_ms(), digits=digits, source=source)
+            )
+
+    def _stream(self, channel_id: str, channel: _Channel) -> None:
+        """Begins the call's sound, once, at early media or at the answer."""
+        if not channel.streaming:
+            channel.streaming = True
+            dialect = "audio_stream_raw" if self._config.raw else "audio_stream"
+            url = f"{channel.media_url}&dialect={dialect}"
+            self._spawn(
+                f"uuid_audio_stream {channel_id} start {url} mono {channel.rate_khz}k ringlog",
+                channel.call_id, or_else=f"uuid_kill {channel_id} NORMAL_TEMPORARY_FAILURE",
+            )  # fmt: skip
+
+    def _on_play(self, channel_id: str, channel: _Channel, body: str) -> None:
+        """A file of the robot's voice, which the open module leaves to us to play."""
+        try:
+            file = json.loads(body).get("file")
+        except (ValueError, AttributeError, RecursionError):
+            return
+        if isinstance(file, str) and re.fullmatch(r"/[\w./-]{1,200}", file) and ".." not in file:
+            self._spawn(f"uuid_broadcast {channel_id} {file} aleg", channel.call_id)
+
+
+def freeswitch_of(config: Settings, edge_id: str) -> FreeSwitchConfig | None:
+    """The FreeSWITCH of the settings; None when there is none."""
+    if not config.freeswitch:
+        return None
+    host, _, port = config.freeswitch.rpartition(":")
+    return FreeSwitchConfig(
+        host.strip("[]"), int(port), config.freeswitch_password.get_secret_value(), edge_id,
+        dial=config.freeswitch_dial, raw=config.freeswitch_playback == "raw",
+    )  # fmt: skip
+
+
+def channel_id_of(call_id: str) -> str:
+    """The id of a call's channel: the same for the same call, so it is placed once."""
+    return str(uuid.uuid5(_SPACE, call_id))
+
+
+def originate_of(config: FreeSwitchConfig, order: Order, channel_id: str) -> str:
+    """The `originate` of an order; raises Refused for text that is no number or name."""
+    caller_id = order.caller_id or ""
+    if not _NUMBER.fullmatch(order.phone) or not _NAME.fullmatch(order.trunk):
+        raise Refused(Q850_INVALID_NUMBER, None, "failed", "not a number, or not a trunk's name")
+    if caller_id and not _NUMBER.fullmatch(caller_id):
+        raise Refused(Q850_INVALID_NUMBER, None, "failed", "the caller's number is none")
+    variables = {
+        "origination_uuid": channel_id,
+        "presence_data": mark_of(config.edge_id, order.call_id),
+        "originate_timeout": str(max(1, order.ring_timeout_ms // 1000)),
+        "hangup_after_bridge": "true",
+    }
+    if caller_id:
+        variables |= {
+            "origination_caller_id_number": caller_id,
+            "origination_caller_id_name": caller_id,
+        }
+    given = ",".join(f"{name}={value}" for name, value in variables.items())
+    endpoint = config.dial.format(trunk=order.trunk, phone=order.phone)
+    return f"originate {{{given}}}{endpoint} &park()"
+
+
+def mark_of(edge_id: str, call_id: str) -> str:
+    """`presence_data` of a channel of ours."""
+    return f"{_MARK}{quote(edge_id, safe='')}/{quote(call_id, safe='')}"
+
+
+def channels_of(shown: str, edge_id: str) -> dict[str, str]:
+    """Channel -> call id of an edge's channels in `show channels as json`; raises EslLost."""
+    try:
+        rows = json.loads(shown).get("rows", [])
+    except (ValueError, AttributeError, RecursionError):
+        raise EslLost("show channels gave no JSON") from None
+    found: dict[str, str] = {}
+    prefix = mark_of(edge_id, "")
+    for row in rows if isinstance(rows, list) else []:
+        mark = row.get("presence_data") if isinstance(row, dict) else None
+        if isinstance(mark, str) and mark.startswith(prefix) and isinstance(row.get("uuid"), str):
+            found[row["uuid"]] = unquote(mark[len(prefix) :])
+    return found
