@@ -15,6 +15,7 @@ from aiohttp import web
 from ingest.control import Control
 from ingest.edge import Edge, handover_path
 from ingest.failover.handover import HandoverReceiver
+from ingest.webrtc.calls import BrowserCalls
 from ringlog import lifecycle
 from ringlog.health import serve
 from ringlog.kafka.codec import codec_of
@@ -62,7 +63,9 @@ async def _serve(
     life: Lifecycle, edge: Edge, seat: Seat, sockets: dict[int, socket.socket]
 ) -> None:
     app = web.Application()
-    Control(edge).add_routes(app)
+    control = Control(edge)
+    control.add_routes(app)
+    BrowserCalls(edge, control).add_routes(app)
     config = life.settings
     runner = await serve(app, config.bind_host, config.port(config.edge_control_port))
     try:

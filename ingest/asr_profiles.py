@@ -5,7 +5,7 @@ Resolved once, when a call begins: the request or the task's robot, else the sit
 """
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, NamedTuple
 
 from ringlog import log
 from ringlog.asr_models import AsrModels, AsrModelsError, load
@@ -15,6 +15,17 @@ logger = log.logger("ringlog.ingest.asr_profiles")
 
 CLOSED_VOCABULARY: Final = "demo"
 """The shipped model that knows the words of the demo calls and no others."""
+
+
+class HeardBy(NamedTuple):
+    """What hears a call. `closed`: it knows the words of the demo calls and no others."""
+
+    profile: str
+    model: str
+    title: str
+    language: str
+    sample_rate_hz: int
+    closed: bool
 
 
 class AsrProfiles:
@@ -34,6 +45,20 @@ class AsrProfiles:
     def default_is_demo(self) -> bool:
         """Whether the closed-vocabulary demo model hears calls that name no profile."""
         return self._registry.profiles[self.default].model == CLOSED_VOCABULARY
+
+    def recogniser_of(self, profile: str) -> HeardBy:
+        """What hears calls of a profile: its model, or that of the site's default while its files
+        are not here. Looks for the files."""
+        registry = self._registry
+        known = profile if profile in registry.profiles else self.default
+        if registry.missing(registry.profiles[known].model):
+            known = self.default
+        name = registry.profiles[known].model
+        model = registry.model(name)
+        return HeardBy(
+            profile, name, model.title or name, model.language, model.sample_rate_hz,
+            name == CLOSED_VOCABULARY,
+        )  # fmt: skip
 
     def resolve(self, named: Iterable[str | None]) -> str:
         """The first profile that is named, else the site's default."""

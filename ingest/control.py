@@ -22,7 +22,7 @@ from ingest.rtp.wire import wire_of
 from ingest.sessions import UnknownName
 from ringlog import log
 from ringlog.callers import has_key, is_from_a_page
-from ringlog.media_session import MediaSessionRequest
+from ringlog.media_session import STARTING_RETRY_AFTER, MediaSessionRequest
 from ringlog.site_key import edge_control_key
 from schemas.phone import InvalidNumber
 
@@ -55,13 +55,13 @@ class Control:
 
     async def open(self, request: web.Request) -> web.Response:
         """201 {call_id, rtp_host, rtp_port, ssrc, ws_url, token}."""
-        if (refusal := self._refusal(request)) is not None:
+        if (refusal := self.refusal(request)) is not None:
             return refusal
         if request.content_type != "application/json":
             return problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "JSON expected")
         edge = self._edge
         if not self._edge.takes_calls:
-            return _later("This edge takes no more calls", "another one may")
+            return later("This edge takes no more calls", "another one may")
         try:
             wanted = MediaSessionRequest.model_validate_json(await request.read())
             actor = await open_session(edge, wanted)
@@ -102,7 +102,7 @@ class Control:
 
     async def close(self, request: web.Request) -> web.Response:
         """204 once the call's media is over."""
-        if (refusal := self._refusal(request)) is not None:
+        if (refusal := self.refusal(request)) is not None:
             return refusal
         actor = self._edge.actors.get(request.match_info["call_id"])
         if actor is None:
@@ -111,7 +111,8 @@ class Control:
         await actor.over.wait()
         return web.Response(status=HTTPStatus.NO_CONTENT)
 
-    def _refusal(self, request: web.Request) -> web.Response | None:
+    def refusal(self, request: web.Request) -> web.Response | None:
+        """Why a request is not for us, or not now; None when it is."""
         try:
             local = ipaddress.ip_address(request.remote or "").is_loopback
         except ValueError:
@@ -122,11 +123,12 @@ class Control:
         if not has_key(request, self._key):
             return problem(HTTPStatus.UNAUTHORIZED, "Only for the API", "ask /api/media/sessions")
         if not self._edge.life.health.ready:
-            return _later("Not ready", self._edge.life.health.waiting_for)
+            return later("Not ready", self._edge.life.health.waiting_for)
         return None
 
 
-def _later(title: str, detail: str) -> web.Response:
+def later(title: str, detail: str) -> web.Response:
+    """503 of an edge that takes no call now: another one may."""
     answer = problem(HTTPStatus.SERVICE_UNAVAILABLE, title, detail)
-    answer.headers[RETRY_AFTER] = "1"
+    answer.headers[RETRY_AFTER] = STARTING_RETRY_AFTER
     return answer

@@ -51,6 +51,20 @@ class Defaults:
         robots = (self._robots[name] for name in self.robots)
         return sorted({robot.pool for robot in robots if robot.pool is not None})
 
+    @property
+    def choices(self) -> list[tuple[str, str]]:
+        """(pool, playbook) of every published playbook that an active robot of the pool has."""
+        published = set(self.playbooks)
+        return sorted(
+            {
+                (robot.pool, playbook)
+                for robot in self._robots.values()
+                if robot.state == "active" and robot.pool is not None
+                for playbook in robot.playbooks
+                if playbook in published
+            }
+        )
+
     def of(self, playbook: str, pool: str | None, robot_id: str | None = None) -> Default:
         """The named robot, else the first active one by id that has the playbook, in that pool if
         one is named."""

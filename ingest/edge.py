@@ -416,7 +416,8 @@ class Edge:
         return f"caller-{self.numbers.hash(phone)[:16]}"
 
     async def open_external(self, spec: SessionSpec, medium: Medium = "rtp") -> CallActor:
-        """Takes a call that another system placed: media, then its first record.
+        """Takes a call that another system placed: media, then its first record. With the medium
+        `socket` the caller attaches the transport.
 
         Raises NoPort, OSError, KafkaError.
         """

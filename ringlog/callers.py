@@ -53,7 +53,23 @@ def is_own_program(request: web.Request) -> bool:
     loopback names its own host. No proxy header is present; a proxy that adds none speaks HTTP/1.0,
     or runs as another user, which the kernel shows.
     """
-    if request.version < HttpVersion11 or request.transport is None or is_from_a_page(request):
+    return not is_from_a_page(request) and _is_own_user(request)
+
+
+def is_own_page(request: web.Request) -> bool:
+    """Whether a page that this very port has served asks, in a browser of this service's own user
+    on this machine.
+
+    The browser vouches for the page: it sets Sec-Fetch-Site and Origin itself (Fetch, sections 3.1
+    and 3.5), and a Host that is a loopback address is no name that somebody else may point at us.
+    """
+    headers = request.headers
+    same = headers.get("Sec-Fetch-Site") == "same-origin"
+    return same and headers.get("Origin") == f"http://{request.host}" and _is_own_user(request)
+
+
+def _is_own_user(request: web.Request) -> bool:
+    if request.version < HttpVersion11 or request.transport is None:
         return False
     if any(name.title().startswith(_OF_PROXIES) for name in request.headers):
         return False

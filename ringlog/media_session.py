@@ -15,6 +15,9 @@ from pydantic import (
 
 from ringlog.identifier import Id
 
+STARTING_RETRY_AFTER = "1"
+"""`Retry-After` of an edge that is starting: the API asks again itself."""
+
 Codec = Literal["pcmu", "pcma", "l16", "l16/8000", "l16/16000", "g722", "opus"]
 
 

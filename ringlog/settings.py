@@ -217,6 +217,11 @@ class Settings(BaseSettings):
         """Calls that this edge takes at once."""
         return self.edge_calls or len(self.rtp_ports)
 
+    @property
+    def browser_ports(self) -> range:
+        """Odd ports between them, for browsers: no RTCP has ports of its own here (RFC 5761)."""
+        return range(self.rtp_ports.start + 1, self.port(self.rtp_port_max) + 1, 2)
+
     def metrics_port_of(self, service: str) -> int:
         """Metrics port of a service; raises ValueError for an unknown one."""
         return self.port(self.metrics_port) + METRICS_SERVICES.index(service)

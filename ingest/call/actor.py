@@ -14,6 +14,7 @@ from ingest.call.types import (
     MAX_CALL_MS,
     Q850_NO_CIRCUIT,
     Q850_RECOVERY_ON_TIMER,
+    Q850_TEMPORARY_FAILURE,
     RING_TIMEOUT_MS,
     Call,
     CarrierRefused,
@@ -394,8 +395,9 @@ class CallActor:
         self.put(KeyPressed(digit.digit, f"{digit.ssrc}.{digit.ts}"))
 
     def on_hang_up(self, session: Session, reason: str) -> None:
-        """The far end of the media connection has ended the call."""
-        self.put(HungUp("abandoned"))
+        """The far end of the media connection has ended the call, or is `lost`."""
+        lost = reason == "lost"
+        self.put(HungUp("failed", Q850_TEMPORARY_FAILURE) if lost else HungUp("abandoned"))
 
     def on_new_leg(self, session: Session, leg: Leg, first_seq: int) -> None:
         """Writes the far end's clocks to the journal, for a restart.

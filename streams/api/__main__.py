@@ -11,6 +11,7 @@ from ringlog.kafka.producer import EventProducer
 from ringlog.lifecycle import Lifecycle, run
 from streams.api.auth import middleware
 from streams.api.calls import CallRoutes
+from streams.api.edge import Edges
 from streams.api.history import HistoryRows
 from streams.api.hub import Hub
 from streams.api.live import LiveRoutes
@@ -18,7 +19,9 @@ from streams.api.media import MediaRoutes
 from streams.api.openapi import document
 from streams.api.optouts import OptOutRoutes
 from streams.api.problems import Problem, problem_middleware
+from streams.api.softphone import SoftphoneRoutes, tokens_of
 from streams.api.tasks import TaskRoutes
+from streams.api.whip import WhipRoutes
 
 MAX_BODY_BYTES = 65_536
 
@@ -62,14 +65,17 @@ def _application(life: Lifecycle, hub: Hub, producer: EventProducer) -> web.Appl
     key, configured = api_key(config)
     history = HistoryRows(config)
     live = LiveRoutes(config, producer)
+    tokens, edges = tokens_of(config), Edges(config, hub.fleet)
     app = web.Application(
         client_max_size=MAX_BODY_BYTES,
-        middlewares=[problem_middleware, _until_ready(life), middleware(key, configured)],
+        middlewares=[problem_middleware, _until_ready(life), middleware(key, configured, tokens)],
     )
     app.add_routes(TaskRoutes(config, hub, producer, history).routes())
     app.add_routes(CallRoutes(config, hub, producer, history).routes())
     app.add_routes(OptOutRoutes(config, hub, producer).routes())
-    app.add_routes(MediaRoutes(config, hub.fleet).routes())
+    app.add_routes(MediaRoutes(edges).routes())
+    app.add_routes(WhipRoutes(edges).routes())
+    app.add_routes(SoftphoneRoutes(tokens).routes())
     app.add_routes(live.routes())
     described = document()
 

@@ -6,23 +6,25 @@ from typing import Final
 
 from aiohttp import web
 
-from ringlog.callers import has_key, is_own_program
+from ringlog.callers import has_key, is_own_page, is_own_program
 from streams.api.problems import Problem
+from streams.api.softphone import PAGE_FILES, TOKEN_PATH, Tokens
 
-_OPEN_PATHS: Final = frozenset({"/openapi.json"})
+_OPEN_PATHS: Final = frozenset({"/openapi.json", *PAGE_FILES})
 
 
-def middleware(key: str, configured: bool) -> "web.middleware":  # type: ignore[valid-type] # aiohttp types it as a function
-    """Refuses requests without the key, with 401."""
+def middleware(key: str, configured: bool, tokens: Tokens) -> "web.middleware":  # type: ignore[valid-type] # aiohttp types it as a function
+    """Refuses requests without the key, or a token where one is good, with 401."""
 
     @web.middleware
     async def check(
         request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
-        if request.path in _OPEN_PATHS or has_key(request, key):
+        if request.path in _OPEN_PATHS or has_key(request, key) or tokens.admits(request):
             return await handler(request)
         keyless = "Authorization" not in request.headers and not configured
-        if keyless and is_own_program(request):
+        own_page = request.path == TOKEN_PATH and is_own_page(request)
+        if keyless and (own_page or is_own_program(request)):
             return await handler(request)
         raise Problem(
             401, "Key needed",

@@ -13,6 +13,7 @@ from schemas.partition import partition_of
 from schemas.text import to_tail
 from schemas.times import checked_ms
 from streams.api.problems import Problem
+from streams.api.softphone import PROTOCOL
 
 MAX_CLIENTS = 64
 """Each client has its own reader, so that a slow one delays nobody."""
@@ -50,7 +51,7 @@ class LiveRoutes:
         partitions = None
         if call_id and all(topic(n).call_keyed for n in names):
             partitions = [partition_of(call_id, topic(names[0]).partitions)]
-        ws = web.WebSocketResponse(heartbeat=20, max_msg_size=4_096)
+        ws = web.WebSocketResponse(heartbeat=20, max_msg_size=4_096, protocols=(PROTOCOL,))
         await ws.prepare(request)
         self._clients.add(ws)
         reader = TopicReader(

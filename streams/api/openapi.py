@@ -153,6 +153,39 @@ def document() -> dict[str, Any]:
             "parameters": [_parameter("call_id", "path", "The call", required=True)],
             "responses": _answers(s204="Ended", s404="No such call"),
         }},
+        "/whip/{pool}": {"post": {
+            "summary": "A call from a browser (WHIP, RFC 9725)",
+            "parameters": [
+                _parameter("pool", "path", "Robots to choose from", required=True),
+                _parameter("playbook", "query", "Default: the pool's first by name"),
+                _parameter("asr_profile", "query", "Recogniser; default: the robot's"),
+            ],
+            "requestBody": {"required": True, "content": {
+                "application/sdp": {"schema": {"type": "string"}},
+            }},
+            "responses": _answers(s201="Location, ETag and the SDP answer", s400="Not SDP",
+                                  s404="No robot serves the pool", s422="Cannot be served",
+                                  s503="All lines are busy"),
+        }},
+        "/whip/{pool}/{call_id}": {
+            "patch": {
+                "summary": "Further addresses of the browser (trickle ICE, RFC 8840)",
+                "parameters": [
+                    _parameter("pool", "path", "As in Location", required=True),
+                    _parameter("call_id", "path", "As in Location", required=True),
+                    _parameter("If-Match", "header", "The session's ETag", required=True),
+                ],
+                "responses": _answers(s204="Taken", s404="No such session", s412="Another ETag"),
+            },
+            "delete": {
+                "summary": "End such a call",
+                "parameters": [
+                    _parameter("pool", "path", "As in Location", required=True),
+                    _parameter("call_id", "path", "As in Location", required=True),
+                ],
+                "responses": _answers(s200="Over", s404="No such session"),
+            },
+        },
     }  # fmt: skip
     return {
         "openapi": "3.1.0",

@@ -14,6 +14,7 @@ from ringlog.edges import Fleet
 from ringlog.settings import Settings
 from schemas.events import Lease
 from schemas.ids import root_id
+from streams.api.edge import Edges
 from streams.api.media import MediaRoutes
 from streams.api.problems import problem_middleware
 
@@ -61,7 +62,8 @@ class World:
         self.edges = {name: Edge(name) for name in ("east", "west")}
         config = Settings(home=home, site_key=cast(Any, "s"))
         self.app = web.Application(middlewares=[problem_middleware])
-        self.routes = MediaRoutes(config, self.fleet)
+        self.asked = Edges(config, self.fleet)
+        self.routes = MediaRoutes(self.asked)
         self.app.add_routes(self.routes.routes())
 
     def beat(self, name: str, **fields: Any) -> None:
@@ -90,8 +92,8 @@ async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
         await edge.start()
     server = TestServer(made.app)
     await server.start_server()
-    monkeypatch.setattr(MediaRoutes._opened.retry, "stop", lambda state: True)
-    monkeypatch.setattr(MediaRoutes._closed.retry, "stop", lambda state: True)
+    monkeypatch.setattr(Edges._opened.retry, "stop", lambda state: True)
+    monkeypatch.setattr(Edges._asked.retry, "stop", lambda state: True)
     async with aiohttp.ClientSession(str(server.make_url("/"))) as made.http:
         yield made
     await server.close()
@@ -107,7 +109,7 @@ async def test_a_call_goes_to_the_least_loaded_edge_and_stays_there(world: World
     assert await world.open("b") == (201, "east")
     assert (await world.open("a"))[0] == 409, "asked again: by the edge that has it"
     assert [await world.close(call) for call in ("a", "b", "c")] == [204, 204, 404]
-    world.routes._edge_of.clear()  # another API process
+    world.asked._edge_of.clear()  # another API process
     assert [await world.close(call) for call in ("a", "b", "c")] == [204, 204, 404]
 
 

@@ -1,0 +1,111 @@
+"""Opus both ways, and a browser's packets on the session's clock."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ingest.rtp.packet import TelephoneEvent, serialise_event
+from ingest.sound.types import Digit, Format, Frame
+from ingest.webrtc.opus import NotOpus, OpusDecoder, OpusEncoder
+from ingest.webrtc.receiver import OpusReceiver
+
+WIDE = Format("l16", 16_000)
+
+
+def tone(rate_hz: int, seconds: float = 1.0) -> bytes:
+    wave = 8_000 * np.sin(2 * np.pi * 440 * np.arange(int(rate_hz * seconds)) / rate_hz)
+    return np.asarray(wave, ">i2").tobytes()
+
+
+def frames(sound: bytes, rate_hz: int) -> list[bytes]:
+    size = rate_hz // 50 * 2
+    return [sound[n : n + size] for n in range(0, len(sound), size)]
+
+
+@pytest.mark.parametrize("rate_hz", [8_000, 16_000])
+def test_there_and_back(rate_hz: int) -> None:
+    encoder, decoder = OpusEncoder(rate_hz), OpusDecoder(rate_hz)
+    sent = frames(tone(rate_hz), rate_hz)
+    back = [decoder.decode(encoder.encode(frame)) for frame in sent]
+    assert [len(frame) for frame in back] == [len(frame) for frame in sent]
+    heard = np.frombuffer(b"".join(back), ">i2").astype(float)[rate_hz // 2 :]
+    spectrum = np.abs(np.fft.rfft(heard * np.hanning(len(heard))))
+    assert spectrum.argmax() * rate_hz / len(heard) == pytest.approx(440, abs=2)
+    assert np.abs(heard).max() == pytest.approx(8_000, rel=0.1)
+
+
+@given(st.binary(max_size=400))
+@settings(max_examples=60)
+def test_any_packet_is_sound_or_refused(payload: bytes) -> None:
+    decoder = OpusDecoder(16_000)
+    try:
+        sound = decoder.decode(payload)
+    except NotOpus:
+        sound = b""
+    assert len(sound) <= 16_000 * 2 * 120 // 1000 and len(sound) % 2 == 0
+    assert len(decoder.decode(OpusEncoder(16_000).encode(bytes(640)))) == 640
+
+
+def receiver(sound: Format = WIDE) -> OpusReceiver:
+    return OpusReceiver(sound, 111, 110, lambda us: us // 1000)
+
+
+def test_order_loss_and_clock_past_the_wrap_of_32_bits() -> None:
+    encoder, under_test = OpusEncoder(16_000), receiver()
+    packets = [encoder.encode(frame) for frame in frames(tone(16_000), 16_000)]
+    first = 2**32 - 10 * 960
+    out: list[Frame] = []
+    for n, packet in enumerate(packets):
+        if n == 20:
+            continue  # lost
+        items = under_test.receive(111, 65_530 + n & 0xFFFF, first + 960 * n & 2**32 - 1, 7,
+                                   packet, n * 20_000)  # fmt: skip
+        out += [item for item in items if isinstance(item, Frame)]
+    out += [item for item in under_test.rtp.poll(2_000_000) if isinstance(item, Frame)]
+    assert len(out) == 49 and {frame.codec for frame in out} == {"l16"}
+    steps = np.diff([frame.ts for frame in out])
+    assert list(steps[:19]) == [320] * 19 and steps[19] == 640 and set(steps[20:]) == {320}
+    assert [frame.lost for frame in out if frame.lost] == [1]
+
+
+def test_keys_at_opus_clock() -> None:
+    """Also on an SSRC and a clock of their own, which leave the sound's clock alone."""
+    encoder, under_test = OpusEncoder(16_000), receiver()
+    digits, stamps = "", []
+    for n in range(40):
+        items = list(under_test.receive(111, n, 960 * n, 7, encoder.encode(bytes(640)), n * 20_000))
+        if n % 10 > 4:
+            event = TelephoneEvent(n // 10, n % 10 > 7, 10, 960 * (n % 10 - 4))
+            items += under_test.receive(110, n, 5_000_000 * (n // 10), 8, serialise_event(event),
+                                        n * 20_000)  # fmt: skip
+        digits += "".join(item.digit for item in items if isinstance(item, Digit))
+        stamps += [item.ts for item in items if isinstance(item, Frame)]
+    assert digits == "0123"
+    assert set(np.diff(stamps)) == {320}
+
+
+def test_what_is_neither_sound_nor_key_is_counted() -> None:
+    under_test = receiver()
+    assert not under_test.receive(96, 0, 0, 7, b"x", 0)
+    assert not under_test.receive(111, 0, 0, 7, b"", 0)
+    assert not under_test.receive(110, 0, 0, 7, b"\x01", 0)
+    stats = under_test.rtp.stats
+    assert (stats.payload_type, stats.malformed) == (1, 2)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([110, 111, 0, 127]), st.integers(0, 2**16 - 1),
+            st.integers(0, 2**32 - 1), st.integers(1, 40), st.binary(max_size=40),
+        ),
+        max_size=60,
+    )
+)  # fmt: skip
+@settings(max_examples=40)
+def test_no_packet_harms(packets: list[tuple[int, int, int, int, bytes]]) -> None:
+    under_test = receiver(Format("l16", 8_000))
+    for n, (kind, seq, timestamp, ssrc, payload) in enumerate(packets):
+        under_test.receive(kind, seq, timestamp, ssrc, payload, n * 20_000)
+    under_test.rtp.flush()
