@@ -15,7 +15,7 @@ SIZES = awk '/Downloading|Using cached/ && /\(/ { sub(/^ +/, "  "); print; fflus
 CHECKED := schemas ringlog cli ingest asr_worker streams sql stack verify demo bench tests docs
 STAMP = $(VENV)/.installed-$(firstword $(shell cat requirements-build.lock requirements.lock pyproject.toml | sha256sum))
 
-.PHONY: help check-tools install demo up down status test test-all suite style lint unit integration bench faults clean
+.PHONY: help check-tools install demo up down status test test-all test-peers suite style lint unit integration bench faults clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,6 +64,9 @@ test: suite ## Lint, unit tests and integration tests, two jobs at a time, with 
 
 test-all: EVERYTHING = --all
 test-all: suite ## Everything: also the heavy tests and the faults under load
+
+test-peers: install ## Tests against a real Asterisk, sipp and Chromium (Debian, root): sets them up first
+	@$(BIN)/python -m tests.peers
 
 suite: install style
 	@$(BIN)/coverage erase

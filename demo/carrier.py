@@ -11,20 +11,18 @@ import contextlib
 import json
 import socket
 import time
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 import aiohttp
-import numpy as np
 import uvloop
 from aiohttp import web
 
-from demo.caller import Caller, Said
-from demo.hearing import FRAME, QUIET, Ear, Earpiece, Heard, Int16
+from demo.handset import Handset, PersonSound, sounds_of
+from demo.hearing import FRAME
 from demo.impairment import Impairment
 from demo.people import Person
-from demo.speech import Voice, line_noise, utterance
 from demo.wire import PAYLOAD_TYPE, packet, parse
 from ringlog.audio import g711, wav
 from ringlog.settings import settings
@@ -32,37 +30,25 @@ from ringlog.settings import settings
 MAX_CALL_S = 120
 """A call that nobody ends is ended by the carrier."""
 
-_NOISE_S = 20
 _AGENT_S = 2.0
 """How long the call goes on after a transfer."""
-
-
-class _Sound:
-    """A person's lines and line noise, made once."""
-
-    def __init__(self, person: Person, seed: int) -> None:
-        voice = Voice(person.voice, person.speed, person.pitch, person.snr_db)
-        lines = {line.say for lines in person.on.values() for line in lines}
-        self.lines = {text: utterance(text, voice) for text in sorted(lines)}
-        self.lengths = {text: len(x) for text, x in self.lines.items()}
-        self.noise = line_noise(_NOISE_S, voice, seed)
 
 
 class SimCall(asyncio.DatagramProtocol):
     """One call: RTP both ways, 20 ms a frame, and the person at the other end."""
 
-    def __init__(self, carrier: "Carrier", asked: dict[str, Any], person: Person, sound: _Sound):
+    def __init__(
+        self, carrier: "Carrier", asked: dict[str, Any], person: Person, sound: PersonSound
+    ) -> None:
         self.call_id: str = asked["call_id"]
         self.phone: str = asked["phone"]
         self.codec: str = asked["codec"]
         self.remote = (asked["rtp_host"], int(asked["rtp_port"]))
         self.ssrc = int.from_bytes(self.call_id.encode()[-4:], "big") ^ 0x5A5A5A5A
-        self.person, self.sound, self.carrier = person, sound, carrier
+        self.person, self.carrier = person, carrier
         self.over = asyncio.Event()
         self.hung_up_by_edge = False
-        self._caller = Caller(person)
-        self._ear = Ear(carrier.prompts)
-        self._earpiece = Earpiece()
+        self._handset = Handset(person, sound, carrier.prompts, partial(carrier.note, self))
         self._transport: asyncio.DatagramTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -73,8 +59,7 @@ class SimCall(asyncio.DatagramProtocol):
         parsed = parse(data)
         if parsed is None or parsed[0] != PAYLOAD_TYPE[self.codec] or len(parsed[2]) != FRAME:
             return
-        samples = g711.decode(self.codec, parsed[2])
-        self._earpiece.put(parsed[1], samples, time.monotonic())
+        self._handset.hear(parsed[1], g711.decode(self.codec, parsed[2]))
 
     async def run(self) -> None:
         """From ringing to the end."""
@@ -97,48 +82,17 @@ class SimCall(asyncio.DatagramProtocol):
         """Sends a frame every 20 ms on a fixed clock until the edge hangs up."""
         began = time.monotonic()
         seq, base_ts = self.ssrc & 0x7FFF, (self.ssrc * 7) & 0xFFFFFFFF
-        saying: Said | None = None
         frame = 0
         self.carrier.note(self, "answered")
         while not self.over.is_set():
-            now = frame * FRAME
-            for heard in self._listen(self._earpiece.take(time.monotonic()), now):
-                self._caller.hear(heard)
-            saying = saying or self._caller.due(now, self.sound.lengths)
-            offset = now % (len(self.sound.noise) - FRAME)
-            out = self.sound.noise[offset : offset + FRAME].astype(np.int32)
-            over = False
-            if saying is not None:
-                sound, since = self.sound.lines[saying.line.say], now - saying.at
-                part = sound[since : since + FRAME]
-                out[: len(part)] += part
-                over = since + FRAME >= len(sound)
-            samples = np.clip(out, -32_768, 32_767).astype(np.int16)
-            payload = g711.encode(self.codec, samples)
-            data = packet(self.codec, seq + frame, base_ts + now, self.ssrc, payload, frame == 0)
+            payload = g711.encode(self.codec, self._handset.say(frame))
+            ts = base_ts + frame * FRAME
+            data = packet(self.codec, seq + frame, ts, self.ssrc, payload, frame == 0)
             self.carrier.impairment.send(data, self._send)
-            if saying is not None and over:
-                self.carrier.note(
-                    self, "said", text=saying.line.say, intent=saying.line.intent,
-                    end_wall_ms=time.time_ns() // 1_000_000,
-                )  # fmt: skip
-                saying = None
+            self._handset.sent()
             frame += 1
             await asyncio.sleep(max(0.0, began + frame * 0.02 - time.monotonic()))
-
-        # The last words are heard, too, when the line goes dead right behind them.
-        rest = [*self._earpiece.take(time.monotonic()), *[QUIET] * 50]
-        self._listen(rest, frame * FRAME)
-
-    def _listen(self, frames: list[Int16], now: int) -> list[Heard]:
-        """Events heard at call time `now`, samples."""
-        noticed = [replace(h, at=now) for frame in frames for h in self._ear.feed(frame)]
-        for heard in noticed:
-            self.carrier.note(
-                self, "heard", what=heard.kind, prompt=heard.prompt, at_ms=now // 8,
-                wall_ms=time.time_ns() // 1_000_000, complete=heard.complete,
-            )  # fmt: skip
-        return noticed
+        self._handset.over()
 
     def _send(self, data: bytes) -> None:
         if self._transport is not None and not self._transport.is_closing():
@@ -161,8 +115,7 @@ class Carrier:
             for name, sha in manifest["prompts"].items()
         }
         self._people = {p: Person.model_validate(d) for p, d in manifest["people"].items()}
-        cast = {person.name: person for person in self._people.values()}
-        self._sounds = {name: _Sound(d, n) for n, (name, d) in enumerate(cast.items())}
+        self._sounds = sounds_of(self._people)
         self._calls: dict[str, SimCall] = {}
         self._answers: dict[str, dict[str, object]] = {}
         self._tasks: set[asyncio.Task[None]] = set()

@@ -47,7 +47,8 @@ NOTES = {
 """What the description in the code leaves out."""
 
 OUTSIDE = {
-    "RINGLOG_CACHE": ("~/.cache/ringlog", "Downloaded JVM parts, shared by all checkouts"),
+    "RINGLOG_CACHE": ("~/.cache/ringlog",
+                      "Downloaded JVM parts and the tests' Asterisk, shared by all checkouts"),
     "RINGLOG_MAVEN_REPOSITORY": ("a mirror in Maven's settings, else the central one",
                                  "Repository that JVM parts are downloaded from"),
 }  # fmt: skip

@@ -1,0 +1,28 @@
+"""Sets up the real peers, then runs the tests against them: `python -m tests.peers [OPTIONS]`.
+
+Options are pytest's.
+What cannot be had here is skipped, and named at the end with the reason.
+"""
+
+import subprocess
+import sys
+import time
+
+from tests.peers.peers import PEERS, set_up
+
+
+def main(options: list[str]) -> int:
+    """Exit status of pytest."""
+    begun_s = time.monotonic()
+    absent = set_up(lambda line: print(line, flush=True))
+    print(f"real peers set up after {time.monotonic() - begun_s:.0f} s", flush=True)
+    chosen = options or ["tests/peers", "-q"]
+    status = subprocess.call([sys.executable, "-m", "pytest", *chosen])
+    for name, why in absent.items():
+        print(f"skipped: everything that needs {name}: {why}")
+    print(f"real peers here: {', '.join(p for p in PEERS if p not in absent) or 'none'}")
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,64 @@
+"""The real peers: how each is set up, and whether it is here."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from demo.asterisk import packages, system
+from demo.asterisk.packages import Report, Unobtainable
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Something real that tests need. `absent` says why it is not here, None when it is."""
+
+    name: str
+    absent: Callable[[], str | None]
+    provide: Callable[[Report], None]
+
+
+PACKAGES = ("debootstrap", "sip-tester", "baresip-core", "sox", "chromium", "chromium-driver")
+"""Debian's packages, without those that are in Asterisk's own folder."""
+
+
+def _of_packages(name: str, *wanted: str) -> Peer:
+    def absent() -> str | None:
+        lacking = packages.missing(wanted)
+        return (
+            f"not installed: {', '.join(lacking)}; `make test-peers` does it" if lacking else None
+        )
+
+    def provide(report: Report) -> None:
+        if failed := packages.install(wanted, report):
+            raise Unobtainable("; ".join(f"{p}: {why}" for p, why in failed.items()))
+
+    return Peer(name, absent, provide)
+
+
+def _asterisk(report: Report) -> None:
+    system.provide(report)
+    report(f"Asterisk {system.version()} in {system.root_dir()}")
+
+
+PEERS = {
+    peer.name: peer
+    for peer in (
+        Peer("asterisk", system.reason_absent, _asterisk),
+        _of_packages("sipp", "sip-tester"),
+        _of_packages("baresip", "baresip-core"),
+        _of_packages("sox", "sox"),
+        _of_packages("chromium", "chromium", "chromium-driver"),
+    )
+}
+"""All by name: what a test may name in `@pytest.mark.needs(...)`."""
+
+
+def set_up(report: Report = print) -> dict[str, str]:
+    """Brings every peer that can be had. Returns the others, each with the reason."""
+    packages.install(PACKAGES, report)  # at one go; who lacks what is told below
+    failed = {}
+    for peer in PEERS.values():
+        try:
+            peer.provide(report)
+        except Unobtainable as error:
+            failed[peer.name] = str(error)
+    return failed
