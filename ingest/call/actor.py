@@ -65,7 +65,8 @@ from ingest.sound.playout import (
     Say,
     Started,
 )
-from ingest.sound.prompts import PromptMissing, PromptStore
+from ingest.sound.prompt_lists import PromptMissing
+from ingest.sound.prompts import PromptStore
 from ingest.sound.session import Clock, LastHeard, Session
 from ingest.sound.types import TELEPHONE_EVENT, Digit, Format, Leg, leg_ssrc, stream_ids
 from ingest.trunks.driver import MediaAddress, Medium, Order, Refused
