@@ -65,6 +65,15 @@ class Defaults:
             }
         )
 
+    def voice(self, robot_id: str | None) -> str:
+        """A robot's voice; empty: its playbook's."""
+        robot = self._robots.get(robot_id or "")
+        return "" if robot is None else robot.voice
+
+    def newest(self, playbook: str | None) -> str | None:
+        """The version of a playbook that was published last."""
+        return next(reversed(self._versions.get(playbook or "", {})), None)
+
     def of(self, playbook: str, pool: str | None, robot_id: str | None = None) -> Default:
         """The named robot, else the first active one by id that has the playbook, in that pool if
         one is named."""
@@ -76,7 +85,7 @@ class Defaults:
         best = next((r for r in able if pool is None or r.pool == pool), able[0] if able else None)
         if robot_id is not None:
             best = self._robots.get(robot_id, best)
-        version = next(reversed(self._versions.get(playbook, {})), None)
+        version = self.newest(playbook)
         if best is None:
             return Default(None, pool, version)
         return Default(best.robot_id, pool or best.pool, version, best.asr_profile or None)

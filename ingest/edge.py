@@ -53,6 +53,8 @@ from ingest.sound.cleaning import Cleanings
 from ingest.sound.clock import monotonic_us
 from ingest.sound.log import MediaLog
 from ingest.sound.pacer import Pacer
+from ingest.sound.prompt_fetch import PromptFetcher
+from ingest.sound.prompt_lists import PromptMissing
 from ingest.sound.prompts import PromptStore
 from ingest.sound.session import Session
 from ingest.sound.types import PCMU, Format
@@ -79,6 +81,12 @@ from schemas.wire import Codec
 logger = log.logger("ringlog.ingest.edge")
 
 COUNT_TICKS: Final = 50
+
+STALL_US: Final = 60_000
+"""A tick this late means that the process stood still."""
+
+STALL_READS: Final = 4
+"""Turns of the loop, each of which reads every socket, before a late tick."""
 
 WS_GRACE_US: Final = 15_000_000
 """How long an external call without a media connection waits for the next one."""
@@ -108,7 +116,6 @@ class Edge:
         self.stream_secret = derived_key(site, "rtp")
         self._token_secret = derived_key(site, "media-token")
         self.optouts = OptOuts(self.config, self.producer)
-        self.prompts = PromptStore(self.config.prompts_dir)
         self.journal = Journal(self.config.home / edge_id / "calls")
         self.handover = HandoverSender(handover_path(self.config))
         self.ports = PortPool(self.config.rtp_ports, self.handover)
@@ -120,6 +127,8 @@ class Edge:
         self.following = Following(
             edge_id, self.numbers, self.switchboard.default_trunk, profiles.default
         )
+        self._fetcher = PromptFetcher(self.config, codec)
+        self.prompts = PromptStore(self.config.prompts_dir, self.following.prompts, self._fetcher)
         self._follower = Follower(life, self.producer, self.following.take)
         self.site = Site(
             edge_id, self.config.tenant_id, self.config.region, self.following.defaults, profiles
@@ -220,6 +229,7 @@ class Edge:
         """After `stop` and the end of all spawned work."""
         self._clean_threads.stop()
         await self._follower.stop()
+        await self._fetcher.stop()
         await self.optouts.stop()
         await self.switchboard.close()
         await self.producer.stop()
@@ -237,6 +247,7 @@ class Edge:
 
     async def check_number(self, identity: Identity, phone: str) -> NumberChecked:
         """Whether a number may be dialled now; then it is this call's until its end."""
+        mute = not await self._has_prompts(identity)
         opted_out, offset = await self.optouts.look_up(
             self.numbers.hashes(phone), identity.tenant_id, identity.campaign_id
         )
@@ -247,13 +258,28 @@ class Edge:
         busy = sum(Phase.PERMITTED < phase < Phase.ENDED for phase in others)
         return NumberChecked(
             opted_out, offset, in_call=not free, stopping=self.draining,
-            full=busy >= self.config.edge_capacity,
+            full=busy >= self.config.edge_capacity, mute=mute,
         )  # fmt: skip
 
     def clean_line(self, call_id: str, trunk: str, sound: Format) -> CleanLine | None:
         """What cleans a call of that trunk; None where nothing does."""
         cleaning = self.cleanings.processing_for(trunk)
         return CleanLine(call_id, cleaning, sound, self._clean_threads) if cleaning.any else None
+
+    async def _has_prompts(self, identity: Identity) -> bool:
+        """Brings all prompts that a call may play to this machine; False when one is missing."""
+        known = self.following.defaults
+        version = identity.playbook_version or known.newest(identity.playbook)
+        try:
+            await self.prompts.bring(
+                self.following.prompts.of(
+                    identity.playbook, version, known.voice(identity.robot_id)
+                )
+            )
+        except PromptMissing as error:
+            logger.error("a call is put off", call_id=identity.call_id, why=str(error))
+            return False
+        return True
 
     async def queue(self, topic: str, event: Event) -> "asyncio.Future[object]":
         """Hands a record to the producer; tries for as long as the broker accepts none."""
@@ -449,6 +475,10 @@ class Edge:
         """The shared 20 ms clock of all sessions."""
         pacer, skipped = self.pacer, 0
         while True:
+            if pacer.late_us(monotonic_us()) > STALL_US:
+                # What came while we stood still waits in the sockets: it is no silence.
+                for _ in range(STALL_READS):
+                    await asyncio.sleep(0)
             at_us = monotonic_us()
             if pacer.due(at_us):
                 tick = pacer.tick - 1

@@ -15,6 +15,7 @@ from ingest.call.numbers import NumbersInCalls
 from ingest.call.types import MAX_CALL_MS
 from ingest.defaults import Defaults
 from ingest.failover.running import RunningCalls, Survivor
+from ingest.sound.prompt_lists import PromptLists
 from ringlog.clock import now_ms
 from ringlog.kafka.ends import Ends
 from ringlog.kafka.producer import EventProducer
@@ -22,7 +23,7 @@ from ringlog.kafka.reader import BEGINNING, Received, TopicReader
 from ringlog.lifecycle import Lifecycle
 from schemas.acceptance import Acceptance
 from schemas.catalogue import topic
-from schemas.events import CallEvent, Directive, Playbook, RobotStatus, TaskEvent
+from schemas.events import CallEvent, Directive, Playbook, PromptList, RobotStatus, TaskEvent
 from schemas.phone import Numbers
 
 LONGEST_PERMIT_MS: Final = 600_000
@@ -52,6 +53,7 @@ class Following:
 
     def __init__(self, edge_id: str, numbers: Numbers, trunk: str, asr_profile: str) -> None:
         self.defaults = Defaults()
+        self.prompts = PromptLists()
         self.numbers_in_calls = NumbersInCalls()
         self.running = RunningCalls(trunk, asr_profile)
         self._edge_id = edge_id
@@ -72,6 +74,8 @@ class Following:
                 self._on_directive(received.partition, directive)
             case TaskEvent() as task:
                 self._on_task(task)
+            case PromptList() as event:
+                self.prompts.evolve(event)
             case RobotStatus() | Playbook() as event:
                 self.defaults.evolve(event)
             case _:
@@ -166,7 +170,7 @@ class Follower:
     """Reads the fold's topics in the background."""
 
     TOPICS: Final = (
-        (("playbooks", "robots.status"), None),
+        (("prompts", "playbooks", "robots.status"), None),
         (("calls.events", "dialogue.directives"), MAX_CALL_MS),
         (("tasks.events",), LONGEST_PERMIT_MS),
     )

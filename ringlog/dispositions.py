@@ -19,7 +19,13 @@ MEDIA_FAULTS = frozenset({ONE_WAY_AUDIO, HALF_CLOSED})
 EDGE_FULL = "edge_full"
 """The edge did not dial: it has as many calls as it takes."""
 
-NOT_DIALLED = frozenset({NUMBER_IN_CALL, EDGE_STOPPING, EDGE_FULL})
+PROMPT_MISSING = "prompt_missing"
+"""The edge did not dial: it cannot get a prompt that the call may play."""
+
+PASSING = frozenset({NUMBER_IN_CALL, EDGE_STOPPING, EDGE_FULL})
+"""Reasons for not dialling that pass by themselves; they use up neither a dial nor an attempt."""
+
+NOT_DIALLED = PASSING | {PROMPT_MISSING}
 """Dispositions of calls that the edge put off before any telephone rang; they use up no dial."""
 
 RETRIED = frozenset({"no_answer", "busy"}) | NOT_DIALLED

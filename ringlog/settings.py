@@ -47,6 +47,9 @@ class Settings(BaseSettings):
     media_url: str = Field(
         "", description="URL below which clients open media WebSockets; empty: from bind_host"
     )
+    prompt_cache_mb: Annotated[int, Field(ge=1)] = Field(
+        512, description="Disk for prompts that the edge has fetched from the log, MB"
+    )
     control_url: str = Field(
         "",
         description="URL at which the API reaches this edge's control port from another machine; "

@@ -110,6 +110,14 @@ def _playbook_key(event: Event) -> str:
     return f"{getattr(event, 'playbook', '')}@{getattr(event, 'version', '')}"
 
 
+def _prompts_key(event: Event) -> str:
+    return f"{_playbook_key(event)}/{getattr(event, 'voice', '')}"
+
+
+def _sound_key(event: Event) -> str:
+    return f"{getattr(event, 'sha256', '')}/{getattr(event, 'part', 0)}"
+
+
 _SHORT_SEGMENTS = {"segment.ms": "600000"}
 
 TOPICS: dict[str, Topic] = {
@@ -129,6 +137,8 @@ TOPICS: dict[str, Topic] = {
         Topic("robots.status", e.RobotStatus, _by_robot, 1, compacted=True),
         Topic("robots.leases", e.Lease, _lease_key, 1, compacted=True, config=_SHORT_SEGMENTS),
         Topic("playbooks", e.Playbook, _playbook_key, 1, compacted=True),
+        Topic("prompts", e.PromptList, _prompts_key, 1, compacted=True, in_clickhouse=False),
+        Topic("prompts.audio", e.PromptSound, _sound_key, 1, compacted=True, in_clickhouse=False),
         Topic("campaigns", e.Campaign, _by_campaign, 1, compacted=True),
         Topic("compliance.optouts", e.OptOut, _optout_key, 1, compacted=True),
         Topic("analytics.intent_windows", e.IntentWindow, _by_campaign, 4, 90 * DAY_MS),

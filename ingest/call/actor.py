@@ -67,7 +67,8 @@ from ingest.sound.playout import (
     Say,
     Started,
 )
-from ingest.sound.prompts import PromptMissing, PromptStore
+from ingest.sound.prompt_lists import PromptMissing
+from ingest.sound.prompts import PromptStore
 from ingest.sound.session import Clock, LastHeard, Session
 from ingest.sound.types import (
     PAYLOAD_FORMATS,

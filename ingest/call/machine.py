@@ -54,7 +54,7 @@ from ingest.call.types import (
     Write,
 )
 from ingest.trunks.driver import LineEvent
-from ringlog.dispositions import EDGE_FULL, EDGE_STOPPING, NUMBER_IN_CALL
+from ringlog.dispositions import EDGE_FULL, EDGE_STOPPING, NUMBER_IN_CALL, PROMPT_MISSING
 from schemas.events import CallEvent, Directive, TaskEvent
 from schemas.ids import call_once_id, root_id
 
@@ -298,6 +298,8 @@ def _permitted(call: Call, number: NumberChecked, now_ms: int) -> list[Command]:
         return _end(call, now_ms, EDGE_STOPPING, Q850_TEMPORARY_FAILURE)
     if number.full:
         return _end(call, now_ms, EDGE_FULL, Q850_NO_CIRCUIT)
+    if number.mute:
+        return _end(call, now_ms, PROMPT_MISSING, Q850_TEMPORARY_FAILURE)
     if _permit_over(call, now_ms):
         return _end(call, now_ms, "failed", Q850_RECOVERY_ON_TIMER)
     if call.phase == Phase.DIALING:

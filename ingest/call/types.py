@@ -95,7 +95,7 @@ class NumberChecked:
 
     The do-not-call list was read to its end, `offset`; `opted_out` is None if it could not be read.
     `in_call`: the number is in another running call. `stopping`: this edge no longer dials. `full`:
-    it has as many calls as it takes.
+    it has as many calls as it takes. `mute`: it cannot get a prompt that the call may play.
     """
 
     opted_out: bool | None
@@ -103,11 +103,13 @@ class NumberChecked:
     in_call: bool = False
     stopping: bool = False
     full: bool = False
+    mute: bool = False
 
     @property
     def allowed(self) -> bool:
         """Nothing speaks against dialling."""
-        return self.opted_out is False and not (self.in_call or self.stopping or self.full)
+        against = self.in_call or self.stopping or self.full or self.mute
+        return self.opted_out is False and not against
 
 
 @dataclass(frozen=True, slots=True)

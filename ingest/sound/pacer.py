@@ -22,7 +22,7 @@ class Pacer:
 
     def due(self, now_us: int) -> bool:
         """True when a tick is due; it counts as done then. At most one a call."""
-        late_us = now_us - self.origin_us - self.tick * TICK_US
+        late_us = self.late_us(now_us)
         if late_us < 0:
             return False
         if late_us > MAX_LATE_US:
@@ -31,6 +31,10 @@ class Pacer:
             self.tick += missed
         self.tick += 1
         return True
+
+    def late_us(self, now_us: int) -> int:
+        """By how much the next tick is overdue; negative while it is not."""
+        return now_us - self.origin_us - self.tick * TICK_US
 
     def wait_us(self, now_us: int) -> int:
         """How long to sleep now: to the next tick, or half a tick while behind."""

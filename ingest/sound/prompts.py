@@ -1,28 +1,31 @@
 """Prompt files, decoded once into the frames of a session's codec.
 
-Prompts are content-addressed (`<prompts_dir>/<sha256>.wav`), so what is in memory never goes stale.
+A prompt is a file of this machine (`<prompts_dir>/<name>.wav`), where playbooks are published here,
+or is fetched from the log (`ingest.sound.prompt_fetch`).
 """
 
 import asyncio
 import re
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 
 from ingest.sound.onset import level_db
 from ingest.sound.playout import Prompt
+from ingest.sound.prompt_lists import PromptLists, PromptMissing
 from ingest.sound.splice import joined
 from ingest.sound.types import Format
 from ringlog.audio import wav
 from ringlog.audio.g711 import Int16, encode
+from schemas.events import PromptRef
 
 MAX_CACHE_BYTES: Final = 64 * 2**20
 MAX_PROMPT_S: Final = 300
 
-_SHA256 = re.compile(r"[0-9a-f]{64}")
+SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
 _PromptKey = tuple[tuple[str, ...], Format]
 
@@ -30,34 +33,51 @@ MAX_PARTS: Final = 100
 """Parts of one prompt: a dozen values and the text between them."""
 
 
-class PromptMissing(Exception):
-    """There is no such prompt, or it is no usable sound; the text says which."""
+class Fetcher(Protocol):
+    """Brings prompts from elsewhere."""
+
+    async def fetch(self, ref: PromptRef) -> Path:
+        """The prompt's file; raises PromptMissing."""
+        ...
 
 
 class PromptStore:
-    """Prompts by their hash; the least recently played are forgotten first."""
+    """Prompts by name; of those in memory the least recently played are forgotten first."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(
+        self, folder: Path, lists: PromptLists | None = None, fetcher: Fetcher | None = None
+    ) -> None:
         self._folder = folder
+        self._lists = lists or PromptLists()
+        self._fetcher = fetcher
         self._cache: OrderedDict[_PromptKey, Prompt] = OrderedDict()
         self._bytes = 0
 
-    async def get(self, sha256: str, sound: Format) -> Prompt:
+    async def bring(self, refs: Iterable[PromptRef]) -> None:
+        """Brings prompts to this machine; raises PromptMissing."""
+        wanted = list(refs)
+        there = await asyncio.to_thread(
+            lambda: {ref.name for ref in wanted if self._file(ref.name).exists()}
+        )
+        for ref in wanted:
+            if ref.name not in there:
+                await self._path(ref.name)
+
+    async def get(self, name: str, sound: Format) -> Prompt:
         """The prompt in that format; raises PromptMissing."""
-        return await self.get_joined((sha256,), sound)
+        return await self.get_joined((name,), sound)
 
     async def get_joined(self, parts: Sequence[str], sound: Format) -> Prompt:
         """The prompt that consists of these sounds; raises PromptMissing."""
-        key = (tuple(parts), sound)
+        refs = ((part, self._lists.ref(part)) for part in parts)
+        key = tuple(part if ref is None else ref.sha256 for part, ref in refs), sound
         found = self._cache.get(key)
         if found is not None:
             self._cache.move_to_end(key)
             return found
         if not 0 < len(parts) <= MAX_PARTS:
             raise PromptMissing(f"{len(parts)} parts, not 1 to {MAX_PARTS}")
-        if not all(_SHA256.fullmatch(part) for part in parts):
-            raise PromptMissing("not a SHA-256 in hexadecimal")
-        paths = [self._folder / f"{part}.wav" for part in parts]
+        paths = [await self._path(part) for part in parts]
         prompt = await asyncio.to_thread(load, paths, sound)
         if key not in self._cache:
             self._cache[key] = prompt
@@ -66,6 +86,17 @@ class PromptStore:
                 (_, dropped), old = self._cache.popitem(last=False)
                 self._bytes -= len(old.frames) * dropped.frame_bytes
         return prompt
+
+    def _file(self, name: str) -> Path:
+        return self._folder / f"{name}.wav"
+
+    async def _path(self, name: str) -> Path:
+        if not SHA256.fullmatch(name):
+            raise PromptMissing("not a SHA-256 in hexadecimal")
+        path, ref = self._file(name), self._lists.ref(name)
+        if ref is None or self._fetcher is None or await asyncio.to_thread(path.exists):
+            return path
+        return await self._fetcher.fetch(ref)
 
 
 def load(paths: Sequence[Path], sound: Format) -> Prompt:

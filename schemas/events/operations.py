@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from schemas.envelope import Event
+from schemas.envelope import Event, Part
 
 _EMPTY_JSON = "{ }"
 """An empty JSON object. Apicurio refuses an Avro schema with the default `"{}"` as not Avro."""
@@ -53,6 +53,37 @@ class Playbook(Event):
     version: str = Field(description="Version")
     sha256: str = Field(description="Digest of the body")
     body: str = Field(description="YAML text")
+
+
+class PromptRef(Part):
+    """One prompt's sound in the store: its name in directives, the digest and size of its WAV file,
+    and the offsets of its parts on `prompts.audio`."""
+
+    name: str
+    sha256: str
+    size: int
+    offsets: list[int]
+
+
+class PromptList(Event):
+    """`prompts`: every prompt that a version of a playbook can play in one voice, and where its
+    sound lies. Written before the playbook, so that whoever plays it can have the sound first."""
+
+    kind: Literal["list"] = "list"
+    playbook: str = Field(description="Name")
+    version: str = Field(description="Version")
+    voice: str = Field(description="The robot's voice; empty: the playbook's own")
+    prompts: list[PromptRef] = Field(default_factory=list, description="The prompts, by name")
+
+
+class PromptSound(Event):
+    """`prompts.audio`: a part of a prompt's WAV file. The lists on `prompts` name its offset."""
+
+    kind: Literal["sound"] = "sound"
+    sha256: str = Field(description="Digest of the whole file")
+    part: int = Field(description="Which part, from 0")
+    parts: int = Field(description="How many there are")
+    payload: Annotated[bytes, Field(max_length=786_432)] = Field(description="The part's bytes")
 
 
 class Campaign(Event):

@@ -9,7 +9,7 @@ The cost of a step does not depend on how many tasks wait.
 from collections.abc import Callable, Iterable
 from heapq import heappop, heappush
 
-from ringlog.dispositions import CONNECTED, FAILED, NOT_DIALLED, RETRIED
+from ringlog.dispositions import CONNECTED, FAILED, NOT_DIALLED, PASSING, RETRIED
 from schemas.catalogue import CALL_PARTITIONS
 from schemas.donotcall import GLOBAL, extents
 from schemas.events import Profile
@@ -318,10 +318,8 @@ class Pool:
         )  # fmt: skip
         if verdict is None:
             return []
-        if disposition in NOT_DIALLED:
-            task.undialled += 1
-        else:
-            task.dials += 1
+        task.undialled += disposition in PASSING
+        task.dials += disposition not in NOT_DIALLED
         self._release(task)
         if verdict.kind != "retry_scheduled":
             return [self._over(task, verdict.kind, verdict.reason, cause)]
@@ -338,17 +336,17 @@ class Pool:
             return failed  # the edge refused to dial
         if disposition not in FAILED:
             return Verdict("completed", disposition)
-        free = disposition in NOT_DIALLED
-        if not free and (disposition not in RETRIED or task.dials + 1 >= policy.max_dials):
+        rang, passes = disposition not in NOT_DIALLED, disposition in PASSING
+        if rang and (disposition not in RETRIED or task.dials + 1 >= policy.max_dials):
             return failed
         if task.cancel_requested:
             return Verdict("cancelled", "cancelled")
         if self._task_barred(task):
             return Verdict("failed", "opted_out")
-        retry_at = self.now + (policy.line_retry_ms if free else policy.retry_ms)
+        retry_at = self.now + (policy.line_retry_ms if passes else policy.retry_ms)
         if task.deadline is not None and task.deadline <= retry_at:
             return failed
-        if not free and task.attempt - task.undialled >= policy.max_attempts:
+        if not passes and task.attempt - task.undialled >= policy.max_attempts:
             return failed
         return Verdict("retry_scheduled", disposition, retry_at)
 

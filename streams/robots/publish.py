@@ -6,7 +6,7 @@ soon as the broker and the registry answer.
 
 import argparse
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,8 @@ from schemas.events import Playbook, RobotStatus
 from schemas.ids import published_id
 from schemas.wire import Codec, Poison
 from streams.robots.loading import Script, load, load_file
-from streams.robots.playbook import Prompt
 from streams.robots.pools import Robot, content_sha256, load_robots
-from streams.robots.spoken import pieces_needed
+from streams.robots.prompt_store import LISTS, publish_prompts, spoken_pieces
 
 PRODUCER = "ringlog-publish"
 ROBOTS_FILE = root() / "playbooks" / "robots.yaml"
@@ -62,6 +61,7 @@ def publish_playbooks(config: Settings, files: Sequence[Path], say: Say = _quiet
     for script in scripts:
         # Sound first: a robot must not say a prompt without sound.
         _make_prompts(config, script, _voices(script, robots), say)
+    _store_prompts(config, codec, scripts, robots, say)
     there = {
         (e.playbook, e.version): e
         for e in _latest(config, codec, "playbooks")
@@ -106,8 +106,10 @@ def apply_robots(config: Settings, file: Path = ROBOTS_FILE, say: Say = _quiet) 
             fields = _fields(before) | {"state": "removed"}
             new.append(_robot_event(before.pool, robot_id, fields, before, config))
     after = there | {e.robot_id or "": e for e in new}
-    for script in _published_scripts(config, codec):
+    scripts = _published_scripts(config, codec)
+    for script in scripts:
         _make_prompts(config, script, _voices(script, after.values()), say)
+    _store_prompts(config, codec, scripts, after.values(), say)
     _write(config, codec, "robots.status", new)
     changed = [e.robot_id or "" for e in new]
     say(f"{len(wanted)} robots in {len(pools)} pools, {len(changed)} changed")
@@ -191,14 +193,6 @@ def _voices(script: Script, robots: Iterable[RobotStatus]) -> list[str]:
     return sorted(set(voices))
 
 
-def _texts(prompt: Prompt) -> Iterator[tuple[str, str]]:
-    """(wording, text) of everything that a prompt may say."""
-    for one in prompt.all_wordings:
-        yield from one.texts.items()
-    if prompt.otherwise is not None:
-        yield "otherwise", prompt.otherwise
-
-
 def _make_prompts(config: Settings, script: Script, voices: list[str], say: Say) -> None:
     entries = {
         prompt_sha256(voice, piece): {
@@ -207,14 +201,31 @@ def _make_prompts(config: Settings, script: Script, voices: list[str], say: Say)
         }
         for voice in voices
         for name, prompt in script.playbook.prompts.items()
-        for wording, text in _texts(prompt)
-        for piece in pieces_needed(text)
+        for wording, piece in spoken_pieces(prompt)
     }  # fmt: skip
     missing = [e for sha, e in entries.items() if not prompt_path(config, sha).exists()]
     for n, entry in enumerate(missing, 1):
         say(f"{script.name}: prompt {n} of {len(missing)} ({entry['voice']})")
         synthesise(config, entry["voice"], entry["text"])
     index_prompts(config, entries)
+
+
+def _store_prompts(
+    config: Settings,
+    codec: Codec,
+    scripts: Sequence[Script],
+    robots: Iterable[RobotStatus],
+    say: Say,
+) -> None:
+    """Puts the prompts on the log, for edges on other machines."""
+    known = list(robots)
+    wanted = [
+        (script, sorted({r.voice for r in known if r.voice and script.name in r.playbooks}))
+        for script in scripts
+    ]
+    there = _latest(config, codec, LISTS) if wanted else []
+    if written := publish_prompts(config, codec, PRODUCER, wanted, there):
+        say(f"{written} prompts are on the log")
 
 
 def _published_scripts(config: Settings, codec: Codec) -> list[Script]:

@@ -1,6 +1,7 @@
 """What an edge lives among, for tests: a carrier, a telephone, and the log."""
 
 import asyncio
+import hashlib
 import itertools
 import os
 import signal
@@ -27,6 +28,9 @@ from schemas.events import (
     MediaChunk,
     OptOut,
     Playbook,
+    PromptList,
+    PromptRef,
+    PromptSound,
     RobotStatus,
     TaskEvent,
 )
@@ -254,7 +258,13 @@ class Log:
                 found.setdefault(event.event_id, event)
         return list(found.values())
 
-    async def assign(self, phone: str | None = None, permit_ms: int = 60_000) -> str:
+    async def assign(
+        self,
+        phone: str | None = None,
+        permit_ms: int = 60_000,
+        edge: str = "edge",
+        playbook: str = "loan",
+    ) -> str:
         """An assignment by dispatch, of a number of its own; returns the call's id."""
         n = next(_n)
         task = root_id("test-task", os.getpid(), n, now_ms())
@@ -264,8 +274,8 @@ class Log:
             TaskEvent(
                 event_id=root_id(task, "assigned"), kind="assigned", occurred_at=now_ms(),
                 producer="test", call_id=call, task_id=task, customer_id="c1",
-                campaign_id="spring", pool="sales", robot_id="r1", edge_id="edge", attempt=1,
-                phone=phone or f"+8613800{n:06d}", playbook="loan", playbook_version="1",
+                campaign_id="spring", pool="sales", robot_id="r1", edge_id=edge, attempt=1,
+                phone=phone or f"+8613800{n:06d}", playbook=playbook, playbook_version="1",
                 asr_profile="demo",
                 profile='{"level":"gold"}', profile_version=3,
                 permit_expires_at=now_ms() + permit_ms,
@@ -321,6 +331,25 @@ class Log:
         )  # fmt: skip
         await self.producer.send("robots.status", status)
 
+    async def store(self, playbook: str, sounds: dict[str, bytes], lose: str = "") -> None:
+        """Puts prompts on the log, but not the sound of `lose`."""
+        refs: list[PromptRef] = []
+        for name, sound in sounds.items():
+            sha256, offsets = hashlib.sha256(sound).hexdigest(), []
+            for n, part in enumerate((sound[:500], sound[500:])):
+                event = PromptSound(
+                    event_id=root_id(sha256, n), occurred_at=now_ms(), producer="test",
+                    sha256=sha256, part=n, parts=2, payload=part,
+                )  # fmt: skip
+                _, offset = await self.producer.send("prompts.audio", event)
+                offsets.append(offset if name != lose else offset - 1)
+            refs.append(PromptRef(name=name, sha256=sha256, size=len(sound), offsets=offsets))
+        listed = PromptList(
+            event_id=root_id(playbook, lose), occurred_at=now_ms(), producer="test",
+            playbook=playbook, version="1", voice="", prompts=refs,
+        )  # fmt: skip
+        await self.producer.send("prompts", listed)
+
     async def opt_out(self, phone: str, site_key: bytes) -> None:
         hashed = Numbers("CN", site_key).hash(phone)
         event = OptOut(
@@ -366,9 +395,9 @@ class World:
         wav.write(self.config.prompts_dir / f"{sha}.wav", samples.astype(np.int16))
         return sha
 
-    async def answered_call(self) -> tuple[str, Telephone]:
+    async def answered_call(self, **wish: Any) -> tuple[str, Telephone]:
         """A call that was assigned, dialled, answered, and is talking."""
-        call = await self.log.assign()
+        call = await self.log.assign(**wish)
         await self.log.until(lambda: call in self.carrier.phones, "the carrier was asked")
         phone = self.carrier.phones[call]
         await self.log.status(call, "ringing")

@@ -141,6 +141,33 @@ async def test_a_number_in_a_call_gets_no_second_one(world: World) -> None:
     await log.until(lambda: not list(journal.glob("*.json")), "the last call's end")
 
 
+async def test_prompts_come_from_the_log_before_anybody_is_dialled(
+    world: World, tmp_path: Path
+) -> None:
+    """Without a shared disk: and no call is mute, for want of a prompt it is put off."""
+    log, book = world.log, tmp_path.name.replace("_", "-")
+    far = {sha: path.read_bytes() for sha, path in (
+        (sha, world.config.prompts_dir / f"{sha}.wav") for sha in map(world.prompt, (310, 330))
+    )}  # fmt: skip
+    for sha in far:
+        (world.config.prompts_dir / f"{sha}.wav").unlink()
+    await log.store(book, far)
+    call, phone = await world.answered_call(playbook=book)
+    cached = world.config.home / "edge" / "prompts"
+    assert {p.read_bytes() for p in cached.glob("*.wav")} == set(far.values())
+    for sha in far:
+        await log.direct(call, "say", prompt_sha256=sha)
+    await log.until(lambda: log.kinds(call).count("playout_ended") == 2, "both prompts")
+    assert len(phone.voiced()) == 16 + 17
+    await log.direct(call, "hangup")
+    lost = b"RIFF" + bytes(1_000)
+    await log.store(f"{book}-2", {"a" * 64: lost}, lose="a" * 64)
+    mute = await log.assign(playbook=f"{book}-2")
+    await log.until(lambda: log.kinds(mute) == ["ended"], "the refusal")
+    assert log.call(mute)[0].disposition == "prompt_missing"
+    assert mute not in world.carrier.phones
+
+
 async def test_an_expired_permit_and_a_busy_line(world: World) -> None:
     expired = await world.log.assign(permit_ms=-1)
     world.carrier.refuse_with = 486
@@ -210,8 +237,10 @@ async def test_a_killed_edges_calls_go_on(world: World, successor: str) -> None:
     assert len(world.carrier.asked) == asked, "nobody is dialled twice"
     customer = log.chunks(call, "customer")
     assert len({(c.ssrc, c.leg_start_ts, c.leg_start_ms) for c in customer}) == 1, "one leg"
-    ends = [c.rtp_ts + len(c.payload) for c in customer]
-    assert all(b.rtp_ts >= end for b, end in zip(customer[1:], ends, strict=False))
+    # Sound that comes late, as from a machine under load, may lie behind a mark of silence.
+    sound = [(c.rtp_ts, c.rtp_ts + len(c.payload)) for c in customer if c.kind == "chunk"]
+    back = [(a, b) for a, b in zip(sound, sound[1:], strict=False) if b[0] < a[1]]
+    assert not back, "no sound twice, none out of order"
     for chunk in customer:
         n = chunk.rtp_ts // 160
         assert chunk.payload == b"" or chunk.payload[0] == n % 100, "true times after the restart"

@@ -1,6 +1,7 @@
 """Robot workers on a real broker: calls in, turns and directives out, through restarts."""
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -9,9 +10,12 @@ import pytest
 from ringlog.audio import wav
 from ringlog.audio.prompts import prompt_path
 from ringlog.clock import now_ms
+from ringlog.kafka.codec import codec_of
+from ringlog.kafka.sync import read
 from ringlog.lifecycle import Lifecycle
 from ringlog.settings import Settings
-from schemas.events import CallEvent, Directive, Lease
+from schemas.envelope import Event
+from schemas.events import CallEvent, Directive, Lease, PromptList, PromptSound, RobotStatus
 from schemas.ids import call_once_id, dead_letter_id, event_id, root_id
 from schemas.partition import partition_of
 from streams.robots.publish import apply_robots, playbook_files, publish_playbooks
@@ -158,6 +162,32 @@ async def test_poison_goes_to_dead_letters_and_the_worker_goes_on(site: Site) ->
         await call.play(await call.begin())
         turn, _ = await call.say("我在开会")
         assert turn.outcome == "callback"
+
+
+async def test_every_prompt_is_on_the_log_before_its_playbook(published: Settings) -> None:
+    codec = codec_of(published)
+
+    def read_all(topic: str) -> list[tuple[int, Event]]:
+        return [
+            (record.offset, codec.decode(topic, record.value)) for record in read(published, topic)
+        ]
+
+    lists = {
+        (e.playbook, e.voice): e
+        for _, e in await asyncio.to_thread(read_all, "prompts") if isinstance(e, PromptList)
+    }  # fmt: skip
+    sounds = dict(await asyncio.to_thread(read_all, "prompts.audio"))
+    robots = [e for _, e in await asyncio.to_thread(read_all, "robots.status")]
+    voices = {(p, e.voice) for e in robots if isinstance(e, RobotStatus) for p in e.playbooks}
+    assert voices | {(p, "") for p, _ in voices} == set(lists)
+    for one in lists.values():
+        for ref in one.prompts:
+            parts = [sounds[at] for at in ref.offsets]
+            content = b"".join(e.payload for e in parts if isinstance(e, PromptSound))
+            assert content == prompt_path(published, ref.name).read_bytes()
+            assert hashlib.sha256(content).hexdigest() == ref.sha256
+    assert await asyncio.to_thread(publish_playbooks, published, playbook_files()) == []
+    assert len(await asyncio.to_thread(read_all, "prompts.audio")) == len(sounds)
 
 
 async def test_publishing_twice_writes_nothing(published: Settings) -> None:

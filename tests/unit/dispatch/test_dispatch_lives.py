@@ -197,6 +197,16 @@ def test_opt_out_of_waiting_tasks() -> None:
     assert _kinds(desk.give(call(second, "ended", disposition="busy"))) == [("failed", "opted_out")]
 
 
+def test_a_call_without_its_prompts_is_tried_again_later_but_not_for_ever() -> None:
+    desk = Desk(Policy(max_dials=1, max_attempts=2, retry_ms=600_000)).open(robot("r1"))
+    desk.give(request("t1", profile("c1")))
+    desk.give(call(ids.call_id("t1", 1), "ended", disposition="prompt_missing"))
+    assert desk.wait(599_999) == []
+    assert [e.kind for e in desk.wait(1)] == ["queued", "assigned"]
+    over = desk.give(call(ids.call_id("t1", 2), "ended", disposition="prompt_missing"))
+    assert _kinds(over) == [("failed", "prompt_missing")]
+
+
 def test_a_number_on_another_call_is_tried_again_soon_and_counts_as_no_attempt() -> None:
     policy = Policy(max_dials=1, max_attempts=2, line_retry_ms=15_000)
     desk = Desk(policy).open(robot("r1"))

@@ -92,7 +92,7 @@ class Host:
         self.call = call
         self.now_ms = 1000
         self.opted_out = opted_out
-        self.in_call = self.stopping = self.full = False
+        self.in_call = self.stopping = self.full = self.mute = False
         self.commands: list[Command] = []
         self.refuse: CarrierRefused | None = None
         self.before_dial_ms = 0
@@ -105,7 +105,7 @@ class Host:
                 self.commands.append(command)
                 if isinstance(command, CheckNumber):
                     checked = NumberChecked(
-                        self.opted_out, 42, self.in_call, self.stopping, self.full
+                        self.opted_out, 42, self.in_call, self.stopping, self.full, self.mute
                     )
                     self.feed(checked)
                 elif isinstance(command, Write) and command.acknowledged:
@@ -226,7 +226,7 @@ def test_a_permit_that_expires_while_dialing_is_written_stops_the_dial() -> None
 @pytest.mark.parametrize(
     ("why", "disposition", "cause"),
     [("in_call", "number_in_call", 17), ("stopping", "edge_stopping", 41),
-     ("full", "edge_full", 34)],
+     ("full", "edge_full", 34), ("mute", "prompt_missing", 41)],
 )  # fmt: skip
 def test_what_is_put_off_is_never_dialled(why: str, disposition: str, cause: int) -> None:
     """Review 11: a draining edge dials nobody; and nobody gets two calls at once."""

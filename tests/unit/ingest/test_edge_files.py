@@ -9,7 +9,8 @@ import pytest
 from ingest.defaults import Default, Defaults
 from ingest.failover.journal import Entry, HeardLeg, Journal
 from ingest.keys import media_token
-from ingest.sound.prompts import PromptMissing, PromptStore
+from ingest.sound.prompt_lists import PromptMissing
+from ingest.sound.prompts import PromptStore
 from ingest.sound.types import PCMU, Format, Leg, format_of, leg_ssrc, payload_type_of, stream_ids
 from ringlog.audio import wav
 from ringlog.audio.g711 import decode

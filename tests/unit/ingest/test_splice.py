@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from ingest.sound.prompts import MAX_PARTS, PromptMissing, PromptStore
+from ingest.sound.prompt_lists import PromptMissing
+from ingest.sound.prompts import MAX_PARTS, PromptStore
 from ingest.sound.splice import BREATH_MS, FADE_MS, joined
 from ingest.sound.types import PCMU
 from ringlog.audio import wav
