@@ -19,6 +19,24 @@ MEDIA_FAULTS = frozenset({ONE_WAY_AUDIO, HALF_CLOSED})
 EDGE_FULL = "edge_full"
 """The edge did not dial: it has as many calls as it takes."""
 
+MACHINE = "machine"
+"""An answering machine or a mailbox answered, and no message was left."""
+
+VOICEMAIL = "voicemail"
+"""A message was left after the beep of a mailbox."""
+
+SCREENED = "screened"
+"""A call-screening assistant answered, and the playbook has nothing to say to it."""
+
+UNREACHABLE = "unreachable"
+"""A carrier's announcement or tone: switched off, out of reach, busy, not answering."""
+
+INVALID_NUMBER = "invalid_number"
+"""A carrier's announcement or tone: no such number, or out of service."""
+
+NOT_A_PERSON = frozenset({MACHINE, VOICEMAIL, SCREENED, UNREACHABLE, INVALID_NUMBER})
+"""Dispositions of answered calls in which no person was reached."""
+
 PROMPT_MISSING = "prompt_missing"
 """The edge did not dial: it cannot get a prompt that the call may play."""
 
@@ -28,10 +46,10 @@ PASSING = frozenset({NUMBER_IN_CALL, EDGE_STOPPING, EDGE_FULL})
 NOT_DIALLED = PASSING | {PROMPT_MISSING}
 """Dispositions of calls that the edge put off before any telephone rang; they use up no dial."""
 
-RETRIED = frozenset({"no_answer", "busy"}) | NOT_DIALLED
+RETRIED = frozenset({"no_answer", "busy", MACHINE, UNREACHABLE}) | NOT_DIALLED
 """Dispositions after which the customer is called again."""
 
-FAILED = RETRIED | MEDIA_FAULTS | {"failed", "rejected", "abandoned"}
+FAILED = RETRIED | MEDIA_FAULTS | {"failed", "rejected", "abandoned", SCREENED, INVALID_NUMBER}
 """Dispositions after which a task has failed."""
 
 CONNECTED = frozenset({"answered", "bridged", "transferred"})

@@ -16,6 +16,7 @@ from ingest.call.types import (
     Q850_RECOVERY_ON_TIMER,
     Q850_TEMPORARY_FAILURE,
     RING_TIMEOUT_MS,
+    AnswerHeard,
     Call,
     CarrierRefused,
     CheckNumber,
@@ -43,6 +44,7 @@ from ingest.call.types import (
     SetTurnSilence,
     Transfer,
     Transferred,
+    WatchAnswer,
     Write,
 )
 from ingest.failover.journal import Entry, HeardLeg, Journal
@@ -189,6 +191,11 @@ class CallActor:
                 self._stamp.turn_silence_ms = ms
                 if self.session is not None:
                     self.session.set_turn_silence(ms)
+            case WatchAnswer():
+                if self.session is not None:
+                    self.session.watch_answer(
+                        lambda heard: self.put(AnswerHeard(heard.name, heard.at_ms))
+                    )
             case Flush():
                 if self.session is not None:
                     self.session.flush()

@@ -21,6 +21,8 @@ from ingest.call.types import (
     Q850_REJECTED,
     Q850_TEMPORARY_FAILURE,
     Q850_USER_BUSY,
+    WATCH_ANSWER,
+    AnswerHeard,
     Assigned,
     Call,
     CarrierRefused,
@@ -51,6 +53,7 @@ from ingest.call.types import (
     SetTurnSilence,
     Transfer,
     Transferred,
+    WatchAnswer,
     Write,
 )
 from ingest.trunks.driver import LineEvent
@@ -125,6 +128,7 @@ def record(
         "ringing",
         "early_media",
         "answered",
+        "amd",
         "playout_started",
         "playout_paused",
         "playout_resumed",
@@ -264,6 +268,9 @@ def decide(call: Call, given: Input, now_ms: int) -> list[Command]:
         case KeyPressed(digit, source):
             event_id = root_id(call.identity.call_id, "dtmf", source)
             return [Write(record(call, "dtmf", event_id, now_ms, digits=digit))]
+        case AnswerHeard(name, at_ms):
+            event_id = root_id(call.identity.call_id, "amd", name, at_ms)
+            return [Write(record(call, "amd", event_id, now_ms, answered_by=name))]
         case HungUp(disposition, cause):
             return _end(call, now_ms, disposition, cause)
         case RingTimedOut() if call.phase < Phase.ANSWERED:
@@ -342,6 +349,8 @@ def _directed(call: Call, directive: Directive) -> list[Command]:
     match directive.kind:
         case "say" if directive.prompt_sha256 is not None:
             out.append(Play(directive))
+        case "listen" if directive.reason == WATCH_ANSWER:
+            out.append(WatchAnswer())
         case "stop":
             out.append(Flush())
         case "dtmf" if directive.digits:

@@ -5,6 +5,7 @@ from enum import IntEnum
 from typing import Final, Literal
 
 from ingest.trunks.driver import LineEvent
+from ringlog.dispositions import NOT_A_PERSON
 from schemas.events import CallEvent, Directive
 
 Direction = Literal["outbound", "foreign"]
@@ -16,13 +17,16 @@ RING_TIMEOUT_MS: Final = 60_000
 MAX_CALL_MS: Final = 3_600_000
 """Longest call. Services that rebuild from the log read this far back and rely on it."""
 
-OUTCOMES: Final = frozenset(
+OUTCOMES: Final = NOT_A_PERSON | frozenset(
     {
         "completed", "opted_out", "transferred", "interested", "callback", "no_answer", "busy",
         "failed", "abandoned",
     }
 )  # fmt: skip
 """Reasons of a `hangup` directive that are the call's disposition, too."""
+
+WATCH_ANSWER: Final = "answerer"
+"""Reason of a `listen` directive that asks who answered."""
 
 Q850_NORMAL: Final = 16
 Q850_USER_BUSY: Final = 17
@@ -206,6 +210,14 @@ class KeyPressed:
 
 
 @dataclass(frozen=True, slots=True)
+class AnswerHeard:
+    """Evidence on who answered (`ingest.sound.answer`), `at_ms` after the watch began."""
+
+    name: str
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class HungUp:
     """The call has to end for a reason of our own or of the media's far end."""
 
@@ -220,8 +232,8 @@ class RingTimedOut:
 
 Input = (
     Assigned | NumberChecked | DialingWritten | CarrierRefused | Progressed | Recorded | Directed
-    | PlayoutStarted | PlayoutHeldUp | PlayoutEnded | Drained | Transferred | KeyPressed | HungUp
-    | RingTimedOut
+    | PlayoutStarted | PlayoutHeldUp | PlayoutEnded | Drained | Transferred | KeyPressed
+    | AnswerHeard | HungUp | RingTimedOut
 )  # fmt: skip
 
 
@@ -273,6 +285,11 @@ class SetTurnSilence:
 
 
 @dataclass(frozen=True, slots=True)
+class WatchAnswer:
+    """Tell from now on who answered: gives `AnswerHeard`."""
+
+
+@dataclass(frozen=True, slots=True)
 class Flush:
     """Silence at once; forget what waits to be played."""
 
@@ -302,6 +319,6 @@ class CloseMedia:
 
 
 Command = (
-    Write | CheckNumber | Dial | Play | SendKeys | SetTurnSilence | Flush | Drain | Transfer
-    | HangUp | CloseMedia
+    Write | CheckNumber | Dial | Play | SendKeys | SetTurnSilence | WatchAnswer | Flush | Drain
+    | Transfer | HangUp | CloseMedia
 )  # fmt: skip

@@ -6,10 +6,11 @@ and no clock of its own.
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
+from ingest.sound.answer import AnswerWatch, Heard
 from ingest.sound.chunker import Chunker, LegEnd, Logged
 from ingest.sound.clean_line import CleanLine
 from ingest.sound.echo import EchoGate
@@ -19,6 +20,7 @@ from ingest.sound.presence import Presence, fault_of
 from ingest.sound.rate import KeyRate
 from ingest.sound.silence import RTP_SILENCE, SilenceMarks, SilenceRule
 from ingest.sound.types import (
+    SAMPLE_BYTES,
     Digit,
     Format,
     Frame,
@@ -26,7 +28,7 @@ from ingest.sound.types import (
     Silent,
     StreamIds,
 )
-from ringlog.audio.g711 import SILENCE_BYTE
+from ringlog.audio.g711 import SILENCE_BYTE, decode
 from ringlog.metrics import RTP_PACKETS_DROPPED
 
 STALE_US: Final = 150_000
@@ -40,6 +42,12 @@ KEEPALIVE_TICKS: Final = 50
 
 OPENING_TICKS: Final = 5
 """Silent frames at the start: they tell the far end where we are."""
+
+NOTHING_US: Final = 100_000
+"""The far end sends nothing, and is not merely late."""
+
+WIDE_HZ: Final = 16_000
+"""Of such sound every other sample is enough to tell who answered."""
 
 DEFAULT_TURN_SILENCE_MS: Final = 500
 
@@ -187,6 +195,8 @@ class Session:
         self._levels: deque[float] = deque(maxlen=ECHO_TICKS)
         self._key_ts = 0
         self._keys = KeyRate()
+        self._watch: AnswerWatch | None = None
+        self._on_answer: Callable[[Heard], None] | None = None
         self._silence = bytes([SILENCE_BYTE[sound.codec]]) * sound.frame_bytes
 
     @property
@@ -286,6 +296,8 @@ class Session:
             self._log_heard(frame)
 
     def _log_heard(self, frame: Frame) -> None:
+        if self._watch is not None:
+            self._watched(frame)
         logged = self._heard.push(frame)
         if logged:
             self._owner.on_logged(self, logged)
@@ -299,6 +311,28 @@ class Session:
             if self._transport is not None:
                 self._transport.clear()
             self._owner.on_playout(self, (paused,))
+
+    # Who answered --------------------------------------------------------------------------------
+
+    def watch_answer(self, told: Callable[[Heard], None]) -> None:
+        """Tells from now on who answered, until that is clear."""
+        self._watch, self._on_answer = AnswerWatch(), told
+
+    def _watched(self, frame: Frame | None) -> None:
+        """A frame of the far end; None for 20 ms in which nothing came."""
+        watch, told = self._watch, self._on_answer
+        if watch is None or told is None:
+            return
+        if frame is None or frame.echo:
+            heard = watch.silence()
+        else:
+            odd = len(frame.payload) % SAMPLE_BYTES[frame.codec]
+            samples = decode(frame.codec, frame.payload[: len(frame.payload) - odd])
+            heard = watch.push(samples[::2] if frame.leg.rate_hz == WIDE_HZ else samples)
+        if watch.over:
+            self._watch = None
+        for one in heard:
+            told(one)
 
     def hang_up(self, reason: str) -> None:
         """The far end ends the call."""
@@ -353,6 +387,8 @@ class Session:
         if clean is not None:
             self._take_cleaned(clean, now_us)
         heard_us = self.last_heard_us
+        if self._watch is not None and now_us - (heard_us or 0) > NOTHING_US:
+            self._watched(None)
         if heard_us is None:
             if self._expected is not None and now_us - self._expected.at_us > RETURN_US:
                 self._mark_silent(self._expected, now_us)

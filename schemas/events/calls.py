@@ -26,7 +26,8 @@ class CallEvent(Event):
     The first record of a call copies robot, playbook, recogniser and profile, so that whoever
     serves the call needs no other topic. `ended` is terminal: the first one counts.
     `playout_paused`: a voice holds a prompt up after `heard_ms` of it; `playout_resumed`: nothing
-    or a backchannel was said, and it goes on from `heard_ms`, a little before.
+    or a backchannel was said, and it goes on from `heard_ms`, a little before. `amd` is evidence on
+    who answered, one record for each thing that was heard; the verdict is a turn.
     `tried`: the edge is about to ask a switch for the call over `trunk`; written and acknowledged
     before it asks. `refused`: that try failed by the carrier's fault, before anything rang.
     """
@@ -59,6 +60,11 @@ class CallEvent(Event):
     )
     try_no: int | None = Field(None, description="Which try of the call, from 1")
     caller_id: str | None = Field(None, description="Number that the called person sees")
+    answered_by: str | None = Field(
+        None,
+        description="Of amd, what was heard after the answer: human, talks, pause, machine, "
+        "unsure, silence, quiet, beep, busy, ringback, sit_intercept, sit_vacant, sit_other",
+    )
 
 
 class MediaChunk(Event):

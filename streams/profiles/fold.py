@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import orjson
 from pydantic import ValidationError
 
-from ringlog.dispositions import MEDIA_FAULTS
+from ringlog.dispositions import MEDIA_FAULTS, NOT_A_PERSON
 from schemas import ids
 from schemas.donotcall import GLOBAL, extent_of
 from schemas.envelope import Event
@@ -34,7 +34,10 @@ from streams.profiles.state import ENDED, POOLS, ActiveCall, Customer
 
 PRODUCER = "profiles"
 DEFAULT_POOL = "default"
-NOT_TALKED = MEDIA_FAULTS | {"no_answer", "busy", "failed", "abandoned"}
+ANSWERER = frozenset({"amd", "answerer"})
+"""Inputs that are no words of a customer."""
+
+NOT_TALKED = NOT_A_PERSON | MEDIA_FAULTS | {"no_answer", "busy", "failed", "abandoned"}
 """Dispositions of calls in which the customer was not reached, unless they said something."""
 
 MAX_TAGS, MAX_PROMISES, MAX_TEXT = 32, 10, 120
@@ -262,7 +265,8 @@ def _turn(customer: Customer, turn: Turn) -> Customer:
             active=ActiveCall(
                 turn.call_id, turn.task_id, turn.campaign_id, turn.pool, turn.robot_id
             ),
-            spoke=(same and customer.spoke) or bool(turn.text),
+            spoke=(same and customer.spoke)
+            or (turn.input_kind not in ANSWERER and bool(turn.text)),
         )
     heard = turn.input_kind == "final" and bool(turn.text)
     return replace(
@@ -292,9 +296,8 @@ def _ended(customer: Customer, call: CallEvent) -> Customer:
     if call_id in customer.ended:
         return customer  # the first end of a call counts
     was_on = customer.active is not None and customer.active.call_id == call_id
-    talked = (was_on and customer.spoke) or (
-        call.disposition is not None and call.disposition not in NOT_TALKED
-    )
+    spoke = was_on and customer.spoke and call.disposition not in NOT_A_PERSON
+    talked = spoke or (call.disposition is not None and call.disposition not in NOT_TALKED)
     return replace(
         customer,
         calls=customer.calls + 1,

@@ -61,7 +61,7 @@ def input_of(turn: Turn) -> Input:
     """The input that a turn answered, if the turn names it."""
     kind: InputKind = turn.input_kind if turn.input_kind in get_args(InputKind) else "final"  # type: ignore[assignment]
     digits = turn.text if kind == "dtmf" else ""
-    text = turn.text if kind == "final" else ""
+    text = "" if kind == "dtmf" else turn.text
     return Input(kind, turn.input_event_id, turn.occurred_at, text, turn.utterance_id, digits)
 
 

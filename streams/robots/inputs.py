@@ -10,7 +10,8 @@ from streams.robots.state import CallFacts
 from streams.robots.understanding import Understander
 from streams.robots.wording import Counts, Posterior
 
-InputKind = Literal["answered", "final", "dtmf", "silence"]
+InputKind = Literal["answered", "amd", "answerer", "final", "dtmf", "silence"]
+"""`amd`: the edge heard something of who answered; `answerer`: words that no person says."""
 
 
 @dataclass(frozen=True, slots=True)

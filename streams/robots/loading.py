@@ -137,6 +137,7 @@ def _semantic(book: Playbook, source: Source) -> Iterator[Problem]:
         fallback = getattr(book.fallback, way)
         yield from known(("fallback", way, "prompt"), "prompt", fallback.prompt, book.prompts)
         yield from known(("fallback", way, "then"), "node", fallback.then, book.nodes)
+    yield from _answerer_problems(book, problem, known)
     intents = {*book.intents, *BUILT_IN_INTENTS}
     for intent_name, intent in book.intents.items():
         if intent_name in BUILT_IN_INTENTS:
@@ -164,6 +165,19 @@ def _semantic(book: Playbook, source: Source) -> Iterator[Problem]:
     yield from safety.problems(book, problem)
 
 
+def _answerer_problems(book: Playbook, problem: Any, known: Any) -> Iterator[Problem]:
+    """A machine's owner is not known, and whoever lives there hears what is left on it."""
+    for key in ("voicemail", "screening"):
+        name = getattr(book.answerer, key, None)
+        if name is None:
+            continue
+        path: Path = ("answerer", key)
+        yield from known(path, "prompt", name, book.prompts)
+        if name in book.prompts and book.prompts[name].discloses:
+            what = f"prompt {name!r} tells of a debt to whoever hears a {key} message"
+            yield problem(path, what, "name another prompt")
+
+
 def _wording_problems(book: Playbook, problem: Any) -> Iterator[Problem]:
     for name, prompt in book.prompts.items():
         names = [w.name for w in prompt.wordings]
@@ -189,6 +203,8 @@ def _reach_problems(book: Playbook, problem: Any) -> Iterator[Problem]:
             yield problem(("nodes", name), what, "add a transition to it or remove it")
     said = {n.prompt for n in book.nodes.values()} | {t.say for _, t in safety.transitions(book)}
     said |= {book.fallback.silence.prompt, book.fallback.unclear.prompt, *book.confirm.values()}
+    if book.answerer is not None:
+        said |= {book.answerer.voicemail, book.answerer.screening}
     for name in book.prompts:
         if name not in said:
             what = f"no node says the prompt {name!r}"

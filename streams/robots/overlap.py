@@ -1,7 +1,9 @@
 """Who speaks when: the silence timer, and what stops a prompt. Pure."""
 
+from ringlog.dispositions import MACHINE
 from schemas.events import Directive
 from schemas.ids import event_id, timer_id
+from streams.robots.answerer import HOLD_MS, TALK_MS
 from streams.robots.inputs import Input, envelope_of
 from streams.robots.phonetic import found_in, normalise, syllables
 from streams.robots.playbook import Playbook
@@ -13,6 +15,15 @@ LONGEST_PROMPT_MS = 60_000
 
 LONGEST_UTTERANCE_MS = 30_000
 """How long after their first words a customer without a final counts as speaking."""
+
+BEEP_MS = 40_000
+"""How long a mailbox's beep is waited for."""
+
+SCREENED_MS = 20_000
+"""How long the person behind an assistant is waited for, before the first prompt is said."""
+
+LATE_MS = 500
+"""What the edge heard of an answer comes within its time and this for the way."""
 
 SHORTEST_ECHO, ECHO_MS, ECHO_ALIKE = 5, 2_000, 0.85
 """Our own words count as echo from this many characters on, until this long after the prompt (an
@@ -26,7 +37,11 @@ def silence_due(state: Dialogue, facts: CallFacts, book: Playbook) -> Input | No
     does not run while they speak. Its id derives from that event, so that a successor fires the
     same one.
     """
-    if not state.node or state.finished or facts.ended:
+    if state.finished or facts.ended:
+        return None
+    if book.answerer is not None and (not state.node or state.no_person == MACHINE):
+        return _answer_due(state, facts)
+    if not state.node:
         return None
     said = playing(state, facts)
     if said is not None:
@@ -45,6 +60,20 @@ def silence_due(state: Dialogue, facts: CallFacts, book: Playbook) -> Input | No
     if facts.speaking is not None:
         due = max(due, facts.speaking[1] + LONGEST_UTTERANCE_MS)
     return Input("silence", timer_id(begun[1], "silence", due), due)
+
+
+def _answer_due(state: Dialogue, facts: CallFacts) -> Input | None:
+    """When the first prompt is said though nobody was told to be a person, or a beep waited for no
+    longer."""
+    if state.no_person_at is not None:
+        at, cause = state.no_person_at
+        due = at + (BEEP_MS if state.no_person == MACHINE else SCREENED_MS)
+    elif facts.answered_at is not None and state.turns:
+        at, cause = facts.answered_at
+        due = at + LATE_MS + (TALK_MS if "talks" in facts.heard else HOLD_MS)
+    else:
+        return None
+    return Input("silence", timer_id(cause, "answerer", due), due)
 
 
 def echoes(state: Dialogue, facts: CallFacts, heard: Input) -> bool:

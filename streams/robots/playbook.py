@@ -237,6 +237,22 @@ class Fallbacks(Model):
     unclear: Fallback
 
 
+class WhoAnswered(Model):
+    """What happens until it is known that a person answered, and when none did.
+
+    A machine without `voicemail`, an announcement, and an assistant without `screening` are hung up
+    on.
+    """
+
+    hold: bool = Field(
+        True,
+        description="The first prompt waits for a sign of a person: at most 2 s, and longer only "
+        "while the other side talks on",
+    )
+    voicemail: Name | None = Field(None, description="The prompt left after the beep of a mailbox")
+    screening: Name | None = Field(None, description="The prompt said to a screening assistant")
+
+
 class Playbook(Model):
     """A call script."""
 
@@ -246,6 +262,9 @@ class Playbook(Model):
     language: Text = "zh-CN"
     voice: Text = "cmn-latn-pinyin"
     start: Name
+    answerer: WhoAnswered | None = Field(
+        None, description="Tell machines from people; without it, whoever answers is a person"
+    )
     silence_ms: Annotated[int, Field(ge=500, le=60_000)] = 5_000
     turn_silence_ms: Annotated[int, Field(ge=100, le=5_000)] = 500
     fallback: Fallbacks

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, replace
 from ringlog.kafka.reader import Received
 from schemas.acceptance import NO_EPOCH, Acceptance, Standing
 from schemas.events import CallEvent, Directive, Transcript, Turn
+from schemas.ids import event_id
+from streams.robots.answerer import OPENING_MS, verdict_of_words
 from streams.robots.dialogue import Decision, decide, input_of, without_script
 from streams.robots.inputs import Input, Scene
 from streams.robots.library import Library
@@ -134,15 +136,33 @@ class Shard:
         elif event.kind == "dtmf" and event.digits:
             given = Input("dtmf", event.event_id, event.occurred_at, digits=event.digits)
             self._ask(call, given, r, now_ms)
+        elif event.kind == "amd" and event.answered_by:
+            given = Input("amd", event.event_id, event.occurred_at, event.answered_by)
+            self._ask(call, given, r, now_ms)
 
     def _transcript(self, call: Call, event: Transcript, r: Received, now_ms: int) -> None:
         call.facts = evolve_speech(call.facts, event)
+        if self._no_person_speaks(call, event):
+            told = event_id(event.utterance_id, "answerer")
+            self._ask(call, Input("answerer", told, event.occurred_at, event.text), r, now_ms)
         given = Input("final", event.event_id, event.occurred_at, event.text, event.utterance_id)
         if event.kind == "final":
             self._ask(call, given, r, now_ms)
             call.partial = None
         else:
             call.partial = given
+
+    def _no_person_speaks(self, call: Call, event: Transcript) -> bool:
+        """Whether the words so far are a machine's, and that has not been said yet."""
+        facts, state = call.facts, call.state
+        if facts.answered_at is None or state.no_person or state.identified or state.finished:
+            return False
+        if event.occurred_at - facts.answered_at[0] > OPENING_MS:
+            return False
+        found = self._script(call)
+        if found is None or found[0].playbook.answerer is None:
+            return False
+        return verdict_of_words(facts.opening) is not None
 
     def _ask(self, call: Call, given: Input, r: Received, now_ms: int) -> None:
         if given.event_id in call.answered or given.event_id in call.pending:
@@ -297,7 +317,8 @@ class Shard:
         source = min(call.pending.values(), key=lambda p: (p.given.occurred_at, p.offset))
         waited = now_ms - source.seen_ms > PATIENCE_MS
         scene = self._scene(call, epoch)
-        begun = bool(call.state.node) or source.given.kind == "answered" or call.facts.ended
+        first = source.given.kind == "answered" or call.state.turns > 0
+        begun = bool(call.state.node) or first or call.facts.ended
         if scene is None or not begun:
             if not waited:
                 return None

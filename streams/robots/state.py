@@ -11,15 +11,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ringlog.dispositions import NOT_A_PERSON
 from schemas.events import CallEvent, Directive, Transcript, Turn
 from streams.robots.playbook import BargeIn
 from streams.robots.understanding import backchannel_only
+
+MAX_HEARD = 32
 
 REPROMPT = "reprompt"
 """Outcome of a turn where nothing matched; such turns in a row are counted."""
 
 IDENTITY, CONFIRMED = "identity", "confirmed"
 """The slot of the turn in which the customer confirmed who they are."""
+
+OPENING_CHARS = 400
+"""So much of what is said first is kept, to tell who answered."""
 
 NO_WORDS_MS = 200
 """The end of a prompt that need not be heard: it holds only breath and room noise."""
@@ -48,6 +54,12 @@ class Dialogue:
     unclear: int = 0
     identified: bool = False
     """The customer has confirmed to be the one who is called."""
+    no_person: str | None = None
+    """The disposition of an answer by no person: a machine, an assistant, an announcement."""
+    no_person_at: tuple[int, str] | None = None
+    """(when, event id) of the turn that said so."""
+    understood: bool = False
+    """Something that the other side said was understood: then it is a person."""
     asked: str | None = None
     """The meaning that the robot has asked back about and waits to hear 对 to."""
     asked_text: str = ""
@@ -83,6 +95,9 @@ def _turn(state: Dialogue, turn: Turn) -> Dialogue:
     elif turn.text:
         silences = 0
     outcome = state.outcome if turn.outcome in (None, REPROMPT) else turn.outcome
+    if turn.input_kind in ("amd", "answerer") and turn.outcome in NOT_A_PERSON:
+        at = turn.occurred_at, turn.event_id
+        state = replace(state, no_person=turn.outcome, no_person_at=state.no_person_at or at)
     if turn.asked is not None:
         state = replace(state, asked=turn.asked, asked_text=turn.text, asked_slots=turn.slots)
     elif turn.input_kind != "silence" and turn.directive_ids:
@@ -97,6 +112,7 @@ def _turn(state: Dialogue, turn: Turn) -> Dialogue:
         silences=silences,
         unclear=unclear,
         turns=state.turns + 1,
+        understood=state.understood or turn.intent not in ("", "unclear"),
     )
 
 
@@ -141,6 +157,13 @@ class CallFacts:
     playbook_version: str | None = None
     profile: Mapping[str, Any] = field(default_factory=dict)
     answered: bool = False
+    answered_at: tuple[int, str] | None = None
+    """(when, event id) of the answer."""
+    heard: tuple[str, ...] = ()
+    """What the edge heard of who answered, in order."""
+    opening: str = ""
+    """What the other side said first, with the present partial; `opened` is without it."""
+    opened: str = ""
     ended: bool = False
     playouts: Mapping[str, Playout] = field(default_factory=dict)
     speaking: tuple[str, int] | None = None
@@ -167,6 +190,10 @@ def evolve_facts(facts: CallFacts, event: CallEvent) -> CallFacts:
     match event.kind:
         case "answered":
             new["answered"] = True
+            if facts.answered_at is None:
+                new["answered_at"] = event.occurred_at, event.event_id
+        case "amd" if event.answered_by:
+            new["heard"] = (*facts.heard, event.answered_by)[-MAX_HEARD:]
         case "ended":
             new["ended"] = True
         case "playout_started" | "playout_ended" if event.directive_id:
@@ -200,7 +227,11 @@ def _profile(text: str, before: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def evolve_speech(facts: CallFacts, transcript: Transcript) -> CallFacts:
-    """Folds what the customer said, as far as it tells when they last spoke."""
+    """Folds what the customer said, as far as it tells when they last spoke and who answered."""
+    if len(facts.opened) < OPENING_CHARS:
+        opening = (facts.opened + transcript.text)[:OPENING_CHARS]
+        opened = opening if transcript.kind == "final" else facts.opened
+        facts = replace(facts, opening=opening, opened=opened)
     if transcript.kind == "partial" and backchannel_only(transcript.text):
         return facts
     if transcript.kind == "final":

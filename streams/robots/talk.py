@@ -7,11 +7,13 @@ prompt that tells of a debt is played only to a customer who has confirmed who t
 from dataclasses import replace
 
 from ringlog.audio.prompts import prompt_sha256
+from ringlog.dispositions import MACHINE, VOICEMAIL
+from streams.robots.answerer import opens, verdict_of, verdict_of_words
 from streams.robots.evidence import agrees, confirms_identity, is_announcement
 from streams.robots.inputs import Input, Plan, Scene
 from streams.robots.meanings import IRREVERSIBLE
 from streams.robots.overlap import echoes
-from streams.robots.playbook import Fallback, Node, Transition
+from streams.robots.playbook import Fallback, Node, Transition, WhoAnswered
 from streams.robots.profile_values import filled, zone_of
 from streams.robots.spoken import fill, has_values
 from streams.robots.state import (
@@ -25,6 +27,9 @@ from streams.robots.state import (
 )
 from streams.robots.understanding import UNCLEAR, Understanding, backchannel_only
 from streams.robots.wording import choose
+
+BEEPS = frozenset({"beep", "ringback", "quiet"})
+"""After these a machine records: a low, long beep sounds like a ring-back tone."""
 
 LONGEST_REASON = 120
 """Characters of the words that an opt-out keeps as its reason."""
@@ -48,15 +53,72 @@ class Talk:
         match self.given.kind:
             case "answered":
                 if not closed and not self.state.node:
-                    self.enter(self.book.start)
+                    self.answered()
+            case "amd" | "answerer":
+                if not closed and self.book.answerer is not None:
+                    self.who_answered(self.book.answerer)
             case "final":
                 self.final(closed)
             case "dtmf":
                 if not closed and self.state.node:
                     self.take(self.transition(None))
             case "silence":
-                if not closed and self.state.node:
+                if closed:
+                    return
+                if self.state.no_person == MACHINE:
+                    self.hang_up(MACHINE)  # no beep came
+                elif self.state.node:
                     self.silence()
+                elif self.book.answerer is not None:
+                    self.enter(self.book.start)
+
+    def answered(self) -> None:
+        """Somebody or something answered."""
+        if self.book.answerer is not None:
+            self.plan.steps.append({"kind": "listen", "reason": "answerer"})
+        if self.book.answerer is None or not self.book.answerer.hold:
+            self.enter(self.book.start)
+
+    def who_answered(self, rules: WhoAnswered) -> None:
+        """The edge heard something of who answered, or the words are no person's."""
+        state, facts, by_words = self.state, self.facts, self.given.kind == "answerer"
+        if state.no_person is not None:
+            waits = state.no_person == MACHINE and rules.voicemail is not None
+            if waits and not by_words and self.given.text in BEEPS:
+                self.leave_message(rules)
+            return
+        if state.understood and not by_words:
+            return  # a person has talked with us
+        verdict = verdict_of(facts.heard, facts.opening)
+        if verdict.disposition is None:
+            waited_ms = self.given.occurred_at - (facts.answered_at or (0, ""))[0]
+            if not state.node and opens(facts.heard, verdict, waited_ms):
+                self.enter(self.book.start)
+            return
+        if (said := playing(state, facts)) is not None:
+            self.plan.steps.append({"kind": "stop", "said": said})
+        self.plan.outcome = verdict.disposition
+        self.plan.node = state.node or self.book.start
+        if verdict.who == "machine" and rules.voicemail is not None:
+            if self.given.text in BEEPS and not by_words:
+                self.leave_message(rules)
+        elif verdict.who == "screening" and rules.screening is not None:
+            self.plan.node = ""  # the person who comes to the phone is greeted
+            self.say(rules.screening, self.book.start)
+        else:
+            self.hang_up(verdict.disposition)
+
+    def leave_message(self, rules: WhoAnswered) -> None:
+        """Speaks to a mailbox, and hangs up."""
+        assert rules.voicemail is not None, "asked before"
+        self.say(rules.voicemail, self.state.node or self.book.start)
+        self.plan.steps[-1]["barge_in"] = "never"
+        self.hang_up(VOICEMAIL)
+
+    def hang_up(self, disposition: str) -> None:
+        """Ends a call in which there is no person to talk to."""
+        self.plan.outcome = disposition
+        self.plan.steps.append({"kind": "hangup", "reason": disposition})
 
     def final(self, closed: bool) -> None:
         """The customer has said something, or nothing."""
@@ -64,12 +126,17 @@ class Talk:
         zone = zone_of(self.facts.profile)
         heard = self.scene.understander.understand(text, self.given.occurred_at, zone)
         said = playing(self.state, self.facts)
-        if is_announcement(text) or echoes(self.state, self.facts, self.given):
+        machine = self.state.no_person == MACHINE or is_announcement(text)
+        if machine or echoes(self.state, self.facts, self.given):
             # No customer speaks: a recording, or our own voice that came back.
             plan.intent, plan.reason = UNCLEAR, UNCLEAR
             return
         plan.intent, plan.confidence = heard.intent, heard.confidence
         plan.emotion, plan.slots = heard.emotion, heard.slots
+        if not closed and not self.state.node and self.book.answerer is not None:
+            if heard.intent:
+                self.first_words(heard)
+            return
         if closed or not self.state.node or not heard.intent:
             return
         heard = self.answer_to_asked(heard)
@@ -93,6 +160,24 @@ class Talk:
             self.bind()
         else:
             self.fall_back(self.book.fallback.unclear, self.state.unclear)
+
+    def first_words(self, heard: Understanding) -> None:
+        """Somebody spoke while the first prompt waited: a person, unless the words are not.
+
+        Of what they say before the robot has said a word, only an opt-out counts.
+        """
+        screened = self.state.no_person is not None
+        words = self.given.text if screened else self.facts.opening
+        if verdict_of_words(words) is not None:
+            return  # that is an input of its own, or the assistant goes on
+        self.plan.reason = heard.intent
+        if heard.meaning == "opt_out" and heard.certain:
+            self.state = replace(self.state, node=self.book.start)
+            self.plan.node, self.plan.meaning = self.book.start, heard.meaning
+            self.take(self.transition(heard))
+            self.bind()
+        else:
+            self.enter(self.book.start)
 
     def answer_to_asked(self, heard: Understanding) -> Understanding:
         """A plain yes to a confirmation question confirms the meaning, with its values."""

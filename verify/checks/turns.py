@@ -31,8 +31,11 @@ class _Turn(NamedTuple):
     where: str
 
 
-_RECORDED = {"final": "asr.transcripts", "answered": "calls.events", "dtmf": "calls.events"}
-"""Place of a turn's input; a silence is the robot's own timer."""
+_RECORDED = {
+    "final": "asr.transcripts", "answered": "calls.events", "amd": "calls.events",
+    "dtmf": "calls.events",
+}  # fmt: skip
+"""Place of a turn's input; a silence is the robot's own timer, `answerer` its reading of words."""
 
 
 class Turns(Check):
@@ -79,6 +82,8 @@ class Turns(Check):
             case "answered" if call_id not in self._answered:
                 self._answered.add(call_id)
                 self._ask(record, "answer")
+            case "amd" if event.get("answered_by"):
+                self._ask(record, "record of who answered")
             case "dtmf" if event["digits"]:
                 self._ask(record, "key press")
 
