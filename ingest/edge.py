@@ -15,6 +15,8 @@ from aiokafka.errors import KafkaTimeoutError
 
 from ingest.addresses import media_ws_url, rtp_host
 from ingest.asr_profiles import asr_profiles_of
+from ingest.asterisk.plan import asterisk_of
+from ingest.asterisk.switch import AsteriskSwitch
 from ingest.call.actor import CallActor
 from ingest.call.machine import (
     answered_by_us,
@@ -58,7 +60,7 @@ from ingest.sound.prompt_lists import PromptMissing
 from ingest.sound.prompts import PromptStore
 from ingest.sound.session import Session
 from ingest.sound.types import PCMU, Format
-from ingest.trunks.driver import LineEvent, Medium, Switch
+from ingest.trunks.driver import LineEvent, MediaAddress, Medium, Switch
 from ingest.trunks.sim import SimSwitch
 from ingest.trunks.switchboard import Switchboard
 from ingest.ws.doors import doors_of
@@ -299,6 +301,11 @@ class Edge:
         if (actor := self.actors.get(call_id)) is not None:
             actor.put(Progressed(progress))
 
+    def on_media(self, call_id: str, theirs: MediaAddress) -> None:
+        """A switch takes a call's sound elsewhere."""
+        if (actor := self.actors.get(call_id)) is not None:
+            self.spawn(actor.move_media(theirs), "media")
+
     def calls_on(self, switch: str) -> dict[str, str]:
         """Our running calls on a switch, with their trunks."""
         return {
@@ -383,6 +390,7 @@ class Edge:
             if entry is None:
                 raise OSError("its port is not known")
             await actor.open_media(entry.remote, entry)
+            await self._adopt(actor)
         except (NoPort, OSError) as error:
             logger.error("call lost", call_id=actor.call_id, reason=str(error))
             actor.put(HungUp("failed", Q850_TEMPORARY_FAILURE))
@@ -390,6 +398,15 @@ class Edge:
         if phase < Phase.ANSWERED:
             actor.after(RING_TIMEOUT_MS, RingTimedOut())
         logger.info("call resumed", call_id=actor.call_id, phase=phase.name)
+
+    async def _adopt(self, actor: CallActor) -> None:
+        """The switch takes the call up."""
+        call = actor.call
+        if call.identity.direction == "foreign" or call.phase < Phase.PLACED:
+            return
+        switch = self.switchboard.of(call.identity.call_id)
+        ours = actor.our_address() if switch.medium == "rtp" else None
+        await switch.adopt(call.identity.call_id, ours, answered=call.phase >= Phase.ANSWERED)
 
     # External calls ------------------------------------------------------------------------------
 
@@ -407,6 +424,11 @@ class Edge:
     def _media_url_of(self, call_id: str) -> str:
         path = f"{self.media_ws_url}/{quote(call_id, safe='')}"
         return f"{path}?token={self.token_of(call_id)}"
+
+    def _switch(self) -> Switch:
+        """The switch of the settings: Asterisk, else the simulated carrier."""
+        asterisk = asterisk_of(self.config)
+        return SimSwitch(self.config.sim_url) if asterisk is None else AsteriskSwitch(asterisk)
 
     def _ws_line(self, call_id: str) -> WsLine | None:
         actor = self.actors.get(call_id)

@@ -80,6 +80,10 @@ class Listener(Protocol):
         """A call has come a step further."""
         ...
 
+    def on_media(self, call_id: str, theirs: MediaAddress) -> None:
+        """The switch takes a call's sound elsewhere from now on."""
+        ...
+
     def calls_on(self, switch: str) -> dict[str, str]:
         """Our running calls on a switch, with their trunks: what it holds beyond them is nobody's,
         and is ended."""
@@ -112,8 +116,11 @@ class Switch(Protocol):
         """Asks for a call; gives where its sound goes, None by a socket. Raises Refused."""
         ...
 
-    async def adopt(self, call_id: str, ours: MediaAddress | None) -> bool:
-        """Takes up a call that an earlier edge placed; False when the switch no longer has it."""
+    async def adopt(
+        self, call_id: str, ours: MediaAddress | None, try_no: int = 1, answered: bool = False
+    ) -> bool:
+        """Takes up a call that an earlier edge placed, before `start`; False when the switch no
+        longer has it. A switch that cannot know yet says True, and tells the end later."""
         ...
 
     async def send_keys(self, call_id: str, digits: str) -> None:
