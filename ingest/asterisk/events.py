@@ -16,9 +16,12 @@ MAX_TEXT: Final = 512
 
 MAX_ARGS: Final = 16
 
+ECHO: Final = "ringlog-echo"
+"""Name of the event that we send to ourselves through Asterisk."""
+
 EventKind = Literal[
     "entered", "left", "ringing", "early_media", "up", "dtmf", "hangup_asked", "destroyed",
-    "replaced",
+    "replaced", "echo",
 ]  # fmt: skip
 
 
@@ -100,6 +103,8 @@ def parse_ari(text: str | bytes) -> AriEvent | None:
                 tech_cause=_number(data.get("tech_cause"), 699),
                 soft=data.get("soft") is True,
             )
+        case "ChannelUserevent" if data.get("eventname") == ECHO:
+            return AriEvent("echo")
         case "ApplicationReplaced":
             return AriEvent("replaced")
         case _:

@@ -14,6 +14,7 @@ import aiohttp
 from ingest.asterisk.ari import Ari, AriLost, ari_path
 from ingest.asterisk.causes import EndCauses
 from ingest.asterisk.events import (
+    ECHO,
     AriBridge,
     AriChannel,
     AriEvent,
@@ -55,6 +56,10 @@ SWEEP_S: Final = 15.0
 """Channels of ours that are no running call's are ended when they are seen twice, this far
 apart."""
 
+ECHO_S: Final = 2.0
+"""How often an event goes to us through Asterisk, and how long it may take. A socket may be open and
+deaf: Asterisk 22 forgets the application of one that was opened while it closed an earlier one."""
+
 Q850_OUT_OF_ORDER: Final = 38
 
 
@@ -72,6 +77,7 @@ class AsteriskSwitch:
         self._legs = RtpLegs(plan.rtp_host)
         self._listener: Listener | None = None
         self._connected = asyncio.Event()
+        self._echoed = asyncio.Event()
         self._calls: dict[tuple[str, int], HostedCall] = {}
         self._tries: dict[str, int] = {}  # the present try of each call
         self._lines: dict[str, HostedCall] = {}  # calls that came in, by their channel
@@ -98,12 +104,12 @@ class AsteriskSwitch:
     async def _stay_connected(self) -> None:
         async for socket in self._ari.events():
             self._waiting = []
-            comparing = asyncio.create_task(self._compare_again_and_again())
+            watching = asyncio.create_task(self._watch(socket))
             try:
                 await self._read(socket)
             finally:
-                comparing.cancel()
-                await asyncio.gather(comparing, return_exceptions=True)
+                watching.cancel()
+                await asyncio.gather(watching, return_exceptions=True)
                 self._connected.clear()
             if self.fenced:
                 logger.error(
@@ -128,25 +134,38 @@ class AsteriskSwitch:
             if event.kind == "replaced":
                 self.fenced = True
                 return
-            if self._waiting is not None:
+            if event.kind == "echo":
+                self._echoed.set()
+            elif self._waiting is not None:
                 self._waiting.append(event)
             else:
                 self._take(event)
 
-    async def _compare_again_and_again(self) -> None:
+    async def _watch(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        """Closes the socket when events do not come, and compares calls now and then."""
+        compared_us: int | None = None
+        path, query = ari_path("events", "user", ECHO), {"application": self._ari.app}
         while True:
+            self._echoed.clear()
             try:
-                await self._compare()
-            except AriLost as lost:
-                logger.warning("calls not compared", switch=self.name, reason=str(lost))
-                await asyncio.sleep(1.0)
-                continue
+                async with asyncio.timeout(ECHO_S):
+                    asked = await self._ari.request("POST", path, query)
+                    if not asked.ok:
+                        raise AriLost(asked.why)
+                    await self._echoed.wait()
+                if compared_us is None or monotonic_us() - compared_us > SWEEP_S * 1e6:
+                    await self._compare()
+                    compared_us = monotonic_us()
+            except (AriLost, TimeoutError) as lost:
+                logger.warning("no events come", switch=self.name, reason=str(lost))
+                await socket.close()
+                return
             except AriMalformed as error:
                 logger.error("not Asterisk's answer", switch=self.name, reason=str(error))
-            if self._waiting is not None:
+            if not self._connected.is_set():
                 logger.info("connected", switch=self.name, calls=len(self._calls))
                 self._connected.set()
-            await asyncio.sleep(SWEEP_S)
+            await asyncio.sleep(ECHO_S)
 
     async def _compare(self) -> None:
         """What the switch has against what we know: calls go on or are told as over, channels that
