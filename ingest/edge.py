@@ -180,6 +180,8 @@ class Edge:
         self.handover.connect()
         await self._resume()
         await self.switchboard.start(self)
+        for actor in self.actors.values():
+            self.spawn(self._adopt(actor), "adopt")
         self.ports.close_unclaimed()
         self.life.spawn(self.handover.run(), "handover")
         await self._ws.start(self.config.bind_host, self.config.port(self.config.media_ws_port))
@@ -390,7 +392,6 @@ class Edge:
             if entry is None:
                 raise OSError("its port is not known")
             await actor.open_media(entry.remote, entry)
-            await self._adopt(actor)
         except (NoPort, OSError) as error:
             logger.error("call lost", call_id=actor.call_id, reason=str(error))
             actor.put(HungUp("failed", Q850_TEMPORARY_FAILURE))
@@ -406,7 +407,9 @@ class Edge:
             return
         switch = self.switchboard.of(call.identity.call_id)
         ours = actor.our_address() if switch.medium == "rtp" else None
-        await switch.adopt(call.identity.call_id, ours, answered=call.phase >= Phase.ANSWERED)
+        answered = call.phase >= Phase.ANSWERED
+        if not await switch.adopt(call.identity.call_id, ours, answered=answered):
+            actor.put(HungUp("failed", Q850_TEMPORARY_FAILURE))
 
     # External calls ------------------------------------------------------------------------------
 
@@ -415,7 +418,9 @@ class Edge:
         return media_token(self._token_secret, call_id)
 
     def _switch(self) -> Switch:
-        """The switch of the settings: FreeSWITCH, else the simulated carrier."""
+        """The switch of the settings: Asterisk or FreeSWITCH, else the simulated carrier."""
+        if (asterisk := asterisk_of(self.config)) is not None:
+            return AsteriskSwitch(asterisk)
         freeswitch = freeswitch_of(self.config, self.edge_id)
         if freeswitch is None:
             return SimSwitch(self.config.sim_url)
@@ -424,11 +429,6 @@ class Edge:
     def _media_url_of(self, call_id: str) -> str:
         path = f"{self.media_ws_url}/{quote(call_id, safe='')}"
         return f"{path}?token={self.token_of(call_id)}"
-
-    def _switch(self) -> Switch:
-        """The switch of the settings: Asterisk, else the simulated carrier."""
-        asterisk = asterisk_of(self.config)
-        return SimSwitch(self.config.sim_url) if asterisk is None else AsteriskSwitch(asterisk)
 
     def _ws_line(self, call_id: str) -> WsLine | None:
         actor = self.actors.get(call_id)

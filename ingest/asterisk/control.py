@@ -41,7 +41,7 @@ from ingest.asterisk.facts import (
     MakeMedia,
     NotMade,
     PickUp,
-    Progress,
+    Stepped,
     TellConnected,
     TellOver,
     TellStep,
@@ -89,7 +89,7 @@ def _folded(app: str, call: LineCall, given: LineInput) -> LineCall:
             return replace(_mark(call, name, joined=True), failures=0 if media else call.failures)
         case NotMade(name, causes):
             return _not_made(call, name, causes)
-        case Progress(name, step):
+        case Stepped(name, step):
             return _progress(call, name, step)
         case HangupAsked(name, causes, soft):
             if soft or call.line is None or name != call.line.name or call.over:

@@ -140,7 +140,7 @@ class Joined:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class Stepped:
     """A channel that was dialled has come a step further."""
 
     name: str
@@ -188,7 +188,7 @@ class Found:
 
 
 LineInput = (
-    Asked | CameIn | BridgeMade | BridgeGone | Made | NotMade | Entered | Joined | Progress
+    Asked | CameIn | BridgeMade | BridgeGone | Made | NotMade | Entered | Joined | Stepped
     | HangupAsked | Gone | HangUpWanted | TransferWanted | Found
 )  # fmt: skip
 

@@ -32,7 +32,7 @@ from ingest.asterisk.facts import (
     HangUpWanted,
     LineCall,
     LineInput,
-    Progress,
+    Stepped,
     TransferWanted,
 )
 from ingest.asterisk.hosted import HostedCall, LineOrder
@@ -57,8 +57,8 @@ SWEEP_S: Final = 15.0
 apart."""
 
 ECHO_S: Final = 2.0
-"""How often an event goes to us through Asterisk, and how long it may take. A socket may be open and
-deaf: Asterisk 22 forgets the application of one that was opened while it closed an earlier one."""
+"""How often an event goes to us through Asterisk, and how long it may take. A socket may be open
+and deaf: Asterisk 22 forgets the application of one that opened while it closed an earlier one."""
 
 Q850_OUT_OF_ORDER: Final = 38
 
@@ -362,7 +362,7 @@ def _input_of(event: AriEvent) -> LineInput | None:
         case "entered":
             return Entered(name)
         case "ringing" | "early_media" | "up":
-            return Progress(name, event.kind)
+            return Stepped(name, event.kind)
         case "hangup_asked":
             return HangupAsked(name, EndCauses(event.cause, event.tech_cause), event.soft)
         case "destroyed":

@@ -119,8 +119,8 @@ class Switch(Protocol):
     async def adopt(
         self, call_id: str, ours: MediaAddress | None, try_no: int = 1, answered: bool = False
     ) -> bool:
-        """Takes up a call that an earlier edge placed, before `start`; False when the switch no
-        longer has it. A switch that cannot know yet says True, and tells the end later."""
+        """Takes up a call that an earlier edge placed, right after `start`; False when the switch
+        no longer has it. A switch that cannot know yet says True, and tells the end later."""
         ...
 
     async def send_keys(self, call_id: str, digits: str) -> None:

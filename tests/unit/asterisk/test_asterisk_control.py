@@ -30,7 +30,7 @@ from ingest.asterisk.facts import (
     MakeMedia,
     NotMade,
     PickUp,
-    Progress,
+    Stepped,
     TellConnected,
     TellOver,
     TellStep,
@@ -68,7 +68,7 @@ def dialled() -> Host:
 
 def answered() -> Host:
     host = dialled()
-    host.feed(Progress(LINE, "ringing"), Progress(LINE, "up"))
+    host.feed(Stepped(LINE, "ringing"), Stepped(LINE, "up"))
     return host
 
 
@@ -80,8 +80,8 @@ def test_the_far_end_is_dialled_once_both_legs_are_in_the_bridge() -> None:
     assert host.feed(Made(LINE), Joined(LINE), Made(MEDIA)) == []
     assert host.feed(Entered(MEDIA)) == [Join(MEDIA)]
     assert host.feed(Joined(MEDIA)) == [DialOut(LINE)]
-    assert host.feed(Progress(LINE, "early_media")) == [TellStep("early_media")]
-    assert host.feed(Progress(LINE, "up"), Progress(LINE, "up")) == [TellStep("answered")]
+    assert host.feed(Stepped(LINE, "early_media")) == [TellStep("early_media")]
+    assert host.feed(Stepped(LINE, "up"), Stepped(LINE, "up")) == [TellStep("answered")]
 
 
 def test_a_lost_media_leg_is_replaced_and_nobody_is_dialled_again() -> None:
@@ -123,7 +123,7 @@ def test_a_transfer_gives_the_bridge_to_both() -> None:
     assert host.feed(TransferWanted("PJSIP/9@pbx")) == [MakeAgent(AGENT, "PJSIP/9@pbx")]
     assert host.feed(Made(AGENT), Entered(AGENT)) == [Join(AGENT)]
     assert host.feed(Joined(AGENT)) == [DialOut(AGENT)]
-    assert host.feed(Progress(AGENT, "up")) == [TellConnected(AGENT, True), EndChannel(MEDIA)]
+    assert host.feed(Stepped(AGENT, "up")) == [TellConnected(AGENT, True), EndChannel(MEDIA)]
     assert host.feed(Gone(MEDIA, 16)) == []
     assert host.feed(Gone(AGENT, 16)) == [EndChannel(LINE), EndBridge()]
     assert host.feed(Gone(LINE, 16), BridgeGone()) == [TellOver(EndCauses(16), True)]
@@ -184,7 +184,7 @@ INPUTS: st.SearchStrategy[LineInput] = st.one_of(
     st.just(BridgeGone()), st.just(HangUpWanted()), st.just(TransferWanted("PJSIP/9@pbx")),
     st.builds(Made, NAMES), st.builds(NotMade, NAMES, CAUSES), st.builds(Entered, NAMES),
     st.builds(Joined, NAMES),
-    st.builds(Progress, NAMES, st.sampled_from(["ringing", "early_media", "up"])),
+    st.builds(Stepped, NAMES, st.sampled_from(["ringing", "early_media", "up"])),
     st.builds(HangupAsked, NAMES, CAUSES, st.booleans()),
     st.builds(Gone, NAMES, st.sampled_from([None, 0, 16, 17])),
     st.builds(Found, SETS, SETS, SETS, st.booleans()),
