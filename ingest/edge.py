@@ -45,6 +45,7 @@ from ingest.failover.running import Survivor
 from ingest.following import Follower, Following
 from ingest.freeswitch.switch import FreeSwitch, freeswitch_of
 from ingest.heartbeats import EdgeHeartbeats, Load
+from ingest.inbound import answer
 from ingest.keys import media_token
 from ingest.opening import open_by_message
 from ingest.optouts import OptOuts
@@ -60,7 +61,8 @@ from ingest.sound.prompt_lists import PromptMissing
 from ingest.sound.prompts import PromptStore
 from ingest.sound.session import Session
 from ingest.sound.types import PCMU, Format
-from ingest.trunks.driver import LineEvent, MediaAddress, Medium, Switch
+from ingest.trunks.driver import IncomingCall, LineEvent, MediaAddress, Medium, Switch
+from ingest.trunks.plan import Inbound, load_plan, plan_file
 from ingest.trunks.sim import SimSwitch
 from ingest.trunks.switchboard import Switchboard
 from ingest.ws.doors import doors_of
@@ -75,6 +77,7 @@ from ringlog.lifecycle import Lifecycle
 from ringlog.metrics import CALLS, PLAYOUT_TICKS_SKIPPED
 from ringlog.settings import Settings
 from ringlog.site_key import derived_key, site_key
+from ringlog.yaml_source import InvalidFile
 from schemas.envelope import Event
 from schemas.events import CallEvent, Directive, TaskEvent
 from schemas.phone import Numbers
@@ -141,7 +144,7 @@ class Edge:
         self.actors: dict[str, CallActor] = {}
         self._ws = MediaServer(
             self._ws_line, self.token_of, partial(open_by_message, self),
-            doors_of(self.config, self.media_ws_url, self.is_over, self._customer_of),
+            doors_of(self.config, self.media_ws_url, self.is_over, self.customer_of),
         )  # fmt: skip
         self._background: set[asyncio.Task[Any]] = set()
         reached = Advertised(
@@ -459,18 +462,41 @@ class Edge:
         """Whether a call ended lately."""
         return self.following.knows(call_id) and call_id not in self.actors
 
-    def _customer_of(self, phone: str) -> str:
+    def customer_of(self, phone: str) -> str:
         """An id for the customer of a number that no system has named."""
         return f"caller-{self.numbers.hash(phone)[:16]}"
 
-    async def open_external(self, spec: SessionSpec, medium: Medium = "rtp") -> CallActor:
+    async def came_in(self, call: IncomingCall) -> MediaAddress | None:
+        """Somebody calls us on a switch; raises NotTaken."""
+        return await answer(self, call)
+
+    def of_called(self, number: str) -> tuple[str, Inbound] | None:
+        """The trunk and the entry of a number of ours, E.164."""
+        path = plan_file(self.config)
+        try:
+            return load_plan(path).of_called(number) if path.exists() else None
+        except InvalidFile as error:
+            logger.error("trunks.yaml cannot be read", reason=str(error))
+            return None
+
+    async def open_incoming(self, spec: SessionSpec, came: IncomingCall, trunk: str) -> CallActor:
+        """Takes a call that has come in on a trunk: media, then its first record.
+
+        Raises NoPort, OSError, KafkaError.
+        """
+        self.switchboard.holds(came.call_id, trunk)
+        return await self.open_external(spec, came.medium, trunk)
+
+    async def open_external(
+        self, spec: SessionSpec, medium: Medium = "rtp", trunk: str = "foreign"
+    ) -> CallActor:
         """Takes a call that another system placed: media, then its first record. With the medium
         `socket` the caller attaches the transport.
 
         Raises NoPort, OSError, KafkaError.
         """
         identity = spec.identity
-        actor = self._add(Call(identity, "foreign"), spec.sound)
+        actor = self._add(Call(identity, trunk), spec.sound)
         try:
             await actor.open_media(
                 spec.remote, event_type=spec.event_type, medium=medium, wire=spec.wire

@@ -6,6 +6,7 @@ nothing more.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Mapping
 from typing import Final
 
@@ -22,9 +23,11 @@ from ingest.asterisk.events import (
     parse_ari,
     parse_bridges,
     parse_channels,
+    parse_ids,
 )
 from ingest.asterisk.facts import (
     Asked,
+    CameIn,
     Entered,
     Found,
     Gone,
@@ -40,9 +43,19 @@ from ingest.asterisk.legs import RtpLegs
 from ingest.asterisk.names import OurName, endpoint_of, name_of, ours
 from ingest.asterisk.plan import AsteriskPlan
 from ingest.sound.clock import monotonic_us
-from ingest.trunks.driver import LineEvent, Listener, MediaAddress, Medium, Order, Refused
+from ingest.trunks.driver import (
+    IncomingCall,
+    LineEvent,
+    Listener,
+    MediaAddress,
+    Medium,
+    NotTaken,
+    Order,
+    Refused,
+)
 from ringlog import log
 from ringlog.clock import now_ms
+from schemas.ids import root_id
 
 logger = log.logger("ringlog.ingest.asterisk")
 
@@ -60,6 +73,7 @@ ECHO_S: Final = 2.0
 """How often an event goes to us through Asterisk, and how long it may take. A socket may be open
 and deaf: Asterisk 22 forgets the application of one that opened while it closed an earlier one."""
 
+Q850_NORMAL: Final = 16
 Q850_OUT_OF_ORDER: Final = 38
 
 
@@ -81,6 +95,8 @@ class AsteriskSwitch:
         self._calls: dict[tuple[str, int], HostedCall] = {}
         self._tries: dict[str, int] = {}  # the present try of each call
         self._lines: dict[str, HostedCall] = {}  # calls that came in, by their channel
+        self._coming: dict[str, asyncio.Task[None]] = {}  # those that are not answered yet
+        self._left: set[str] = set()  # of those, callers who have hung up
         self._waiting: list[AriEvent] | None = None  # events that came while calls are compared
         self._suspects: frozenset[str] = frozenset()
         self._work: asyncio.Task[None] | None = None
@@ -99,6 +115,8 @@ class AsteriskSwitch:
             await asyncio.gather(self._work, return_exceptions=True)
         for call in self._calls.values():
             call.close()
+        for task in self._coming.values():
+            task.cancel()
         await self._ari.close()
 
     async def _stay_connected(self) -> None:
@@ -185,6 +203,10 @@ class AsteriskSwitch:
             for key, call in before.items():
                 if self._calls.get(key) is call:
                     _tell_found(call, channels, bridges.get(call.bridge), made[key], self._ari.app)
+                    line = call.call.line
+                    if call.call.inbound and line is not None and line.name not in self._lines:
+                        self._lines[line.name] = call
+                        await self._subscribe(line.name)
             await self._sweep(channels, bridges)
         finally:
             waiting, self._waiting = self._waiting, None
@@ -207,6 +229,11 @@ class AsteriskSwitch:
             named = ours(self._ari.app, name)
             if named is not None and self._is_nobodys(named, running):
                 nobodys.add(name)
+        told = await self._ari.request("GET", ari_path("applications", self._ari.app))
+        for name in parse_ids(told.body, "channel_ids") if told.ok else ():
+            known = name in self._lines or name in self._coming
+            if not known and name in channels and ours(self._ari.app, name) is None:
+                nobodys.add(name)  # it came in, and whoever was to answer is gone
         for name in sorted((nobodys | strays) & self._suspects):
             logger.warning("ended what is no running call's", switch=self.name)
             kind = "channels" if name in nobodys else "bridges"
@@ -226,12 +253,61 @@ class AsteriskSwitch:
         else:
             call = self._lines.get(name)
         if call is None:
+            self._take_strange(event, named)
             return
         given = _input_of(event)
         if given is not None:
             call.give(given)
         elif event.kind == "dtmf" and call.is_line(name) and call.keys.take(monotonic_us()):
             self.tell(call, LineEvent("dtmf", now_ms(), digits=event.digit, source=event.key))
+
+    def _take_strange(self, event: AriEvent, named: OurName | None) -> None:
+        """Somebody calls us, or hangs up before we have answered."""
+        name = event.channel.id
+        if event.kind == "entered" and named is None and name not in self._coming:
+            task = asyncio.create_task(self._answer(event.channel), name="incoming call")
+            self._coming[name] = task
+            task.add_done_callback(lambda _: self._came(name))
+        elif event.kind in ("left", "destroyed") and name in self._coming:
+            self._left.add(name)
+
+    def _came(self, name: str) -> None:
+        self._coming.pop(name, None)
+        self._left.discard(name)
+
+    async def _answer(self, channel: AriChannel) -> None:
+        """Opens a session for a call that has come in, and then answers it."""
+        assert self._listener is not None, "start() first"
+        path = ari_path("channels", channel.id)
+        try:
+            await self._subscribe(channel.id)
+            call_id = root_id(self.name, channel.id)
+            came = IncomingCall(call_id, self.name, channel.exten, channel.caller, self.medium)
+            address = await self._listener.came_in(came)
+        except NotTaken as refused:
+            logger.warning("a call is not taken", switch=self.name, reason=str(refused))
+            reason = {"reason_code": str(refused.cause_q850)}
+            with contextlib.suppress(AriLost):
+                await self._ari.request("DELETE", path, reason)
+            return
+        except AriLost as lost:
+            logger.warning("a call is not taken", switch=self.name, reason=str(lost))
+            return
+        call = HostedCall(self._ari, self._legs, self, LineCall(call_id))
+        call.begin()
+        if address is not None:
+            self._legs.expect(call.bridge, address, came.codec)
+        self._calls[call_id, 1] = call
+        self._tries[call_id] = 1
+        self._lines[channel.id] = call
+        call.give(CameIn(channel.id))
+        if channel.id in self._left:
+            call.give(Gone(channel.id, Q850_NORMAL))
+
+    async def _subscribe(self, name: str) -> None:
+        """Asterisk tells the end of a channel that we did not make only on request."""
+        path = ari_path("applications", self._ari.app, "subscription")
+        await self._ari.request("POST", path, {"eventSource": f"channel:{name}"})
 
     def tell(self, call: HostedCall, event: LineEvent) -> None:
         """A step of a call goes to the edge."""

@@ -7,7 +7,7 @@ from typing import Final, Literal
 from ingest.trunks.driver import LineEvent
 from schemas.events import CallEvent, Directive
 
-Direction = Literal["outbound", "foreign"]
+Direction = Literal["outbound", "inbound", "foreign"]
 HeldUp = Literal["playout_paused", "playout_resumed"]
 
 RING_TIMEOUT_MS: Final = 60_000

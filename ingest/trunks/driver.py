@@ -60,6 +60,27 @@ class LineEvent:
     try_no: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class IncomingCall:
+    """Somebody calls us on a switch: `called` and `caller` as the switch gives the numbers."""
+
+    call_id: str
+    switch: str
+    called: str
+    caller: str
+    medium: Medium
+    codec: Literal["pcmu", "pcma", "l16", "l16/8000", "l16/16000"] = "pcmu"
+
+
+class NotTaken(Exception):
+    """A call that comes in is not answered. `cause_q850` as in ITU-T Q.850; the text says why, and
+    names no caller."""
+
+    def __init__(self, cause_q850: int, reason: str) -> None:
+        super().__init__(reason)
+        self.cause_q850 = cause_q850
+
+
 class Refused(Exception):
     """The switch or its carrier would not take the call. `cause_q850` as in ITU-T Q.850,
     `cause_sip` if any."""
@@ -82,6 +103,11 @@ class Listener(Protocol):
 
     def on_media(self, call_id: str, theirs: MediaAddress) -> None:
         """The switch takes a call's sound elsewhere from now on."""
+        ...
+
+    async def came_in(self, call: IncomingCall) -> MediaAddress | None:
+        """Opens the session of a call that comes in; gives where its sound goes, None by a socket.
+        The switch answers then. Raises NotTaken."""
         ...
 
     def calls_on(self, switch: str) -> dict[str, str]:
