@@ -15,6 +15,8 @@ from aiokafka.errors import KafkaTimeoutError
 
 from ingest.addresses import media_ws_url, rtp_host
 from ingest.asr_profiles import asr_profiles_of
+from ingest.asterisk.plan import asterisk_of
+from ingest.asterisk.switch import AsteriskSwitch
 from ingest.call.actor import CallActor
 from ingest.call.machine import (
     answered_by_us,
@@ -43,6 +45,7 @@ from ingest.failover.running import Survivor
 from ingest.following import Follower, Following
 from ingest.freeswitch.switch import FreeSwitch, freeswitch_of
 from ingest.heartbeats import EdgeHeartbeats, Load
+from ingest.inbound import answer
 from ingest.keys import media_token
 from ingest.opening import open_by_message
 from ingest.optouts import OptOuts
@@ -58,7 +61,8 @@ from ingest.sound.prompt_lists import PromptMissing
 from ingest.sound.prompts import PromptStore
 from ingest.sound.session import Session
 from ingest.sound.types import PCMU, Format
-from ingest.trunks.driver import LineEvent, Medium, Switch
+from ingest.trunks.driver import IncomingCall, LineEvent, MediaAddress, Medium, Switch
+from ingest.trunks.plan import Inbound, load_plan, plan_file
 from ingest.trunks.sim import SimSwitch
 from ingest.trunks.switchboard import Switchboard
 from ingest.ws.doors import doors_of
@@ -73,6 +77,7 @@ from ringlog.lifecycle import Lifecycle
 from ringlog.metrics import CALLS, PLAYOUT_TICKS_SKIPPED
 from ringlog.settings import Settings
 from ringlog.site_key import derived_key, site_key
+from ringlog.yaml_source import InvalidFile
 from schemas.envelope import Event
 from schemas.events import CallEvent, Directive, TaskEvent
 from schemas.phone import Numbers
@@ -139,7 +144,7 @@ class Edge:
         self.actors: dict[str, CallActor] = {}
         self._ws = MediaServer(
             self._ws_line, self.token_of, partial(open_by_message, self),
-            doors_of(self.config, self.media_ws_url, self.is_over, self._customer_of),
+            doors_of(self.config, self.media_ws_url, self.is_over, self.customer_of),
         )  # fmt: skip
         self._background: set[asyncio.Task[Any]] = set()
         reached = Advertised(
@@ -178,6 +183,8 @@ class Edge:
         self.handover.connect()
         await self._resume()
         await self.switchboard.start(self)
+        for actor in self.actors.values():
+            self.spawn(self._adopt(actor), "adopt")
         self.ports.close_unclaimed()
         self.life.spawn(self.handover.run(), "handover")
         await self._ws.start(self.config.bind_host, self.config.port(self.config.media_ws_port))
@@ -299,6 +306,11 @@ class Edge:
         if (actor := self.actors.get(call_id)) is not None:
             actor.put(Progressed(progress))
 
+    def on_media(self, call_id: str, theirs: MediaAddress) -> None:
+        """A switch takes a call's sound elsewhere."""
+        if (actor := self.actors.get(call_id)) is not None:
+            self.spawn(actor.move_media(theirs), "media")
+
     def calls_on(self, switch: str) -> dict[str, str]:
         """Our running calls on a switch, with their trunks."""
         return {
@@ -391,6 +403,17 @@ class Edge:
             actor.after(RING_TIMEOUT_MS, RingTimedOut())
         logger.info("call resumed", call_id=actor.call_id, phase=phase.name)
 
+    async def _adopt(self, actor: CallActor) -> None:
+        """The switch takes the call up."""
+        call = actor.call
+        if call.identity.direction == "foreign" or call.phase < Phase.PLACED:
+            return
+        switch = self.switchboard.of(call.identity.call_id)
+        ours = actor.our_address() if switch.medium == "rtp" else None
+        answered = call.phase >= Phase.ANSWERED
+        if not await switch.adopt(call.identity.call_id, ours, answered=answered):
+            actor.put(HungUp("failed", Q850_TEMPORARY_FAILURE))
+
     # External calls ------------------------------------------------------------------------------
 
     def token_of(self, call_id: str) -> str:
@@ -398,7 +421,9 @@ class Edge:
         return media_token(self._token_secret, call_id)
 
     def _switch(self) -> Switch:
-        """The switch of the settings: FreeSWITCH, else the simulated carrier."""
+        """The switch of the settings: Asterisk or FreeSWITCH, else the simulated carrier."""
+        if (asterisk := asterisk_of(self.config)) is not None:
+            return AsteriskSwitch(asterisk)
         freeswitch = freeswitch_of(self.config, self.edge_id)
         if freeswitch is None:
             return SimSwitch(self.config.sim_url)
@@ -437,18 +462,41 @@ class Edge:
         """Whether a call ended lately."""
         return self.following.knows(call_id) and call_id not in self.actors
 
-    def _customer_of(self, phone: str) -> str:
+    def customer_of(self, phone: str) -> str:
         """An id for the customer of a number that no system has named."""
         return f"caller-{self.numbers.hash(phone)[:16]}"
 
-    async def open_external(self, spec: SessionSpec, medium: Medium = "rtp") -> CallActor:
+    async def came_in(self, call: IncomingCall) -> MediaAddress | None:
+        """Somebody calls us on a switch; raises NotTaken."""
+        return await answer(self, call)
+
+    def of_called(self, number: str) -> tuple[str, Inbound] | None:
+        """The trunk and the entry of a number of ours, E.164."""
+        path = plan_file(self.config)
+        try:
+            return load_plan(path).of_called(number) if path.exists() else None
+        except InvalidFile as error:
+            logger.error("trunks.yaml cannot be read", reason=str(error))
+            return None
+
+    async def open_incoming(self, spec: SessionSpec, came: IncomingCall, trunk: str) -> CallActor:
+        """Takes a call that has come in on a trunk: media, then its first record.
+
+        Raises NoPort, OSError, KafkaError.
+        """
+        self.switchboard.holds(came.call_id, trunk)
+        return await self.open_external(spec, came.medium, trunk)
+
+    async def open_external(
+        self, spec: SessionSpec, medium: Medium = "rtp", trunk: str = "foreign"
+    ) -> CallActor:
         """Takes a call that another system placed: media, then its first record. With the medium
         `socket` the caller attaches the transport.
 
         Raises NoPort, OSError, KafkaError.
         """
         identity = spec.identity
-        actor = self._add(Call(identity, "foreign"), spec.sound)
+        actor = self._add(Call(identity, trunk), spec.sound)
         try:
             await actor.open_media(
                 spec.remote, event_type=spec.event_type, medium=medium, wire=spec.wire

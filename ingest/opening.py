@@ -50,13 +50,17 @@ async def open_session(
     """
     if edge.knows(wanted.call_id):
         raise CallExists(wanted.call_id)
-    spec = await _resolved(edge.site, wanted)
+    spec = await resolved(edge.site, wanted)
     if edge.knows(wanted.call_id):  # opened by another request meanwhile
         raise CallExists(wanted.call_id)
     return await edge.open_external(spec, medium)
 
 
-async def _resolved(site: Site, wanted: MediaSessionRequest) -> SessionSpec:
+async def resolved(site: Site, wanted: MediaSessionRequest) -> SessionSpec:
+    """The session with its defaults; waits a moment for names that may just have been published.
+
+    Raises UnknownName, InvalidNumber.
+    """
     for _ in range(_ON_ITS_WAY_TIMES):
         try:
             return site.resolve(wanted)

@@ -146,6 +146,26 @@ class Settings(BaseSettings):
     freeswitch_playback: Literal["raw", "file"] = Field(
         "raw", description="How mod_audio_stream plays: raw from 1.0.3 on, file before"
     )
+    ari_url: str = Field(
+        "", description="URL of Asterisk's REST interface, http://host:8088; empty: no Asterisk"
+    )
+    ari_user: str = Field("", description="User of ari.conf")
+    ari_password: SecretStr | None = Field(None, description="Its password")
+    ari_password_file: Path | None = Field(None, description="File that holds its password")
+    ari_endpoint: str = Field(
+        "PJSIP/{number}@carrier",
+        description="What Asterisk dials; {number} is E.164, {digits} the same without +",
+    )
+    ari_transfer: str = Field(
+        "", description="What it dials for a transfer's {target}, e.g. Local/{target}@transfers"
+    )
+    ari_formats: str = Field(
+        "",
+        description="Codecs that called parties are offered, e.g. alaw,ulaw; empty: as set there",
+    )
+    ari_rtp_host: str = Field(
+        "", description="Where Asterisk takes our RTP, if not at the address that it names"
+    )
     log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR")
 
     @field_validator("audiohook_secret")

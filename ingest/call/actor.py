@@ -204,10 +204,7 @@ class CallActor:
                 if not self._queue(Mark(directive.directive_id)):
                     await self._step(Drained(directive))
             case Transfer(directive):
-                ok = await self._edge.switchboard.of(self.call_id).transfer(
-                    self.call_id, directive.target or ""
-                )
-                await self._step(Transferred(directive, ok))
+                self._edge.spawn(self._transfer(directive), "transfer")
             case HangUp():
                 self._edge.spawn(
                     self._edge.switchboard.of(self.call_id).hang_up(self.call_id), "hang-up"
@@ -216,6 +213,12 @@ class CallActor:
                 await self._close_media()
             case _:
                 assert_never(command)
+
+    async def _transfer(self, directive: Directive) -> None:
+        """Meanwhile the call goes on: the customer may hang up while it rings elsewhere."""
+        switch = self._edge.switchboard.of(self.call_id)
+        ok = await switch.transfer(self.call_id, directive.target or "")
+        self.put(Transferred(directive, ok))
 
     async def _write(self, event: CallEvent, acknowledged: bool) -> None:
         if acknowledged:
@@ -276,6 +279,8 @@ class CallActor:
         session.set_turn_silence(self._stamp.turn_silence_ms)
         if entry is not None and entry.wire is not None:
             wire = wire_of(*entry.wire)
+        if self._edge.switchboard.of(self.call_id).sends_keys:
+            session.press_by = self._press
         known: list[Known] = []
         ws_leg: Leg | None = None
         for heard in entry.legs[-1:] if entry is not None else ():
@@ -306,6 +311,22 @@ class CallActor:
         """Where the far end sends its sound, and the SSRC of ours."""
         assert self.entry is not None and self.session is not None, "open_media() first"
         return MediaAddress(self._edge.rtp_host, self.entry.port, self.session.out_ssrc)
+
+    def _press(self, digit: str) -> None:
+        switch = self._edge.switchboard.of(self.call_id)
+        self._edge.spawn(switch.send_keys(self.call_id, digit), "keys")
+
+    async def move_media(self, theirs: MediaAddress) -> None:
+        """The switch takes our sound elsewhere from now on."""
+        try:
+            remote = await resolve(theirs)
+        except Refused as refused:
+            logger.error("no media", call_id=self.call_id, reason=str(refused))
+            return
+        if self.rtp is not None and self.entry is not None:
+            self.rtp.receiver.gate.announce(remote, theirs.ssrc)
+            self.entry.remote = self.rtp.receiver.remote
+            self._edge.journal.write(self.entry)
 
     def after(self, delay_ms: int, given: Input) -> None:
         """Gives the call an input later, if it still lives."""

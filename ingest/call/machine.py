@@ -434,7 +434,7 @@ def _end(
         cause_q850=cause_q850,
         cause_sip=cause_sip,
     )
-    placed = call.phase >= Phase.PLACED and call.identity.direction == "outbound"
+    placed = call.phase >= Phase.PLACED and call.identity.direction != "foreign"
     return [CloseMedia(), Write(ended), *([HangUp()] if placed else [])]
 
 

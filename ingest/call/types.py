@@ -8,7 +8,7 @@ from ingest.trunks.driver import LineEvent
 from ringlog.dispositions import NOT_A_PERSON
 from schemas.events import CallEvent, Directive
 
-Direction = Literal["outbound", "foreign"]
+Direction = Literal["outbound", "inbound", "foreign"]
 HeldUp = Literal["playout_paused", "playout_resumed"]
 
 RING_TIMEOUT_MS: Final = 60_000

@@ -233,7 +233,9 @@ class FreeSwitch:
             raise channel.refused
         return None
 
-    async def adopt(self, call_id: str, ours: MediaAddress | None) -> bool:
+    async def adopt(
+        self, call_id: str, ours: MediaAddress | None, try_no: int = 1, answered: bool = False
+    ) -> bool:
         """Takes up a channel of ours; its sound is streamed anew, since the module does not
         reconnect."""
         channel_id = channel_id_of(call_id)

@@ -175,6 +175,7 @@ class Session:
         self.frames_out = 0
         self.spoken_since_us: int | None = None  # our first sound
         self.closed = False
+        self.press_by: Callable[[str], None] | None = None  # the switch, where it sends our keys
         self._owner = owner
         self._transport: Transport | None = None
         self._ids = ids
@@ -441,6 +442,10 @@ class Session:
             self._owner.on_logged(self, logged)
 
     def _press(self, key: KeyTick, ts: int, transport: Transport) -> None:
+        if self.press_by is not None:
+            if key.n == 0:
+                self.press_by(key.digit)
+            return
         if key.n == 0:
             self._key_ts = ts
         seq = self._next_seq((ts - self._ids.first_ts) // self.sound.frame_samples)

@@ -60,6 +60,27 @@ class LineEvent:
     try_no: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class IncomingCall:
+    """Somebody calls us on a switch: `called` and `caller` as the switch gives the numbers."""
+
+    call_id: str
+    switch: str
+    called: str
+    caller: str
+    medium: Medium
+    codec: Literal["pcmu", "pcma", "l16", "l16/8000", "l16/16000"] = "pcmu"
+
+
+class NotTaken(Exception):
+    """A call that comes in is not answered. `cause_q850` as in ITU-T Q.850; the text says why, and
+    names no caller."""
+
+    def __init__(self, cause_q850: int, reason: str) -> None:
+        super().__init__(reason)
+        self.cause_q850 = cause_q850
+
+
 class Refused(Exception):
     """The switch or its carrier would not take the call. `cause_q850` as in ITU-T Q.850,
     `cause_sip` if any."""
@@ -78,6 +99,15 @@ class Listener(Protocol):
 
     def on_progress(self, call_id: str, progress: LineEvent) -> None:
         """A call has come a step further."""
+        ...
+
+    def on_media(self, call_id: str, theirs: MediaAddress) -> None:
+        """The switch takes a call's sound elsewhere from now on."""
+        ...
+
+    async def came_in(self, call: IncomingCall) -> MediaAddress | None:
+        """Opens the session of a call that comes in; gives where its sound goes, None by a socket.
+        The switch answers then. Raises NotTaken."""
         ...
 
     def calls_on(self, switch: str) -> dict[str, str]:
@@ -112,8 +142,11 @@ class Switch(Protocol):
         """Asks for a call; gives where its sound goes, None by a socket. Raises Refused."""
         ...
 
-    async def adopt(self, call_id: str, ours: MediaAddress | None) -> bool:
-        """Takes up a call that an earlier edge placed; False when the switch no longer has it."""
+    async def adopt(
+        self, call_id: str, ours: MediaAddress | None, try_no: int = 1, answered: bool = False
+    ) -> bool:
+        """Takes up a call that an earlier edge placed, right after `start`; False when the switch
+        no longer has it. A switch that cannot know yet says True, and tells the end later."""
         ...
 
     async def send_keys(self, call_id: str, digits: str) -> None:

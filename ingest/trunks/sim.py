@@ -95,7 +95,9 @@ class SimSwitch:
             except (aiohttp.ContentTypeError, ValueError, TypeError, KeyError, AttributeError):
                 raise Refused(38, None, "failed", "the answer has another form") from None
 
-    async def adopt(self, call_id: str, ours: MediaAddress | None) -> bool:
+    async def adopt(
+        self, call_id: str, ours: MediaAddress | None, try_no: int = 1, answered: bool = False
+    ) -> bool:
         """The carrier sends on to the port that the call had."""
         return True
 

@@ -42,6 +42,10 @@ class Switchboard:
         """Asks for the call; raises Refused."""
         return await route.switch.dial(order)
 
+    def holds(self, call_id: str, trunk: str) -> None:
+        """A call that has come in goes over a trunk."""
+        self._of_call[call_id] = self._default
+
     def of(self, call_id: str) -> Switch:
         """The switch that holds a call."""
         return self._of_call.get(call_id, self._default)

@@ -37,8 +37,10 @@ class CallEvent(Event):
     trunk: str | None = Field(None, description="Line that the call goes over")
     attempt: int | None = Field(None, description="Which try of the task")
     edge_id: str | None = Field(None, description="Edge that owns the call's media")
-    direction: Literal["outbound", "foreign"] | None = Field(
-        None, description="outbound: we dialled; foreign: brought by another telephone system"
+    direction: Literal["outbound", "inbound", "foreign"] | None = Field(
+        None,
+        description="outbound: we dialled; inbound: a customer called a number of a trunk; foreign: "
+        "brought by another telephone system",
     )
     phone: str | None = Field(None, description="Number dialled")
     cause_q850: int | None = Field(None, description="Why it ended (ITU-T Q.850)")
