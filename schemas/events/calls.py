@@ -39,7 +39,7 @@ class CallEvent(Event):
     edge_id: str | None = Field(None, description="Edge that owns the call's media")
     direction: Literal["outbound", "inbound", "foreign"] | None = Field(
         None,
-        description="outbound: we dialled; inbound: a customer called a number of a trunk; foreign: "
+        description="outbound: we dialled; inbound: a customer called a number of ours; foreign: "
         "brought by another telephone system",
     )
     phone: str | None = Field(None, description="Number dialled")

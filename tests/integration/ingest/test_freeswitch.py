@@ -9,7 +9,7 @@ from urllib.parse import quote
 import pytest
 
 from ingest.freeswitch.switch import FreeSwitch, FreeSwitchConfig
-from ingest.trunks.driver import LineEvent, Order, Refused
+from ingest.trunks.driver import IncomingCall, LineEvent, MediaAddress, Order, Refused
 from ringlog.audio import g711
 from ringlog.settings import Settings
 from tests.integration.ingest.doors_world import World, world_of
@@ -26,6 +26,12 @@ class Told:
 
     def on_progress(self, call_id: str, progress: LineEvent) -> None:
         self.events.setdefault(call_id, []).append(progress)
+
+    def on_media(self, call_id: str, theirs: MediaAddress) -> None:
+        raise AssertionError("its sound comes by a socket")
+
+    async def came_in(self, call: IncomingCall) -> MediaAddress | None:
+        raise AssertionError("nobody calls")
 
     def calls_on(self, switch: str) -> dict[str, str]:
         assert switch == "freeswitch"
