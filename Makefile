@@ -15,10 +15,10 @@ SIZES = awk '/Downloading|Using cached/ && /\(/ { sub(/^ +/, "  "); print; fflus
 CHECKED := schemas ringlog cli ingest asr_worker streams sql stack verify demo bench tests docs
 STAMP = $(VENV)/.installed-$(firstword $(shell cat requirements-build.lock requirements.lock pyproject.toml | sha256sum))
 
-.PHONY: help check-tools install demo up down status test test-all test-peers suite style lint unit integration bench faults clean
+.PHONY: help check-tools install demo demo-asterisk up down status test test-all test-peers suite style lint unit integration bench faults clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: check-tools $(STAMP) ## Install everything: Python packages into .venv, JVM parts into the cache
 	@$(BIN)/python -m stack install
@@ -50,6 +50,9 @@ $(STAMP): | check-tools
 
 demo: install ## Make CALLS=20 simulated calls through the whole product and check every result
 	@$(BIN)/ringlog demo --calls $(CALLS)
+
+demo-asterisk: install ## The demo through a real Asterisk (Debian, root): two carriers, one dies
+	@$(BIN)/python -m demo.asterisk --calls $(CALLS)
 
 up: install ## Start the stack and return when it is ready
 	@$(BIN)/ringlog up -d

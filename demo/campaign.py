@@ -46,15 +46,15 @@ async def carrier_of(
     Raises DemoError.
     """
     log_file = config.home / "demo" / f"{campaign}.jsonl"
-    carrier = _start_carrier(config, _manifest(config, cast, log_file))
+    carrier = _start_carrier(config, manifest_of(config, cast, log_file))
     try:
         await _until_ready(config, carrier)
         yield log_file
     finally:
-        await asyncio.to_thread(_stop, carrier)
+        await asyncio.to_thread(stop_process, carrier)
 
 
-def _manifest(config: Settings, cast: dict[str, Person], log_file: Path) -> Path:
+def manifest_of(config: Settings, cast: dict[str, Person], log_file: Path) -> Path:
     """Writes what the carrier needs to know: the people and which sound is which prompt."""
     index = config.prompts_dir / "index.json"
     if not index.exists():
@@ -86,7 +86,8 @@ def _start_carrier(config: Settings, manifest: Path) -> subprocess.Popen[bytes]:
         )  # fmt: skip
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
+def stop_process(process: subprocess.Popen[bytes]) -> None:
+    """Ends a process, and waits until it is gone."""
     process.terminate()
     try:
         process.wait(10)

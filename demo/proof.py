@@ -4,14 +4,18 @@ import asyncio
 import json
 import sys
 
+from ringlog.settings import Settings
+from stack import environment
+
 _SHOWN = 3
 
 
-async def failures_of_verify() -> list[str]:
+async def failures_of_verify(config: Settings) -> list[str]:
     """Every check that found violations, with the first few of them."""
     asked = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "cli.main", "verify", "--json", "--settle", "60",
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        env=environment.of_services(config),
     )  # fmt: skip
     said, complaint = await asked.communicate()
     try:

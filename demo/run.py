@@ -5,6 +5,9 @@ import contextlib
 import json
 import sys
 import time
+from collections.abc import Callable, Coroutine
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,7 @@ from rich.console import Console
 from demo import history
 from demo.campaign import DemoError, Desk, carrier_of, cast_of, tell_crm
 from demo.observer import Observer
+from demo.people import Person
 from demo.progress import show_progress
 from demo.proof import failures_of_verify
 from demo.report import Report, build, show, window_differences
@@ -64,15 +68,55 @@ async def _demo(config: Settings, calls: int, out: Path, began: float) -> int:
     run_number = int(time.time())
     campaign = f"demo-{run_number}"
     cast = cast_of(calls, run_number)
+    done = await conduct(config, campaign, cast, carrier_of(config, campaign, cast), began, console)
+    result = build(done.seen, done.log, cast, done.rows, done.failures, done.times, versions())
+    write(out, result)
+    show(result, console)
+    console.print(f"report: {out}")
+    return 0 if result.ok else 1
+
+
+@dataclass(frozen=True, slots=True)
+class Conducted:
+    """A campaign that is over: what was seen on Kafka, what the far ends logged, what the stores
+    hold, and what is wrong in them. `times`: first transcript and all, s."""
+
+    seen: Observer
+    log: list[dict[str, Any]]
+    rows: dict[str, int]
+    failures: list[str]
+    times: tuple[float, float]
+
+
+def versions() -> dict[str, str]:
+    """Versions of what the report names."""
+    return {name: version(name) for name in _VERSIONS} | {"python": sys.version.split()[0]}
+
+
+async def conduct(
+    config: Settings,
+    campaign: str,
+    cast: dict[str, Person],
+    people: AbstractAsyncContextManager[Path],
+    began: float,
+    console: Console,
+    beside: Callable[[Observer], Coroutine[Any, Any, None]] | None = None,
+) -> Conducted:
+    """Calls the cast and waits until all is over and written.
+
+    `people` answer while it is entered, and log to the file that it gives. `beside` runs along.
+    """
     seen = Observer(campaign)
+    calls = len(cast)
     first_final: list[float] = []
     async with contextlib.AsyncExitStack() as stack:
-        log_file = await stack.enter_async_context(carrier_of(config, campaign, cast))
+        log_file = await stack.enter_async_context(people)
         producer = await stack.enter_async_context(EventProducer(config, "demo"))
         tasks = [
             asyncio.create_task(seen.follow(config, producer, now_ms())),
             asyncio.create_task(_watch_first(seen, first_final)),
             asyncio.create_task(show_progress(seen, calls, console)),
+            *([asyncio.create_task(beside(seen))] if beside else []),
         ]
         stack.push_async_callback(_cancel, tasks)
         await tell_crm(producer, campaign, cast)
@@ -82,22 +126,11 @@ async def _demo(config: Settings, calls: int, out: Path, began: float) -> int:
         await _until_windows(seen)
         rows, failures = await history.check(config, seen)
         console.print("proving it with ringlog verify …")
-        failures += await failures_of_verify()
+        failures += await failures_of_verify(config)
     with log_file.open(encoding="utf-8") as lines:
         log = [json.loads(line) for line in lines]
-    result = build(
-        seen,
-        log,
-        cast,
-        rows,
-        failures,
-        ((first_final[0] if first_final else 0.0) - began, time.monotonic() - began),
-        {name: version(name) for name in _VERSIONS} | {"python": sys.version.split()[0]},
-    )
-    _write(out, result)
-    show(result, console)
-    console.print(f"report: {out}")
-    return 0 if result.ok else 1
+    first_s = (first_final[0] if first_final else 0.0) - began
+    return Conducted(seen, log, rows, failures, (first_s, time.monotonic() - began))
 
 
 async def _cancel(tasks: list[asyncio.Task[Any]]) -> None:
@@ -135,6 +168,7 @@ async def _until_windows(seen: Observer) -> None:
                 await seen.changed.wait()
 
 
-def _write(path: Path, report: Report) -> None:
+def write(path: Path, report: Report) -> None:
+    """The report as JSON."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")

@@ -7,6 +7,7 @@ happens goes to the manifest's log, a JSON object a line, with the person's numb
 import argparse
 import asyncio
 import json
+import time
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -50,23 +51,31 @@ class Household:
         if person is None:
             await self._agent(call)
             return
-        await asyncio.sleep(person.answers_after_ms / 1000)
-        call.answer()
         note = partial(self._note, phone)
-        note("answered", carrier=self.name, source=call.caller)
-        call.media.put_on(Handset(person, self._sounds[person.name], self._prompts, note))
-        await asyncio.sleep(MAX_CALL_S)
-        note("gave_up")
-        call.hang_up()
+        note("rings", carrier=self.name, shown=call.caller, wall_ms=_now_ms())
+        try:
+            await asyncio.sleep(person.answers_after_ms / 1000)
+            call.answer()
+            note("answered", carrier=self.name, wall_ms=_now_ms())
+            call.media.put_on(Handset(person, self._sounds[person.name], self._prompts, note))
+            await asyncio.sleep(MAX_CALL_S)
+            call.hang_up()
+        finally:  # the call's end stops this script
+            by = call.ending.by if call.ending is not None else "nobody"
+            note("over", carrier=self.name, by=by, wall_ms=_now_ms())
 
     async def _agent(self, call: SipCall) -> None:
         call.answer()
-        self._note(call.number, "agent", carrier=self.name, source=call.caller)
+        self._note(call.number, "agent", carrier=self.name, wall_ms=_now_ms())
         await asyncio.sleep(_AGENT_S)
         call.hang_up("Q.850;cause=16")
 
     def _note(self, phone: str, event: str, **fields: object) -> None:
         self._log.write(json.dumps({"event": event, "phone": phone} | fields) + "\n")
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 async def _serve(household: Household, host: str, port: int) -> None:

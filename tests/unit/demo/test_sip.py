@@ -36,8 +36,8 @@ def test_a_message_is_read_in_its_compact_form() -> None:
     "data",
     [
         b"", b"\r\n\r\n", b"INVITE sip:x SIP/3.0\r\n\r\n",
-        INVITE.replace(b"CSeq: 7 INVITE\r\n", b""), INVITE.replace(b"Subject: one", b"no colon"),
-        INVITE + b"x" * MAX_BYTES,
+        INVITE.replace(b"CSeq: 7 INVITE\r\n", b""), INVITE + b"x" * MAX_BYTES,
+        INVITE.replace(b"Subject: one", b"no colon"),
         b"SIP/2.0 200 OK\r\n" + b"a: b\r\n" * 200 + b"\r\n",
     ],
 )  # fmt: skip
