@@ -16,8 +16,9 @@ def entry(
 def call(call_id: str, customer_id: str, kind: str, **fields: object) -> CallEvent:
     return CallEvent.model_validate(
         {
-            "event_id": ids.root_id("test", call_id, kind), "kind": kind, "occurred_at": 5_000, "producer": "edge",
-            "call_id": call_id, "customer_id": customer_id, "campaign_id": "demo-1", **fields,
+            "event_id": ids.root_id("test", call_id, kind), "kind": kind, "occurred_at": 5_000,
+            "producer": "edge", "call_id": call_id, "customer_id": customer_id,
+            "campaign_id": "demo-1", **fields,
         }
     )  # fmt: skip
 
