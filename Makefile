@@ -42,7 +42,7 @@ check-tools:
 
 $(STAMP): | check-tools
 	@[ -x $(BIN)/python ] || { echo "making $(VENV)"; $(PYTHON) -m venv $(VENV); }
-	@echo "installing Python packages (once; 2.0 GB when unpacked; goes on where it was broken off)"
+	@echo "installing Python packages (once; 2.2 GB when unpacked; goes on where it was broken off)"
 	@$(PIP) --require-hashes -r requirements-build.lock | $(SIZES)
 	@$(PIP) --require-hashes --no-build-isolation -r requirements.lock | $(SIZES)
 	@$(PIP) --quiet --no-build-isolation -e . 2>/dev/null || $(PIP) --no-build-isolation -e .

@@ -35,8 +35,8 @@ from ringlog.media_session import MediaSessionRequest
 
 logger = log.logger("ringlog.ingest.whip")
 
-MAX_BROWSERS: Final = 32
-"""Browsers in calls at once: coding Opus both ways takes about 1 % of a core a call."""
+MAX_BROWSERS: Final = 16
+"""Browsers in calls at once: Opus, SRTP and ICE take about 3 % of a core a call, both talking."""
 
 FULL_RETRY_S: Final = 10
 

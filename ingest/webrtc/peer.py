@@ -30,12 +30,18 @@ from aiortc.rtp import RtpPacket
 from ingest.rtp.socket import NoPort
 from ingest.webrtc.candidate import Candidate
 from ingest.webrtc.offer import OPUS_CLOCK_HZ, Offer
+from ringlog.metrics import RTP_PACKETS_DROPPED
 
 MAX_QUEUED: Final = 50
 """Packets that wait for the connection, 1 s; older ones are dropped."""
 
 PORTS_TRIED: Final = 64
 """Ports of the range that are tried for one call, from a random one on."""
+
+MAX_WAITING: Final = 500
+"""Datagrams that wait until ICE and DTLS take them."""
+
+MAX_DATAGRAM_BYTES: Final = 2_048
 
 CODECS["audio"].append(
     RTCRtpCodecParameters(
@@ -80,6 +86,20 @@ class RobotTrack(MediaStreamTrack):
         if self.readyState != "live":
             raise MediaStreamError
         return packet
+
+
+class GuardedStun(StunProtocol):
+    """A socket whose strangers can neither fill the memory nor raise an error in the loop."""
+
+    def datagram_received(self, data: bytes | str, addr: tuple[Any, ...]) -> None:
+        """Takes a datagram of anybody."""
+        if self.receiver._queue.qsize() >= MAX_WAITING or len(data) > MAX_DATAGRAM_BYTES:
+            RTP_PACKETS_DROPPED.labels("rate").inc()
+            return
+        try:
+            super().datagram_received(data, addr)
+        except Exception:  # whatever a STUN message may hold
+            RTP_PACKETS_DROPPED.labels("malformed").inc()
 
 
 OnPacket = Callable[[int, int, int, int, bytes], None]
@@ -188,7 +208,7 @@ async def _bound(connection: Connection, host: str, ports: range) -> tuple[StunP
         port = ports[(first + n) % len(ports)]
         try:
             _, protocol = await loop.create_datagram_endpoint(
-                lambda: StunProtocol(connection), local_addr=(host, port)
+                lambda: GuardedStun(connection), local_addr=(host, port)
             )
         except OSError:
             continue  # another call has it

@@ -117,6 +117,7 @@ class Call {
     this.session = answer.headers.get("Location");
     this.etag = answer.headers.get("ETag");
     this.id = decodeURIComponent(this.session.split("/").pop());
+    $("call-id").textContent = this.id;
     if (this.over) return this.tellEnd();
     this.follow();
     await this.pc.setRemoteDescription({ type: "answer", sdp: await answer.text() });
@@ -268,6 +269,7 @@ function inCall(yes) {
 async function place() {
   inCall(true);
   $("transcript").replaceChildren();
+  $("call-id").textContent = "";
   $("line").textContent = words.microphone;
   let microphone;
   try {

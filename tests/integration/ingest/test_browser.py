@@ -1,6 +1,9 @@
 """A call from a browser: WHIP over the edge's control port, sound and keys over WebRTC."""
 
 import asyncio
+import random
+import signal
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -36,6 +39,16 @@ def loudest_hz(samples: Int16, rate_hz: int) -> float:
     return float(spectrum.argmax() * rate_hz / len(samples))
 
 
+def flood(port: int) -> None:
+    """Datagrams of a stranger, some of which begin like STUN, DTLS and SRTP."""
+    heads = (b"\x00\x01\x00\x08\x21\x12\xa4\x42", b"\x16\xfe\xfd", b"\x80\x6f", b"\xff", b"")
+    chance = random.Random(1)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+        for n in range(2_000):
+            tail = chance.randbytes(chance.randrange(300))
+            stranger.sendto(heads[n % len(heads)] + tail, ("127.0.0.1", port))
+
+
 def browser(world: World, microphone: Int16) -> BrowserEnd:
     key = {"Authorization": f"Bearer {edge_control_key(world.config)}"}
     return BrowserEnd(world.config.edge_control_url, key, microphone)
@@ -58,6 +71,7 @@ async def test_a_call_from_a_browser(world: World) -> None:
     assert "127.0.0.1" in candidate
     assert int(candidate.split()[5]) in world.config.browser_ports
     await end.connected()
+    flood(int(candidate.split()[5]))
     await log.until(lambda: "answered" in log.kinds(call), "answered")
     first = log.call(call)[0]
     assert (first.direction, first.pool, first.playbook, first.robot_id, first.asr_profile) == (
@@ -175,3 +189,18 @@ async def test_what_whip_refuses_and_takes(world: World) -> None:
     await log.until(lambda: "ended" in log.kinds(call), "the end of who never connected")
     assert (ended(world, call).disposition, ended(world, call).cause_q850) == ("failed", 41)
     await absent.close()
+
+
+@pytest.mark.heavy
+async def test_a_dead_edges_browser_calls_end(world: World) -> None:
+    """The keys for its sound died with it; the successor ends the call."""
+    end = browser(world, tone(500, 60))
+    assert await end.call("sales") == 201
+    await end.connected()
+    log, call = world.log, end.call_id
+    await log.until(lambda: log.chunks(call, "customer"), "sound")
+    await world.edge.end(signal.SIGKILL)
+    await world.edge.start()
+    await log.until(lambda: "ended" in log.kinds(call), "ended")
+    assert (ended(world, call).disposition, ended(world, call).cause_q850) == ("failed", 41)
+    await end.close()

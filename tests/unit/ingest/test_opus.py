@@ -1,13 +1,19 @@
 """Opus both ways, and a browser's packets on the session's clock."""
 
+import asyncio
+from unittest.mock import Mock
+
 import numpy as np
 import pytest
+from aioice.candidate import Candidate as HostCandidate
+from aioice.ice import Connection
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.rtp.packet import TelephoneEvent, serialise_event
 from ingest.sound.types import Digit, Format, Frame
 from ingest.webrtc.opus import NotOpus, OpusDecoder, OpusEncoder
+from ingest.webrtc.peer import MAX_WAITING, GuardedStun
 from ingest.webrtc.receiver import OpusReceiver
 
 WIDE = Format("l16", 16_000)
@@ -36,7 +42,7 @@ def test_there_and_back(rate_hz: int) -> None:
 
 
 @given(st.binary(max_size=400))
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 def test_any_packet_is_sound_or_refused(payload: bytes) -> None:
     decoder = OpusDecoder(16_000)
     try:
@@ -49,6 +55,24 @@ def test_any_packet_is_sound_or_refused(payload: bytes) -> None:
 
 def receiver(sound: Format = WIDE) -> OpusReceiver:
     return OpusReceiver(sound, 111, 110, lambda us: us // 1000)
+
+
+@given(st.lists(st.binary(max_size=200), max_size=20))
+@settings(max_examples=40, deadline=None)
+def test_no_strangers_datagram_harms(datagrams: list[bytes]) -> None:
+    async def work() -> int:
+        connection = Connection(ice_controlling=False)
+        socket = GuardedStun(connection)
+        socket.transport = Mock()
+        socket.local_candidate = HostCandidate("f", 1, "udp", 1, "127.0.0.1", 9, "host")
+        for datagram in datagrams:
+            for head in (b"", b"\x00\x01\x00\x08\x21\x12\xa4\x42"):
+                socket.datagram_received(head + datagram, ("192.0.2.1", 5))
+        for _ in range(2 * MAX_WAITING):
+            socket.datagram_received(b"\x80", ("192.0.2.1", 5))
+        return connection._queue.qsize()
+
+    assert asyncio.run(work()) == MAX_WAITING
 
 
 def test_order_loss_and_clock_past_the_wrap_of_32_bits() -> None:
@@ -103,7 +127,7 @@ def test_what_is_neither_sound_nor_key_is_counted() -> None:
         max_size=60,
     )
 )  # fmt: skip
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 def test_no_packet_harms(packets: list[tuple[int, int, int, int, bytes]]) -> None:
     under_test = receiver(Format("l16", 8_000))
     for n, (kind, seq, timestamp, ssrc, payload) in enumerate(packets):

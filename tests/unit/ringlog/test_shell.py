@@ -48,6 +48,7 @@ def test_ports_shift_together() -> None:
     assert b.kafka_bootstrap.endswith(str(a.kafka_port + 500))
     assert b.rtp_ports[0] % 2 == 0
     odd = Settings(port_shift=7).rtp_ports
+    assert not set(a.browser_ports) & set(a.rtp_ports) and len(a.browser_ports) == 499
     assert odd[0] % 2 == 0 and len(odd) in (len(a.rtp_ports) - 1, len(a.rtp_ports))
 
 
