@@ -5,8 +5,10 @@ A web page in a browser on this machine can reach the port, too. It has no key, 
 Host.
 """
 
+import asyncio
 import ipaddress
 from http import HTTPStatus
+from typing import Final
 from urllib.parse import quote
 
 from aiohttp import web
@@ -27,6 +29,10 @@ from ringlog.site_key import edge_control_key
 from schemas.phone import InvalidNumber
 
 logger = log.logger("ringlog.ingest.control")
+
+
+BODY_S: Final = 5.0
+"""Time for a request's body, s."""
 
 
 def problem(
@@ -63,8 +69,12 @@ class Control:
         if not self._edge.takes_calls:
             return later("This edge takes no more calls", "another one may")
         try:
-            wanted = MediaSessionRequest.model_validate_json(await request.read())
+            async with asyncio.timeout(BODY_S):
+                asked = await request.read()
+            wanted = MediaSessionRequest.model_validate_json(asked)
             actor = await open_session(edge, wanted)
+        except TimeoutError:
+            return problem(HTTPStatus.REQUEST_TIMEOUT, "The body did not come")
         except CallExists as error:
             return problem(HTTPStatus.CONFLICT, "The call exists", str(error))
         except UnknownName as error:

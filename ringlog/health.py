@@ -2,12 +2,15 @@
 of those whose state can be rebuilt."""
 
 import asyncio
+import logging
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.typedefs import Handler
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from ringlog.api_key import api_key
@@ -17,6 +20,17 @@ from ringlog.settings import settings
 BACKLOG = 2048
 """Connections that may wait to be accepted: a burst of 1,000 and as many again. The kernel allows
 `net.core.somaxconn`, 4096 by default."""
+
+
+HEAD_S = 10.0
+"""Time for the first request's head, s."""
+
+KEEP_ALIVE_S = 75.0
+"""How long a connection may be idle between requests, s."""
+
+
+LINGER_S = 2.0
+"""How long the rest of a refused request's body is waited for, s."""
 
 
 class NotRebuilt(Exception):
@@ -101,9 +115,61 @@ def add_routes(app: web.Application, health: Health) -> None:
     )
 
 
+def _is_ours(record: logging.LogRecord) -> bool:
+    """Whether aiohttp reports a fault of ours: of a peer that talks nonsense it writes a traceback,
+    too."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, HttpProcessingError)
+
+
+logging.getLogger("aiohttp.server").addFilter(_is_ours)
+
+
+class Idlers:
+    """Ends connections that have sent no whole head of a request in `HEAD_S`: aiohttp waits for the
+    first one for ever."""
+
+    def __init__(self) -> None:
+        self._asked: set[object] = set()
+        self._came_s: dict[object, float] = {}
+
+    @web.middleware
+    async def mark(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """A whole head has come."""
+        self._asked.add(request.protocol)
+        return await handler(request)
+
+    async def watch(self, runner: web.AppRunner) -> None:
+        """Looks for ever."""
+        while True:
+            await asyncio.sleep(HEAD_S / 4)
+            now_s, connections = (
+                time.monotonic(),
+                runner.server.connections if runner.server else [],
+            )
+            self._asked.intersection_update(connections)
+            self._came_s = {c: self._came_s.get(c, now_s) for c in connections}
+            for connection in connections:
+                idle_s = now_s - self._came_s[connection]
+                if idle_s > HEAD_S and connection not in self._asked:
+                    connection.force_close()
+
+
 async def serve(app: web.Application, host: str, port: int) -> web.AppRunner:
     """Starts an application; `await runner.cleanup()` ends it. Raises OSError: port in use."""
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=2)
+    idlers = Idlers()
+    runner = web.AppRunner(
+        app, access_log=None, shutdown_timeout=2, keepalive_timeout=KEEP_ALIVE_S,
+        lingering_time=LINGER_S,
+    )  # fmt: skip
+
+    async def watching(_: web.Application) -> AsyncIterator[None]:
+        task = asyncio.create_task(idlers.watch(runner), name=f"idlers of {port}")
+        yield
+        task.cancel()
+
+    app.middlewares.append(idlers.mark)
+    app.cleanup_ctx.append(watching)
     await runner.setup()
     await web.TCPSite(runner, host, port, reuse_address=True, backlog=BACKLOG).start()
     return runner

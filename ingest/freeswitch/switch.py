@@ -11,8 +11,8 @@ import re
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final
-from urllib.parse import quote, unquote
+from typing import Final, NamedTuple
+from urllib.parse import quote, unquote, urlsplit
 
 from ingest.freeswitch.causes import outcome_of
 from ingest.freeswitch.esl import EslEvent
@@ -26,6 +26,7 @@ from ingest.trunks.driver import (
     Order,
     Refused,
 )
+from ingest.trunks.plan import SwitchPlan
 from ringlog import log
 from ringlog.clock import now_ms
 from ringlog.settings import Settings
@@ -52,7 +53,9 @@ _NUMBER: Final = re.compile(r"\+?[0-9*#]{1,32}")
 _NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _TARGET: Final = re.compile(r"[A-Za-z0-9_.+*#@-]{1,64}( [A-Za-z0-9_.-]{1,32}){0,2}")
 _KEYS: Final = re.compile(r"[0-9A-D*#]{1,64}")
+_ENDPOINT: Final = re.compile(r"[^\s{}\[\]<>&|,'\"\\]{1,255}")
 _MARK: Final = "ringlog/"
+_MARKED: Final = re.compile(r"ringlog/([^/]*)/([^/]*)/([0-9]{1,4})")
 
 _SPACE: Final = uuid.UUID("8e2d2a5c-6a0d-5d0e-9a53-5f1d4c1c7f10")
 
@@ -76,9 +79,10 @@ class FreeSwitchConfig:
 
 @dataclass(slots=True)
 class _Channel:
-    """A call that this switch has, or was asked for."""
+    """A try of a call that this switch has, or was asked for."""
 
     call_id: str
+    try_no: int
     media_url: str
     rate_khz: int
     answered: bool = False
@@ -103,6 +107,7 @@ class FreeSwitch:
         self._connected = asyncio.Event()
         self._channels: dict[str, _Channel] = {}
         self._jobs: dict[str, str] = {}  # job -> channel
+        self._of_call: dict[str, str] = {}  # call -> channel of its newest try
         self._work: asyncio.Task[None] | None = None
         self._background: set[asyncio.Task[object]] = set()
 
@@ -172,9 +177,9 @@ class FreeSwitch:
                 channel.refused = Refused(Q850_TEMPORARY, None, "failed", "lost by the switch")
                 self._end(channel_id, channel, Q850_TEMPORARY, None, "failed")
         ours = self._listener.calls_on(self.name)
-        for channel_id, call_id in found.items():
-            if call_id not in ours and channel_id not in self._channels:
-                logger.warning("a channel is nobody's call: ended", call_id=call_id)
+        for channel_id, mark in found.items():
+            if mark.call_id not in ours and channel_id not in self._channels:
+                logger.warning("a channel is nobody's call: ended", call_id=mark.call_id)
                 await socket.api(f"uuid_kill {channel_id} NORMAL_TEMPORARY_FAILURE")
 
     async def _api(self, words: str) -> str:
@@ -206,15 +211,16 @@ class FreeSwitch:
 
     async def dial(self, order: Order) -> MediaAddress | None:
         """Asks for a call, and waits a moment for a refusal; raises Refused."""
-        channel_id = channel_id_of(order.call_id)
+        channel_id = channel_id_of(order.call_id, order.try_no)
         if channel_id in self._channels:
             return None  # asked for before
         words = originate_of(self._config, order, channel_id)
         if self._socket is None or not self._connected.is_set():
             raise Refused(Q850_OUT_OF_ORDER, None, "failed", "the event socket is not connected")
         rate_khz = 16 if order.codec == "l16/16000" else 8
-        channel = _Channel(order.call_id, self._media_url_of(order.call_id), rate_khz)
+        channel = _Channel(order.call_id, order.try_no, self._media_url_of(order.call_id), rate_khz)
         self._channels[channel_id] = channel
+        self._of_call[order.call_id] = channel_id
         job = str(uuid.uuid4())
         self._jobs[job] = channel_id
         try:
@@ -226,7 +232,7 @@ class FreeSwitch:
         except TimeoutError:
             channel.decided.set()  # no sign yet: it is on its way, and events tell the rest
         except EslLost as lost:
-            self._channels.pop(channel_id, None)
+            self._forget(channel_id, channel)
             self._jobs.pop(job, None)
             raise Refused(Q850_OUT_OF_ORDER, None, "failed", str(lost)) from None
         if channel.refused is not None:
@@ -238,18 +244,26 @@ class FreeSwitch:
     ) -> bool:
         """Takes up a channel of ours; its sound is streamed anew, since the module does not
         reconnect."""
-        channel_id = channel_id_of(call_id)
         try:
             async with asyncio.timeout(CONNECTED_S):
                 await self._connected.wait()
-            if await self._api(f"uuid_exists {channel_id}") != "true":
-                return False
-            if channel_id not in self._channels:
-                channel = _Channel(call_id, self._media_url_of(call_id), 8)
+            if call_id not in self._of_call:
+                shown = channels_of(await self._api("show channels as json"), self._config.edge_id)
+                tries = [
+                    (mark.try_no, one) for one, mark in shown.items() if mark.call_id == call_id
+                ]
+                if not tries:
+                    return False
+                try_no, channel_id = max(tries)
+                channel = _Channel(call_id, try_no, self._media_url_of(call_id), 8)
                 disposition = await self._api(f"uuid_getvar {channel_id} endpoint_disposition")
                 channel.answered = disposition == "ANSWER"
                 channel.decided.set()
                 self._channels[channel_id] = channel
+                self._of_call[call_id] = channel_id
+            channel_id = self._of_call[call_id]
+            if await self._api(f"uuid_exists {channel_id}") != "true":
+                return False
             channel = self._channels[channel_id]
             await self._api(f"uuid_audio_stream {channel_id} stop")
             channel.streaming = False
@@ -260,25 +274,27 @@ class FreeSwitch:
 
     async def send_keys(self, call_id: str, digits: str) -> None:
         """Sends keys; no error if the call is over."""
-        if _KEYS.fullmatch(digits):
-            await self._try(f"uuid_send_dtmf {channel_id_of(call_id)} {digits}", call_id)
+        channel_id = self._of_call.get(call_id)
+        if channel_id is not None and _KEYS.fullmatch(digits):
+            await self._try(f"uuid_send_dtmf {channel_id} {digits}", call_id)
 
     async def hang_up(self, call_id: str) -> None:
         """Ends a call; no error if it is already over."""
-        channel_id = channel_id_of(call_id)
-        if (channel := self._channels.get(channel_id)) is not None:
-            channel.decided.set()
-        await self._try(f"uuid_kill {channel_id} NORMAL_CLEARING", call_id)
+        channel_id = self._of_call.get(call_id)
+        if channel_id is not None:
+            self._channels[channel_id].decided.set()
+            await self._try(f"uuid_kill {channel_id} NORMAL_CLEARING", call_id)
 
     async def transfer(self, call_id: str, target: str) -> bool:
         """Sends the customer to an extension: `NUMBER [DIALPLAN [CONTEXT]]`."""
-        if not _TARGET.fullmatch(target):
+        channel_id = self._of_call.get(call_id)
+        if channel_id is None or not _TARGET.fullmatch(target):
             return False
-        channel_id = channel_id_of(call_id)
         if not await self._try(f"uuid_transfer {channel_id} {target}", call_id):
             return False
-        channel = self._channels.pop(channel_id, None)  # its end is no longer ours to tell
-        if channel is not None and channel.streaming:
+        channel = self._channels[channel_id]
+        self._forget(channel_id, channel)  # its end is no longer ours to tell
+        if channel.streaming:
             self._spawn(f"uuid_audio_stream {channel_id} stop", call_id)
         self._spawn(f"uuid_setvar {channel_id} presence_data", call_id)  # nor an orphan's
         return True
@@ -350,15 +366,20 @@ class FreeSwitch:
         self, channel_id: str, channel: _Channel, q850: int, sip: int | None, disposition: str
     ) -> None:
         channel.over = True
-        self._channels.pop(channel_id, None)
+        self._forget(channel_id, channel)
         undecided = not channel.decided.is_set()
         channel.decided.set()
         if self._listener is not None and not (undecided and channel.refused is not None):
             self._listener.on_progress(
                 channel.call_id,
                 LineEvent("ended", now_ms(), cause_q850=q850, cause_sip=sip,
-                          disposition=disposition),
+                          disposition=disposition, try_no=channel.try_no),
             )  # fmt: skip
+
+    def _forget(self, channel_id: str, channel: _Channel) -> None:
+        self._channels.pop(channel_id, None)
+        if self._of_call.get(channel.call_id) == channel_id:
+            del self._of_call[channel.call_id]
 
     def _tell(
         self, channel: _Channel, kind: LineEventKind, digits: str = "", source: str = ""
@@ -366,7 +387,8 @@ class FreeSwitch:
         channel.decided.set()
         if self._listener is not None:
             self._listener.on_progress(
-                channel.call_id, LineEvent(kind, now_ms(), digits=digits, source=source)
+                channel.call_id,
+                LineEvent(kind, now_ms(), digits=digits, source=source, try_no=channel.try_no),
             )
 
     def _stream(self, channel_id: str, channel: _Channel) -> None:
@@ -401,9 +423,22 @@ def freeswitch_of(config: Settings, edge_id: str) -> FreeSwitchConfig | None:
     )  # fmt: skip
 
 
-def channel_id_of(call_id: str) -> str:
-    """The id of a call's channel: the same for the same call, so it is placed once."""
-    return str(uuid.uuid5(_SPACE, call_id))
+def config_of(name: str, plan: SwitchPlan, edge_id: str) -> FreeSwitchConfig:
+    """A FreeSWITCH of `trunks.yaml`: url `esl://host:port`, option `playback`: raw or file. Raises
+    ValueError."""
+    url = urlsplit(plan.url)
+    playback = plan.options.get("playback", "raw")
+    if url.scheme != "esl" or not url.hostname or playback not in ("raw", "file"):
+        raise ValueError(f"switch {name}: url is esl://host:port, and playback is raw or file")
+    return FreeSwitchConfig(
+        url.hostname, url.port or 8021, plan.password().get_secret_value(), edge_id, name,
+        raw=playback == "raw",
+    )  # fmt: skip
+
+
+def channel_id_of(call_id: str, try_no: int = 1) -> str:
+    """The id of a call's channel: the same for the same try, so it is placed once."""
+    return str(uuid.uuid5(_SPACE, f"{call_id}/{try_no}"))
 
 
 def originate_of(config: FreeSwitchConfig, order: Order, channel_id: str) -> str:
@@ -415,7 +450,7 @@ def originate_of(config: FreeSwitchConfig, order: Order, channel_id: str) -> str
         raise Refused(Q850_INVALID_NUMBER, None, "failed", "the caller's number is none")
     variables = {
         "origination_uuid": channel_id,
-        "presence_data": mark_of(config.edge_id, order.call_id),
+        "presence_data": mark_of(config.edge_id, order.call_id, order.try_no),
         "originate_timeout": str(max(1, order.ring_timeout_ms // 1000)),
         "hangup_after_bridge": "true",
     }
@@ -425,25 +460,38 @@ def originate_of(config: FreeSwitchConfig, order: Order, channel_id: str) -> str
             "origination_caller_id_name": caller_id,
         }
     given = ",".join(f"{name}={value}" for name, value in variables.items())
-    endpoint = config.dial.format(trunk=order.trunk, phone=order.phone)
+    endpoint = order.endpoint or config.dial.format(trunk=order.trunk, phone=order.phone)
+    if not _ENDPOINT.fullmatch(endpoint):
+        raise Refused(Q850_INVALID_NUMBER, None, "failed", "not an endpoint")
     return f"originate {{{given}}}{endpoint} &park()"
 
 
-def mark_of(edge_id: str, call_id: str) -> str:
+class ChannelMark(NamedTuple):
+    """What `presence_data` of a channel of ours names."""
+
+    call_id: str
+    try_no: int
+
+
+def mark_of(edge_id: str, call_id: str, try_no: int) -> str:
     """`presence_data` of a channel of ours."""
-    return f"{_MARK}{quote(edge_id, safe='')}/{quote(call_id, safe='')}"
+    return f"{_MARK}{quote(edge_id, safe='')}/{quote(call_id, safe='')}/{try_no}"
 
 
-def channels_of(shown: str, edge_id: str) -> dict[str, str]:
-    """Channel -> call id of an edge's channels in `show channels as json`; raises EslLost."""
+def channels_of(shown: str, edge_id: str) -> dict[str, ChannelMark]:
+    """An edge's channels in `show channels as json`; raises EslLost."""
     try:
         rows = json.loads(shown).get("rows", [])
     except (ValueError, AttributeError, RecursionError):
         raise EslLost("show channels gave no JSON") from None
-    found: dict[str, str] = {}
-    prefix = mark_of(edge_id, "")
+    found: dict[str, ChannelMark] = {}
     for row in rows if isinstance(rows, list) else []:
-        mark = row.get("presence_data") if isinstance(row, dict) else None
-        if isinstance(mark, str) and mark.startswith(prefix) and isinstance(row.get("uuid"), str):
-            found[row["uuid"]] = unquote(mark[len(prefix) :])
+        mark, channel_id = (
+            (row.get("presence_data"), row.get("uuid")) if isinstance(row, dict) else (None, None)
+        )
+        if not isinstance(mark, str) or not isinstance(channel_id, str):
+            continue
+        match = _MARKED.fullmatch(mark)
+        if match is not None and unquote(match[1]) == edge_id:
+            found[channel_id] = ChannelMark(unquote(match[2]), int(match[3]))
     return found

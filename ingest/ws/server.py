@@ -56,6 +56,9 @@ PING_S: Final = 1.0
 PONG_S: Final = 10.0
 """A dead host is found within 11 s, while the call still waits for its next connection."""
 
+CLOSE_S: Final = 1.0
+"""Time for the peer to answer our close, s."""
+
 OPEN_S: Final = 5.0
 """Time for a handshake, and again for the message that names the call."""
 
@@ -114,7 +117,7 @@ class MediaServer:
             ping_interval=PING_S,
             ping_timeout=PONG_S,
             open_timeout=OPEN_S,
-            close_timeout=1,
+            close_timeout=CLOSE_S,
             server_header=None,
             logger=_library,
         )

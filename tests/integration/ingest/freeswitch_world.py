@@ -273,7 +273,8 @@ class FakeFreeSwitch:
     def call_of(self, call_id: str) -> Channel:
         """The channel of a call, running or ended."""
         for channel in (*self.channels.values(), *self.ended.values()):
-            if unquote(channel.variables["presence_data"].rpartition("/")[2]) == call_id:
+            mark = channel.variables["presence_data"].split("/")
+            if mark[2:] and unquote(mark[2]) == call_id:
                 return channel
         raise KeyError(call_id)
 

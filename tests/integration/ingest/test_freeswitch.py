@@ -179,8 +179,8 @@ async def test_a_lost_connection_is_made_again_and_what_changed_is_told(lab: Lab
     with pytest.raises(Refused):
         await lab.call("c3")
     lab.far.hang_up(first, "NORMAL_CLEARING", "16")
-    lab.far.channels["o1"] = Channel("o1", {"presence_data": "ringlog/edge/gone"}, "")
-    lab.far.channels["o2"] = Channel("o2", {"presence_data": "ringlog/another/gone"}, "")
+    lab.far.channels["o1"] = Channel("o1", {"presence_data": "ringlog/edge/gone/1"}, "")
+    lab.far.channels["o2"] = Channel("o2", {"presence_data": "ringlog/another/gone/1"}, "")
     await lab.far.start()
     await lab.connected()
     await until(lambda: "o1" not in lab.far.channels)
@@ -203,6 +203,20 @@ async def test_an_edge_that_restarted_takes_up_its_calls(lab: Lab) -> None:
     lab.far.hang_up(channel, "NORMAL_CLEARING", "16")
     await until(lambda: lab.told.kinds("c1")[-1] == "ended")
     assert lab.told.events["c1"][-1].disposition == "abandoned"
+
+
+async def test_the_tries_of_a_call_are_channels_of_their_own(lab: Lab) -> None:
+    with pytest.raises(Refused):
+        await lab.switch.dial(order("c1", "13800000503"))
+    lab.world.make("c1")
+    again = Order("c1", "+861", "east", "pcmu", None, endpoint="sofia/gateway/east/861", try_no=2)
+    await lab.switch.dial(again)
+    await until(lambda: lab.told.kinds("c1") == ["ringing", "answered"])
+    assert {event.try_no for event in lab.told.events["c1"]} == {2}
+    (channel,) = lab.far.channels.values()
+    assert channel.endpoint == "sofia/gateway/east/861"
+    await lab.switch.hang_up("c1")
+    await until(lambda: lab.told.kinds("c1")[-1] == "ended")
 
 
 async def test_a_call_whose_sound_does_not_begin_is_ended(lab: Lab) -> None:
@@ -240,6 +254,7 @@ async def test_a_wrong_password_is_no_connection(lab: Lab) -> None:
         lambda: Order("c1", "user/1000", "west", "pcmu", None),
         lambda: Order("c1", "138", "a b", "pcmu", None),
         lambda: Order("c1", "138", "west", "pcmu", None, caller_id="{x=y}"),
+        lambda: Order("c1", "138", "west", "pcmu", None, endpoint="a &hangup()"),
     ],
 )
 async def test_text_that_is_no_number_is_no_command(lab: Lab, wrong: Callable[[], Order]) -> None:

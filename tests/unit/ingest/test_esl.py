@@ -15,7 +15,8 @@ from ingest.freeswitch.esl import (
     event_of,
 )
 from ingest.freeswitch.socket import EslLost
-from ingest.freeswitch.switch import channel_id_of, channels_of, mark_of
+from ingest.freeswitch.switch import channel_id_of, channels_of, config_of, mark_of
+from ingest.trunks.plan import SwitchPlan
 
 EVENT = (
     b"Event-Name: CUSTOM\nEvent-Subclass: mod_audio_stream%3A%3Aplay\nUnique-ID: u1\n"
@@ -93,12 +94,12 @@ def test_causes() -> None:
     assert outcome_of(False, "NO_ANSWER", "19", "") == (19, None, "no_answer")
 
 
-@given(st.text(max_size=30), st.text(max_size=30))
-def test_marks_name_their_edge_and_call(edge_id: str, call_id: str) -> None:
-    mark = mark_of(edge_id, call_id)
+@given(st.text(max_size=30), st.text(max_size=30), st.integers(1, 99))
+def test_marks_name_their_edge_and_call(edge_id: str, call_id: str, try_no: int) -> None:
+    mark = mark_of(edge_id, call_id, try_no)
     assert not set(mark) & set(" ,{}'\"\n")
     shown = f'{{"rows":[{{"uuid":"u1","presence_data":"{mark}"}},5,{{}}]}}'
-    assert channels_of(shown, edge_id) == {"u1": call_id}
+    assert channels_of(shown, edge_id) == {"u1": (call_id, try_no)}
     assert channels_of(shown, edge_id + "x") == {}
 
 
@@ -110,3 +111,13 @@ def test_channels_that_are_no_json_are_an_error(shown: str) -> None:
 
 def test_one_call_is_one_channel() -> None:
     assert channel_id_of("c1") == channel_id_of("c1") != channel_id_of("c2")
+    assert channel_id_of("c1", 2) != channel_id_of("c1")
+
+
+def test_a_switch_of_the_trunks_plan() -> None:
+    plan = SwitchPlan(type="freeswitch", url="esl://[::1]:8022", options={"playback": "file"})
+    found = config_of("fs1", plan, "edge-2")
+    assert (found.name, found.host, found.port, found.raw) == ("fs1", "::1", 8022, False)
+    for url in ("http://x", "esl://", "esl://x:y"):
+        with pytest.raises(ValueError):
+            config_of("fs1", SwitchPlan(type="freeswitch", url=url), "edge")
