@@ -40,6 +40,7 @@ from ingest.call.types import (
     Write,
 )
 from ingest.failover.handover import HandoverSender
+from ingest.failover.inheritance import Inheritance
 from ingest.failover.journal import Entry, Journal
 from ingest.failover.running import Survivor
 from ingest.following import Follower, Following
@@ -151,6 +152,10 @@ class Edge:
             self.rtp_host, self.media_ws_url, self.config.edge_control_url,
             self.config.edge_capacity,
         )  # fmt: skip
+        self._inheritance = Inheritance(
+            self.config, self.instance, self.producer, self.following.running.of,
+            self._follower.to_the_end, self._hang_up_inherited,
+        )  # fmt: skip
         self._heartbeats = EdgeHeartbeats(
             edge_id, self.instance, self.config.tenant_id, self.queue, reached, self._load
         )
@@ -191,6 +196,7 @@ class Edge:
         self.following.dial()
         self.life.spawn(self._heartbeats.tell_calls(self._running), "calls-alive")
         self.life.spawn(self._heartbeats.tell_lease(), "lease")
+        self.life.spawn(self._inheritance.run(), "inheritance")
         self.life.health.set_ready()
         logger.info("ready", calls=len(self.actors), optouts_known=True)
 
@@ -370,6 +376,11 @@ class Edge:
             self.actors.pop(actor.call_id, None)
             self.switchboard.forget(actor.call_id)
             self.following.over(actor.call_id)
+
+    async def _hang_up_inherited(self, call: Call) -> None:
+        """Tells the switch that a lost edge's call is over, where the switch is one of ours."""
+        if call.identity.direction == "outbound" and call.phase >= Phase.DIALING:
+            await self.switchboard.of(call.identity.call_id).hang_up(call.identity.call_id)
 
     async def _resume(self) -> None:
         """Resumes the calls that ran when this edge died."""
