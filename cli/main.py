@@ -11,6 +11,7 @@ _COMMANDS = {
     "up": ("cli.stack:up", "Start the stack."),
     "down": ("cli.stack:down", "Stop the stack."),
     "status": ("cli.stack:status", "Show what runs."),
+    "drain": ("cli.drain:drain", "List edges, or let one take no new calls."),
     "demo": ("cli.demo:demo", "Run the demo call centre."),
     "topics": ("cli.records:topics", "List topics and how much they hold."),
     "tail": ("cli.records:tail", "Print records of a topic as they come."),

@@ -15,8 +15,10 @@ from aiohttp import web
 from aiohttp.hdrs import RETRY_AFTER
 from aiokafka.errors import KafkaError
 from pydantic import ValidationError
+from yarl import URL
 
 from ingest.call.types import HungUp
+from ingest.draining import DrainRequest
 from ingest.edge import Edge
 from ingest.opening import CallExists, open_session
 from ingest.rtp.socket import NoPort
@@ -24,6 +26,7 @@ from ingest.rtp.wire import wire_of
 from ingest.sessions import UnknownName
 from ringlog import log
 from ringlog.callers import has_key, is_from_a_page
+from ringlog.clock import now_ms
 from ringlog.media_session import STARTING_RETRY_AFTER, MediaSessionRequest
 from ringlog.site_key import edge_control_key
 from schemas.phone import InvalidNumber
@@ -56,6 +59,8 @@ class Control:
             [
                 web.post("/media/sessions", self.open),
                 web.delete("/media/sessions/{call_id}", self.close),
+                web.post("/drain", self.drain),
+                web.delete("/drain", self.fill),
             ]
         )
 
@@ -121,14 +126,40 @@ class Control:
         await actor.over.wait()
         return web.Response(status=HTTPStatus.NO_CONTENT)
 
+    async def drain(self, request: web.Request) -> web.Response:
+        """202 {calls}: no new calls from now on."""
+        if (refusal := self.refusal(request)) is not None:
+            return refusal
+        if request.content_type != "application/json":
+            return problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "JSON expected")
+        try:
+            wish = DrainRequest.model_validate_json(await request.read())
+        except ValidationError as error:
+            why = error.errors(include_url=False, include_input=False)[0]["msg"]
+            return problem(HTTPStatus.UNPROCESSABLE_ENTITY, "Not a wish to drain", why)
+        self._edge.drain.begin(wish.within_s, now_ms())
+        return web.json_response({"calls": len(self._edge.actors)}, status=HTTPStatus.ACCEPTED)
+
+    async def fill(self, request: web.Request) -> web.Response:
+        """204: new calls are taken again."""
+        if (refusal := self.refusal(request)) is not None:
+            return refusal
+        self._edge.drain.end()
+        return web.Response(status=HTTPStatus.NO_CONTENT)
+
+    def _named(self, request: web.Request) -> bool:
+        """Whether the request came by the control URL that the settings name."""
+        named = URL(self._edge.config.control_url).host
+        return named is not None and "Origin" not in request.headers and request.url.host == named
+
     def refusal(self, request: web.Request) -> web.Response | None:
         """Why a request is not for us, or not now; None when it is."""
         try:
             local = ipaddress.ip_address(request.remote or "").is_loopback
         except ValueError:
             local = False
-        local = local or bool(self._edge.config.control_url)
-        if not local or is_from_a_page(request):
+        named = self._named(request)
+        if not (local or named) or (is_from_a_page(request) and not named):
             return problem(HTTPStatus.FORBIDDEN, "Only for programs on this machine")
         if not has_key(request, self._key):
             return problem(HTTPStatus.UNAUTHORIZED, "Only for the API", "ask /api/media/sessions")

@@ -39,7 +39,9 @@ from ingest.call.types import (
     RingTimedOut,
     Write,
 )
+from ingest.draining import Drain
 from ingest.failover.handover import HandoverSender
+from ingest.failover.inheritance import Inheritance
 from ingest.failover.journal import Entry, Journal
 from ingest.failover.running import Survivor
 from ingest.following import Follower, Following
@@ -116,7 +118,8 @@ class Edge:
         self.producer = EventProducer(self.config, "edge", codec)
         site = site_key(self.config)
         self.numbers = Numbers(self.config.region, site)
-        self.draining = False
+        self.stopping = False
+        self.drain = Drain(self.config.home / edge_id / "drain.json", self._on_drain)
         self.media_ws_url = media_ws_url(self.config)
         self.stream_secret = derived_key(site, "rtp")
         self._token_secret = derived_key(site, "media-token")
@@ -151,6 +154,10 @@ class Edge:
             self.rtp_host, self.media_ws_url, self.config.edge_control_url,
             self.config.edge_capacity,
         )  # fmt: skip
+        self._inheritance = Inheritance(
+            self.config, self.instance, self.producer, self.following.running.of,
+            self._follower.to_the_end, self._hang_up_inherited,
+        )  # fmt: skip
         self._heartbeats = EdgeHeartbeats(
             edge_id, self.instance, self.config.tenant_id, self.queue, reached, self._load
         )
@@ -176,6 +183,7 @@ class Edge:
         self.life.health.set_waiting("the log's end")
         self.ports.handed_over = handed_over or {}
         self.life.spawn(self.media_log.run(), "media-log")
+        self.drain.look_again()
         self._follower.bury()
         await self._follower.to_the_end()
         self.pacer = Pacer(monotonic_us())
@@ -191,12 +199,16 @@ class Edge:
         self.following.dial()
         self.life.spawn(self._heartbeats.tell_calls(self._running), "calls-alive")
         self.life.spawn(self._heartbeats.tell_lease(), "lease")
+        self.life.spawn(self._inheritance.run(), "inheritance")
         self.life.health.set_ready()
         logger.info("ready", calls=len(self.actors), optouts_known=True)
 
     async def stop(self, hand_over: bool = False) -> None:
         """Ends all calls with their records, or leaves them to a successor; then flushes."""
-        self.draining = True  # first of all: from now on nobody is dialled
+        self.stopping = True  # first of all: from now on nobody is dialled
+        self._heartbeats.tell_now()
+        if not hand_over:
+            await self._let_end()
         self.life.health.set_waiting("stopping")
         self.handover.close()
         if hand_over:
@@ -232,6 +244,15 @@ class Edge:
         except Exception as error:  # stopping goes on whatever the broker answers
             logger.warning("lease not released", error=f"{type(error).__name__}: {error}")
 
+    async def _let_end(self) -> None:
+        """Waits for running calls, as long as the site allows."""
+        ends = [asyncio.create_task(actor.over.wait()) for actor in self.actors.values()]
+        if ends and self.config.drain_s > 0:
+            logger.info("waiting for calls to end", calls=len(ends), s=self.config.drain_s)
+            await asyncio.wait(ends, timeout=self.config.drain_s)
+        for task in ends:
+            task.cancel()
+
     async def disconnect(self) -> None:
         """After `stop` and the end of all spawned work."""
         self._clean_threads.stop()
@@ -240,6 +261,14 @@ class Edge:
         await self.optouts.stop()
         await self.switchboard.close()
         await self.producer.stop()
+
+    @property
+    def draining(self) -> bool:
+        """Whether no new calls are taken."""
+        return self.stopping or self.drain.active
+
+    def _on_drain(self) -> None:
+        self._heartbeats.tell_now()
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         """Runs work whose failure concerns one call, not the service."""
@@ -337,7 +366,7 @@ class Edge:
 
     def on_assigned(self, task: TaskEvent) -> None:
         """A call that dispatch gave to this edge."""
-        if self.draining:
+        if self.stopping:
             return  # a successor dials it, or dispatch assigns it again when its permit ends
         identity = identity_of(task, self.site.asr_profiles.default)
         if identity is None:
@@ -370,6 +399,11 @@ class Edge:
             self.actors.pop(actor.call_id, None)
             self.switchboard.forget(actor.call_id)
             self.following.over(actor.call_id)
+
+    async def _hang_up_inherited(self, call: Call) -> None:
+        """Tells the switch that a lost edge's call is over, where the switch is one of ours."""
+        if call.identity.direction == "outbound" and call.phase >= Phase.DIALING:
+            await self.switchboard.of(call.identity.call_id).hang_up(call.identity.call_id)
 
     async def _resume(self) -> None:
         """Resumes the calls that ran when this edge died."""
@@ -546,9 +580,12 @@ class Edge:
             await asyncio.sleep(pacer.wait_us(monotonic_us()) / 1e6)
 
     def _look_after(self, at_us: int) -> None:
-        """Once a second: counts, ends abandoned external calls."""
+        """Once a second: counts, ends abandoned external calls, and all at a drain's deadline."""
+        over = self.drain.is_over(now_ms())
         for actor in list(self.actors.values()):
             session = actor.session
+            if over:
+                actor.put(HungUp("failed", Q850_TEMPORARY_FAILURE))
             if actor.rtp is not None:
                 actor.rtp.count()
             if session is not None:

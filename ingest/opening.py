@@ -30,7 +30,11 @@ class Opener(Protocol):
     """What opening a session needs from the edge."""
 
     site: Site
-    draining: bool
+
+    @property
+    def draining(self) -> bool:
+        """Whether no new calls are taken."""
+        ...
 
     def knows(self, call_id: str) -> bool:
         """Whether a call with this id runs, or ended recently."""

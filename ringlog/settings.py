@@ -47,6 +47,12 @@ class Settings(BaseSettings):
     media_url: str = Field(
         "", description="URL below which clients open media WebSockets; empty: from bind_host"
     )
+    edge_lease_s: Annotated[float, Field(ge=4)] = Field(
+        15.0, description="Silence after which another edge ends a lost edge's calls, s"
+    )
+    drain_s: Annotated[float, Field(ge=0, le=86_400)] = Field(
+        0.0, description="How long running calls may go on when an edge without a spare is stopped"
+    )
     prompt_cache_mb: Annotated[int, Field(ge=1)] = Field(
         512, description="Disk for prompts that the edge has fetched from the log, MB"
     )

@@ -193,17 +193,18 @@ def _own(s: Settings) -> list[Service]:
 
     stored, published = ("contract", "migrate"), ("contract", "publish")
     edges: list[Service] = []
-    for one in range(s.edges):
-        theirs, name = edge_settings(s, one), EDGES[one]
+    for number in range(s.edges):
+        theirs, name = edge_settings(s, number), EDGES[number]
         ports = {
             theirs.port(theirs.media_ws_port): "media WebSocket",
             theirs.port(theirs.edge_control_port): "control",
         }
-        named = () if one == 0 else ("--name", name)
+        named = () if number == 0 else ("--name", name)
         serving = service(name, "ingest", *named, needs=published, ports=ports)
         spare = service(f"{name}-b", "ingest", *named, "--spare", needs=(name,))
         env = _edge_env(s, theirs)
-        edges += [replace(serving, env=env), replace(spare, env=env)]
+        grace_s = serving.stop_grace_s + s.drain_s
+        edges += [replace(one, env=env, stop_grace_s=grace_s) for one in (serving, spare)]
     return [
         *edges,
         service("asr", "asr_worker"),

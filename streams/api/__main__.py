@@ -12,6 +12,7 @@ from ringlog.lifecycle import Lifecycle, run
 from streams.api.auth import middleware
 from streams.api.calls import CallRoutes
 from streams.api.edge import Edges
+from streams.api.fleet import FleetRoutes
 from streams.api.history import HistoryRows
 from streams.api.hub import Hub
 from streams.api.live import LiveRoutes
@@ -74,6 +75,7 @@ def _application(life: Lifecycle, hub: Hub, producer: EventProducer) -> web.Appl
     app.add_routes(CallRoutes(config, hub, producer, history).routes())
     app.add_routes(OptOutRoutes(config, hub, producer).routes())
     app.add_routes(MediaRoutes(edges).routes())
+    app.add_routes(FleetRoutes(hub.fleet, edges).routes())
     app.add_routes(WhipRoutes(edges).routes())
     app.add_routes(SoftphoneRoutes(tokens).routes())
     app.add_routes(live.routes())

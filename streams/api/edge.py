@@ -78,6 +78,16 @@ class Edges:
         except NobodyServes as error:
             raise Problem(503, "No edge serves", str(error)) from None
 
+    async def ask_edge(self, edge_id: str, method: str, path: str, **body: Any) -> web.Response:
+        """Asks one edge."""
+        edge = self._fleet.of(edge_id)
+        if edge is None or edge.reached is None or not edge.serves(now_ms()):
+            raise Problem(503, "The edge is gone", edge_id)
+        try:
+            return await self._send(method, self._url(edge) + path, None, body)
+        except NobodyServes as error:
+            raise Problem(503, "The edge does not answer", str(error)) from None
+
     @_until_served
     async def _opened(
         self, path: str, call_id: str, headers: Mapping[str, str] | None, body: dict[str, Any]

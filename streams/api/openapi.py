@@ -5,6 +5,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from ringlog.media_session import MediaSessionRequest
+from streams.api.fleet import EdgeDrainRequest
 from streams.api.models import AssignRequest, CallStatusRequest, OptOutQuery, OptOutRequest
 from streams.api.state import CallStatus, TaskStatus
 
@@ -49,6 +50,7 @@ def document() -> dict[str, Any]:
         MediaSessionRequest,
         OptOutRequest,
         OptOutQuery,
+        EdgeDrainRequest,
         CallStatus,
         TaskStatus,
     )
@@ -153,6 +155,25 @@ def document() -> dict[str, Any]:
             "parameters": [_parameter("call_id", "path", "The call", required=True)],
             "responses": _answers(s204="Ended", s404="No such call"),
         }},
+        "/api/edges": {"get": {
+            "summary": "The edges: state, calls, room, addresses",
+            "responses": _answers(s200=_object(items="array")),
+        }},
+        "/api/edges/{edge_id}/drain": {
+            "post": {
+                "summary": "Let an edge take no new calls",
+                "parameters": [_parameter("edge_id", "path", "The edge", required=True)],
+                "requestBody": {"required": True, "content": _json(EdgeDrainRequest)},
+                "responses": _answers(s202=_object(calls="integer"), s404="No such edge",
+                                      s503="It is gone"),
+            },
+            "delete": {
+                "summary": "Let it take calls again",
+                "parameters": [_parameter("edge_id", "path", "The edge", required=True)],
+                "responses": _answers(s204="It takes calls", s404="No such edge",
+                                      s503="It is gone"),
+            },
+        },
         "/whip/{pool}": {"post": {
             "summary": "A call from a browser (WHIP, RFC 9725)",
             "parameters": [

@@ -37,6 +37,7 @@ from schemas.events import (
 from schemas.ids import call_id, call_once_id, call_status_id, root_id
 from schemas.partition import partition_of
 from schemas.phone import Numbers
+from stack.services import edge_settings
 
 TIMEOUT_S = 90.0
 SILENCE = b"\xff" * 160
@@ -147,11 +148,21 @@ class Carrier:
 class EdgeProcess:
     """`python -m ingest`, as the supervisor runs it."""
 
-    def __init__(self, config: Settings, log: Path, spare: bool = False) -> None:
+    def __init__(
+        self, config: Settings, log: Path, spare: bool = False, name: str = "edge"
+    ) -> None:
         self.config = config
         self.log = log
-        self._arguments = ["--spare"] if spare else []
-        self._service = "edge-b" if spare else "edge"
+        self._arguments = ["--name", name, *(["--spare"] if spare else [])]
+        self._service = f"{name}-b" if spare else name
+        self._env = {
+            "RINGLOG_EDGE_ID": name,
+            "RINGLOG_MEDIA_WS_PORT": str(config.media_ws_port),
+            "RINGLOG_EDGE_CONTROL_PORT": str(config.edge_control_port),
+            "RINGLOG_RTP_PORT_MIN": str(config.rtp_port_min),
+            "RINGLOG_RTP_PORT_MAX": str(config.rtp_port_max),
+            "RINGLOG_EDGE_LEASE_S": "4",
+        }
         self._process: asyncio.subprocess.Process | None = None
 
     @property
@@ -166,7 +177,7 @@ class EdgeProcess:
         with self.log.open("ab") as out:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "ingest", *self._arguments,
-                stdout=out, stderr=out, env=os.environ,
+                stdout=out, stderr=out, env={**os.environ, **self._env},
             )  # fmt: skip
         await self.until_ready()
 
@@ -360,9 +371,12 @@ class Log:
 
 
 class World:
-    """All of it."""
+    """All of it; `far` is an edge of another id, for tests that start it."""
 
     def __init__(self, config: Settings, folder: Path) -> None:
+        two = config.model_copy(update={"edges": 2})
+        self.far = EdgeProcess(edge_settings(two, 1), folder / "edge-2.log", name="edge-2")
+        config = edge_settings(two, 0)
         self.config = config
         self.log = Log(config)
         self.carrier = Carrier(config)
@@ -382,6 +396,7 @@ class World:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        await self.far.end(signal.SIGKILL)
         await self.edge.end(signal.SIGKILL)
         await self.spare.end(signal.SIGKILL)
         await self.log.stop()

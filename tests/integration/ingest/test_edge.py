@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import signal
+import time
 from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
@@ -247,6 +248,41 @@ async def test_a_killed_edges_calls_go_on(world: World, successor: str) -> None:
     assert {p.ssrc for p in phone.heard} == {phone.heard[0].ssrc}
     numbers = [p.sequence for p in phone.heard]
     assert all(0 < (b - a) % 65536 < 30_000 for a, b in zip(numbers, numbers[1:], strict=False))
+
+
+async def test_a_lost_edges_calls_are_ended_by_another_and_its_own_go_on(world: World) -> None:
+    """Its machine is gone, no spare comes: nothing hangs open for longer than the lease."""
+    log = world.log
+    await world.far.start()
+    here, phone = await world.answered_call()
+    lost = [(await world.answered_call(edge="edge-2"))[0] for _ in range(2)]
+    dialled = await log.assign(edge="edge-2")
+    await log.until(lambda: dialled in world.carrier.phones, "the carrier was asked")
+    said = await log.direct(here, "say", prompt_sha256=world.prompt(9_000), barge_in="never")
+    await log.until(lambda: "playout_started" in log.kinds(here), "the prompt")
+    await world.far.end(signal.SIGKILL)
+    began = time.monotonic()
+    for call in (*lost, dialled):
+        await log.until(lambda c=call: "ended" in log.kinds(c), "the end")  # type: ignore[misc]
+        ended = log.call(call)[-1]
+        assert (ended.disposition, ended.cause_q850, ended.edge_id) == ("failed", 41, "edge-2")
+    assert time.monotonic() - began > 3
+    await log.until(lambda: {*lost, dialled} <= set(world.carrier.hung_up), "the carrier is told")
+    claims = [
+        e for e in log.events["robots.leases"]
+        if isinstance(e, Lease) and e.kind == "claim" and e.shard == "edge/edge-2"
+    ]  # fmt: skip
+    assert len(claims) == 1
+    await log.until(
+        lambda: any(e.directive_id == said and e.heard_ms for e in log.call(here)), "all of it"
+    )
+    assert "ended" not in log.kinds(here) and len(phone.voiced()) == 450
+    await world.far.start()  # it comes back, and finds its calls ended
+    again, _ = await world.answered_call(edge="edge-2")
+    assert [log.kinds(call).count("ended") for call in lost] == [1, 1]
+    for call in (here, again):
+        await log.direct(call, "hangup")
+        await log.until(lambda c=call: log.kinds(c)[-1] == "ended", "the end")  # type: ignore[misc]
 
 
 async def test_what_is_said_while_nobody_serves_is_heard(world: World) -> None:

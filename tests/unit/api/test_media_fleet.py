@@ -15,6 +15,7 @@ from ringlog.settings import Settings
 from schemas.events import Lease
 from schemas.ids import root_id
 from streams.api.edge import Edges
+from streams.api.fleet import FleetRoutes
 from streams.api.media import MediaRoutes
 from streams.api.problems import problem_middleware
 
@@ -28,6 +29,7 @@ class Edge:
         self.name = name
         self.calls: list[str] = []
         self.refuses = False
+        self.drains: Any = None
 
     async def start(self) -> None:
         app = web.Application()
@@ -35,6 +37,7 @@ class Edge:
             [
                 web.post("/media/sessions", self.open),
                 web.delete("/media/sessions/{call}", self.close),
+                web.post("/drain", self.drain),
             ]
         )
         self.server = TestServer(app, host="127.0.0.1")
@@ -48,6 +51,10 @@ class Edge:
             return web.json_response({}, status=409)
         self.calls.append(call)
         return web.json_response({"edge": self.name}, status=201)
+
+    async def drain(self, request: web.Request) -> web.Response:
+        self.drains = await request.json()
+        return web.json_response({"calls": len(self.calls)}, status=202)
 
     async def close(self, request: web.Request) -> web.Response:
         known = request.match_info["call"] in self.calls
@@ -65,6 +72,7 @@ class World:
         self.asked = Edges(config, self.fleet)
         self.routes = MediaRoutes(self.asked)
         self.app.add_routes(self.routes.routes())
+        self.app.add_routes(FleetRoutes(self.fleet, self.asked).routes())
 
     def beat(self, name: str, **fields: Any) -> None:
         if "control_url" not in fields:
@@ -129,3 +137,23 @@ async def test_who_cannot_take_it_leaves_it_to_the_next(world: World) -> None:
     async with world.http.post("/api/media/sessions", json=BODY | {"call_id": "d"}) as answer:
         told = await answer.json(content_type=None)
     assert (answer.status, told["detail"]) == (503, "all edges are full")
+
+
+async def test_one_edge_is_drained_and_the_fleet_is_listed(world: World) -> None:
+    world.beat("east", calls=3)
+    world.beat("west", draining=True)
+    world.beat("far", kind="release", control_url="http://127.0.0.1:9")
+    async with world.http.get("/api/edges") as answer:
+        items = (await answer.json())["items"]
+    assert [(item["edge_id"], item["state"], item["calls"]) for item in items] == [
+        ("east", "serves", 3), ("far", "gone", 0), ("west", "draining", 0),
+    ]  # fmt: skip
+
+    async def drain(edge: str, body: Any) -> int:
+        async with world.http.post(f"/api/edges/{edge}/drain", json=body) as answer:
+            return answer.status
+
+    assert await drain("east", {"within_s": 300}) == 202
+    assert world.edges["east"].drains == {"within_s": 300} and world.edges["west"].drains is None
+    assert await drain("east", {"within_s": -1}) == 422
+    assert (await drain("far", {}), await drain("nobody", {})) == (503, 404)

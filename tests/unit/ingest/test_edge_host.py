@@ -51,7 +51,7 @@ async def test_a_draining_edge_takes_no_assignment(
     monkeypatch.setattr(edge, "spawn", spawn)
     serve(edge)
     edge.following.take(assigned(1))
-    edge.draining = True
+    edge.stopping = True
     edge.following.take(assigned(2))
     assert begun == [root_id("call", 1)] and list(edge.actors) == begun
 
@@ -70,7 +70,7 @@ async def test_a_number_is_checked_at_the_dial_too(
     one, two = (actor.call.identity for actor in edge.actors.values())
     assert (await edge.check_number(one, one.phone or "")).allowed
     assert (await edge.check_number(two, "138 0000 0000")).in_call
-    edge.draining = True
+    edge.stopping = True
     assert not (await edge.check_number(one, one.phone or "")).allowed
 
 
@@ -84,3 +84,21 @@ async def test_the_settings_name_the_switch(tmp_path: Path) -> None:
         f"ws://127.0.0.1:18090/media/%E5%AE%A2%201?token={made.token_of('客 1')}"
     )
     await made.optouts.stop()
+
+
+async def test_a_drained_edge_puts_assignments_off_and_takes_calls_again(
+    edge: Edge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def nobody(*_: object) -> tuple[bool, int]:
+        return False, 7
+
+    monkeypatch.setattr(edge.optouts, "look_up", nobody)
+    monkeypatch.setattr(edge, "spawn", lambda work, name: work.close())
+    serve(edge)
+    edge.drain.begin(None, 1_000)
+    edge.following.take(assigned(1))
+    [one] = (actor.call.identity for actor in edge.actors.values())
+    assert (await edge.check_number(one, one.phone or "")).stopping
+    assert not edge.takes_calls and edge._load().draining
+    edge.drain.end()
+    assert (await edge.check_number(one, one.phone or "")).allowed and edge.takes_calls
