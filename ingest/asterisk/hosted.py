@@ -65,6 +65,7 @@ class LineOrder:
     variables: dict[str, str]
     ring_timeout_s: int
     formats: str = ""
+    caller_id: str | None = None
 
 
 class MediaLegs(Protocol):
@@ -217,6 +218,7 @@ class HostedCall:
                 wait_s = AGENT_RING_S
                 if self._order is not None and self.is_line(name):
                     wait_s = self._order.ring_timeout_s
+                    await self._show(name, self._order.caller_id)
                 path = ari_path("channels", name, "dial")
                 answer = await self._ari.request("POST", path, {"timeout": str(wait_s)})
                 self._refused(command, answer)
@@ -262,6 +264,16 @@ class HostedCall:
         if not answer.ok and not answer.gone:
             what = "keys" if isinstance(command, str) else type(command).__name__
             logger.warning("Asterisk refuses", what=what, call_id=self.call_id, why=answer.why)
+
+    async def _show(self, name: str, caller_id: str | None) -> None:
+        """The called party is shown the other side of its channel, the connected line. It is set
+        last, since joining a bridge sets it, too."""
+        if caller_id:
+            path = ari_path("channels", name, "variable")
+            query = {"variable": "CONNECTEDLINE(num)", "value": caller_id}
+            answer = await self._ari.request("POST", path, query)
+            if not answer.ok and not answer.gone:
+                logger.warning("no caller id", call_id=self.call_id, status=answer.status)
 
     async def _make_line(self, name: str) -> None:
         assert self._order is not None, "only a call that we place has its line made"

@@ -65,6 +65,9 @@ CONNECT_S: Final = 1.0
 PLACE_S: Final = 10.0
 """How long Asterisk may take to set a call up, before it is dialled."""
 
+CLOSE_S: Final = 2.0
+"""How long ends that are on their way are waited for."""
+
 SWEEP_S: Final = 15.0
 """Channels of ours that are no running call's are ended when they are seen twice, this far
 apart."""
@@ -92,6 +95,7 @@ class AsteriskSwitch:
         self._listener: Listener | None = None
         self._connected = asyncio.Event()
         self._echoed = asyncio.Event()
+        self._forgot = asyncio.Event()
         self._calls: dict[tuple[str, int], HostedCall] = {}
         self._tries: dict[str, int] = {}  # the present try of each call
         self._lines: dict[str, HostedCall] = {}  # calls that came in, by their channel
@@ -101,6 +105,11 @@ class AsteriskSwitch:
         self._suspects: frozenset[str] = frozenset()
         self._work: asyncio.Task[None] | None = None
 
+    @property
+    def connected(self) -> bool:
+        """Whether Asterisk tells us of our calls."""
+        return self._connected.is_set()
+
     # The connection ------------------------------------------------------------------------------
 
     async def start(self, listener: Listener) -> None:
@@ -109,7 +118,12 @@ class AsteriskSwitch:
         self._work = asyncio.create_task(self._stay_connected(), name=f"asterisk {self.name}")
 
     async def close(self) -> None:
-        """Ends the connection to the switch; its calls go on."""
+        """Ends the connection to the switch; its calls go on, but those that are ending end."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_S if self.connected else 0):
+                while any(call.call.closing for call in self._calls.values()):
+                    self._forgot.clear()
+                    await self._forgot.wait()
         if self._work is not None:
             self._work.cancel()
             await asyncio.gather(self._work, return_exceptions=True)
@@ -328,6 +342,7 @@ class AsteriskSwitch:
             del self._tries[call.call_id]
         self._lines = {name: one for name, one in self._lines.items() if one is not call}
         call.close()
+        self._forgot.set()
 
     # What the edge asks --------------------------------------------------------------------------
 
@@ -362,7 +377,7 @@ class AsteriskSwitch:
         fresh = LineCall(order.call_id, order.try_no)
         wanted = LineOrder(
             endpoint, _variables(order, endpoint), max(1, order.ring_timeout_ms // 1000),
-            self._plan.formats,
+            self._plan.formats, order.caller_id,
         )  # fmt: skip
         call = HostedCall(self._ari, self._legs, self, fresh, wanted)
         if order.ours is not None:
@@ -422,11 +437,8 @@ class AsteriskSwitch:
 
 
 def _variables(order: Order, endpoint: str) -> dict[str, str]:
-    """What is set on a channel before it is dialled. The called party is shown the other side of
-    the channel, its connected line."""
+    """What is set on a channel when it is made."""
     variables = {"RINGLOG_CALL_ID": order.call_id}
-    if order.caller_id:
-        variables |= {"CONNECTEDLINE(num)": order.caller_id, "CALLERID(num)": order.caller_id}
     if endpoint.startswith("PJSIP/"):
         variables["PJSIP_HEADER(add,X-Ringlog-Call-Id)"] = order.call_id
     return variables
