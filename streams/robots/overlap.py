@@ -41,8 +41,13 @@ def silence_due(state: Dialogue, facts: CallFacts, book: Playbook) -> Input | No
         return None
     if book.answerer is not None and (not state.node or state.no_person == MACHINE):
         return _answer_due(state, facts)
-    if not state.node:
+    node = book.nodes.get(state.node)
+    if node is None:
         return None
+    if node.keys is not None and state.typed and state.typed_at is not None:
+        at, cause = state.typed_at
+        return Input("silence", timer_id(cause, "keys", at + node.keys.between_ms),
+                     at + node.keys.between_ms)  # fmt: skip
     said = playing(state, facts)
     if said is not None:
         last = state.said[-1]
