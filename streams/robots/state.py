@@ -25,6 +25,12 @@ REPROMPT = "reprompt"
 IDENTITY, CONFIRMED = "identity", "confirmed"
 """The slot of the turn in which the customer confirmed who they are."""
 
+HELD = "held"
+"""The slot of a turn: `more` where the customer talks on and gets no answer yet, else empty."""
+
+MAX_HELD = 2_000
+"""Characters; the last of them, over a minute of speech and more."""
+
 OPENING_CHARS = 400
 """So much of what is said first is kept, to tell who answered."""
 
@@ -61,6 +67,8 @@ class Dialogue:
     """(when, event id) of the turn that said so."""
     understood: bool = False
     """Something that the other side said was understood: then it is a person."""
+    held: str = ""
+    """What was said in finals that were cut, and not answered yet."""
     typed: str = ""
     """Keys that were pressed and not used yet."""
     typed_at: tuple[int, str] | None = None
@@ -88,6 +96,10 @@ def evolve(state: Dialogue, event: Turn | Directive) -> Dialogue:
 
 def _turn(state: Dialogue, turn: Turn) -> Dialogue:
     silences, unclear = state.silences, state.unclear
+    if HELD in turn.slots:
+        # A full stop: what is said of today in one part does not limit a wish in the next.
+        held = f"{state.held}{turn.text}。"[-MAX_HELD:] if turn.slots[HELD] else ""
+        state = replace(state, held=held)
     if TYPED in turn.slots:
         state = replace(state, typed=turn.slots[TYPED], typed_at=(turn.occurred_at, turn.event_id))
     if turn.outcome == REPROMPT:

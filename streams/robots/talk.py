@@ -19,6 +19,7 @@ from streams.robots.profile_values import filled, zone_of
 from streams.robots.spoken import fill, has_values
 from streams.robots.state import (
     CONFIRMED,
+    HELD,
     IDENTITY,
     REPROMPT,
     CallFacts,
@@ -68,6 +69,9 @@ class Talk:
                     return
                 if self.state.no_person == MACHINE:
                     self.hang_up(MACHINE)  # no beep came
+                elif self.state.held:
+                    self.given = replace(self.given, kind="final")  # it ended where it was cut
+                    self.final(closed)
                 elif (keys := self.keys_of(self.state.node)) is not None and self.state.typed:
                     self.entered(Typed(self.state.typed, ""), keys)  # no further key came
                 elif self.state.node:
@@ -187,17 +191,23 @@ class Talk:
 
     def final(self, closed: bool) -> None:
         """The customer has said something, or nothing."""
-        plan, text = self.plan, self.given.text
+        plan, held = self.plan, self.state.held
+        text = self.words = held + self.given.text
         zone = zone_of(self.facts.profile)
         heard = self.scene.understander.understand(text, self.given.occurred_at, zone)
         said = playing(self.state, self.facts)
-        machine = self.state.no_person == MACHINE or is_announcement(text)
+        machine = self.state.no_person == MACHINE or is_announcement(self.given.text)
         if machine or echoes(self.state, self.facts, self.given):
             # No customer speaks: a recording, or our own voice that came back.
             plan.intent, plan.reason = UNCLEAR, UNCLEAR
             return
         plan.intent, plan.confidence = heard.intent, heard.confidence
         plan.emotion, plan.slots = heard.emotion, heard.slots
+        if self.given.cut and self.talks_on(heard):
+            plan.slots = {HELD: "more"}
+            return
+        if held:
+            plan.slots = {**heard.slots, HELD: ""}
         if not closed and not self.state.node and self.book.answerer is not None:
             if heard.intent:
                 self.first_words(heard)
@@ -225,6 +235,12 @@ class Talk:
             self.bind()
         else:
             self.fall_back(self.book.fallback.unclear, self.state.unclear)
+
+    def talks_on(self, heard: Understanding) -> bool:
+        """Whether to wait for the end of what somebody says: an opt-out and a wish for a person
+        are answered at once."""
+        asked = heard.meaning == "transfer" or (heard.meaning == "opt_out" and heard.certain)
+        return bool(self.state.node) and bool(heard.intent) and not asked
 
     def first_words(self, heard: Understanding) -> None:
         """Somebody spoke while the first prompt waited: a person, unless the words are not.
