@@ -21,6 +21,10 @@ PAUSE_US: Final = 600_000
 MAX_PAUSES: Final = 3
 """Pauses of one prompt: a noisy line must not stretch it for ever."""
 
+MAX_FALSE: Final = 4
+"""Pauses in a row without a stop, over all prompts: hold music, a street, a customer who says 嗯.
+From then on only words stop a prompt, until they do."""
+
 REWIND_FRAMES: Final = 15
 """A paused prompt resumes at its quietest frame of the last 300 ms, so that no word is cut."""
 
@@ -143,6 +147,7 @@ class Playout:
         self._reached = 0  # frames of the head that were heard
         self._paused_until_us: int | None = None
         self._pauses = 0
+        self._false = 0
         self._talking = False
 
     @property
@@ -160,6 +165,7 @@ class Playout:
             and self._reached > 0
             and self._paused_until_us is None
             and self._pauses < MAX_PAUSES
+            and self._false < MAX_FALSE
         )
 
     @property
@@ -186,6 +192,8 @@ class Playout:
     def flush(self) -> tuple[PlayoutEvent, ...]:
         """Stops at once and clears the queue; marks count as reached."""
         events: list[PlayoutEvent] = []
+        if self._pauses:
+            self._false = 0  # somebody did speak
         for n, entry in enumerate(self._queue):
             if isinstance(entry, Say):
                 played = self._reached if n == 0 else 0
@@ -240,6 +248,7 @@ class Playout:
 
     def _resume(self) -> Resumed:
         self._paused_until_us = None
+        self._false += 1
         head, end = self._queue[0], self._position
         assert isinstance(head, Say), "only a prompt pauses"
         window = range(end, max(0, end - REWIND_FRAMES) - 1, -1)

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
+import numpy as np
+
 from ingest.sound.answer import AnswerWatch, Heard
 from ingest.sound.chunker import Chunker, LegEnd, Logged
 from ingest.sound.clean_line import CleanLine
@@ -19,6 +21,7 @@ from ingest.sound.playout import IDLE, Ended, Keys, KeyTick, Mark, Playout, Play
 from ingest.sound.presence import Presence, fault_of
 from ingest.sound.rate import KeyRate
 from ingest.sound.silence import RTP_SILENCE, SilenceMarks, SilenceRule
+from ingest.sound.tones import WINDOW, is_tone
 from ingest.sound.types import (
     SAMPLE_BYTES,
     Digit,
@@ -28,7 +31,7 @@ from ingest.sound.types import (
     Silent,
     StreamIds,
 )
-from ringlog.audio.g711 import SILENCE_BYTE, decode
+from ringlog.audio.g711 import SILENCE_BYTE, Int16, decode
 from ringlog.metrics import RTP_PACKETS_DROPPED
 
 STALE_US: Final = 150_000
@@ -47,7 +50,6 @@ NOTHING_US: Final = 100_000
 """The far end sends nothing, and is not merely late."""
 
 WIDE_HZ: Final = 16_000
-"""Of such sound every other sample is enough to tell who answered."""
 
 DEFAULT_TURN_SILENCE_MS: Final = 500
 
@@ -196,6 +198,7 @@ class Session:
         self._levels: deque[float] = deque(maxlen=ECHO_TICKS)
         self._key_ts = 0
         self._keys = KeyRate()
+        self._before: Frame | None = None  # the far end's last frame, while we play
         self._watch: AnswerWatch | None = None
         self._on_answer: Callable[[Heard], None] | None = None
         self._silence = bytes([SILENCE_BYTE[sound.codec]]) * sound.frame_bytes
@@ -293,7 +296,8 @@ class Session:
         """Takes frames after the echo check."""
         for frame, level in frames:
             if not frame.echo and not self.playout.idle:  # nothing to pause otherwise
-                self._listen(level, now_us)
+                self._listen(frame, level, now_us)
+            self._before = frame
             self._log_heard(frame)
 
     def _log_heard(self, frame: Frame) -> None:
@@ -303,10 +307,14 @@ class Session:
         if logged:
             self._owner.on_logged(self, logged)
 
-    def _listen(self, level: float, now_us: int) -> None:
+    def _listen(self, frame: Frame, level: float, now_us: int) -> None:
         playing = max(self._levels, default=0.0)
-        if not self._onset.push_level(level, playing):
+        if not self._onset.push_level(level, playing) or not self.playout.interruptible:
             return
+        if self._before is not None:
+            two = np.concatenate((_narrow(self._before), _narrow(frame)))
+            if len(two) == WINDOW and is_tone(two):
+                return
         if (paused := self.playout.onset(now_us)) is not None:
             self._log_said()
             if self._transport is not None:
@@ -324,12 +332,7 @@ class Session:
         watch, told = self._watch, self._on_answer
         if watch is None or told is None:
             return
-        if frame is None or frame.echo:
-            heard = watch.silence()
-        else:
-            odd = len(frame.payload) % SAMPLE_BYTES[frame.codec]
-            samples = decode(frame.codec, frame.payload[: len(frame.payload) - odd])
-            heard = watch.push(samples[::2] if frame.leg.rate_hz == WIDE_HZ else samples)
+        heard = watch.silence() if frame is None or frame.echo else watch.push(_narrow(frame))
         if watch.over:
             self._watch = None
         for one in heard:
@@ -498,3 +501,10 @@ class Session:
             self._transport.close()
             self._transport = None
         return events
+
+
+def _narrow(frame: Frame) -> Int16:
+    """A frame's samples at 8 kHz: every other one of wide sound is enough to tell what it is."""
+    odd = len(frame.payload) % SAMPLE_BYTES[frame.codec]
+    samples = decode(frame.codec, frame.payload[: len(frame.payload) - odd])
+    return samples[::2] if frame.leg.rate_hz == WIDE_HZ else samples

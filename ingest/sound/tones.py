@@ -113,6 +113,15 @@ def line_of(samples: NDArray[np.float64]) -> Line | None:
     return Line(min(first, second), max(first, second))
 
 
+def is_tone(samples: Int16) -> bool:
+    """Whether 40 ms of sound are a key or a tone of the network or of a machine, and no voice.
+
+    Lower ones than `LOWEST_BEEP_HZ` are not told, since some vowels look like them.
+    """
+    line = line_of(samples.astype(np.float64))
+    return line is not None and line.low >= LOWEST_BEEP_HZ
+
+
 def _strongest(power: NDArray[np.float64], total: float) -> tuple[float, float]:
     """(frequency, share of the power) of the strongest line, which is then taken away."""
     peak = int(np.argmax(power))

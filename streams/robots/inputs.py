@@ -24,6 +24,8 @@ class Input:
     text: str = ""
     utterance_id: str | None = None
     digits: str = ""
+    cut: bool = False
+    """A final that ends in the middle of what somebody says: they talk on."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -160,6 +160,7 @@ def _semantic(book: Playbook, source: Source) -> Iterator[Problem]:
             yield from known(("nodes", node_name, "prompt"), "prompt", node.prompt, book.prompts)
         if node.next is not None:
             yield from known(("nodes", node_name, "next"), "node", node.next, book.nodes)
+        yield from _keys_problems(node_name, node, book, problem, known)
     yield from _wording_problems(book, problem)
     yield from _reach_problems(book, problem)
     yield from safety.problems(book, problem)
@@ -176,6 +177,31 @@ def _answerer_problems(book: Playbook, problem: Any, known: Any) -> Iterator[Pro
         if name in book.prompts and book.prompts[name].discloses:
             what = f"prompt {name!r} tells of a debt to whoever hears a {key} message"
             yield problem(path, what, "name another prompt")
+
+
+def _keys_problems(
+    name: str, node: Node, book: Playbook, problem: Any, known: Any
+) -> Iterator[Problem]:
+    """Entries that nobody can type, and unknown names."""
+    keys, path = node.keys, ("nodes", name, "keys")
+    for index, transition in enumerate(node.transitions if keys is not None else ()):
+        entry = transition.dtmf
+        if keys is None or entry is None:
+            continue
+        if len(entry) > keys.max or (keys.until is not None and keys.until in entry):
+            what = f"the entry {entry!r} cannot be typed in node {name!r}"
+            mend = "keep it within `max`, and without the key `until`"
+            yield problem(("nodes", name, "transitions", index), what, mend)
+    if keys is None:
+        return
+    if keys.to is None and not any(t.dtmf for t in node.transitions):
+        what = f"node {name!r} asks for digits, and no entry leads anywhere"
+        yield problem(path, what, "add `to`, or transitions with `dtmf`")
+    for key in ("to", "then"):
+        if (target := getattr(keys, key)) is not None:
+            yield from known((*path, key), "node", target, book.nodes)
+    if keys.invalid is not None:
+        yield from known((*path, "invalid"), "prompt", keys.invalid, book.prompts)
 
 
 def _wording_problems(book: Playbook, problem: Any) -> Iterator[Problem]:
@@ -203,6 +229,7 @@ def _reach_problems(book: Playbook, problem: Any) -> Iterator[Problem]:
             yield problem(("nodes", name), what, "add a transition to it or remove it")
     said = {n.prompt for n in book.nodes.values()} | {t.say for _, t in safety.transitions(book)}
     said |= {book.fallback.silence.prompt, book.fallback.unclear.prompt, *book.confirm.values()}
+    said |= {n.keys.invalid for n in book.nodes.values() if n.keys is not None}
     if book.answerer is not None:
         said |= {book.answerer.voicemail, book.answerer.screening}
     for name in book.prompts:
@@ -236,4 +263,6 @@ def reachable(book: Playbook) -> set[str]:
 
 def _targets(node: Node) -> list[str]:
     found = [t.to for t in node.transitions if t.to is not None]
+    if node.keys is not None:
+        found += [to for to in (node.keys.to, node.keys.then) if to is not None]
     return found if node.next is None else [*found, node.next]

@@ -19,6 +19,9 @@ LONGEST_UTTERANCE_MS = 30_000
 BEEP_MS = 40_000
 """How long a mailbox's beep is waited for."""
 
+HELD_MS = 1_500
+"""Who talks on has said something more by then, after a turn that was cut."""
+
 SCREENED_MS = 20_000
 """How long the person behind an assistant is waited for, before the first prompt is said."""
 
@@ -41,8 +44,13 @@ def silence_due(state: Dialogue, facts: CallFacts, book: Playbook) -> Input | No
         return None
     if book.answerer is not None and (not state.node or state.no_person == MACHINE):
         return _answer_due(state, facts)
-    if not state.node:
+    node = book.nodes.get(state.node)
+    if node is None:
         return None
+    if node.keys is not None and state.typed and state.typed_at is not None:
+        at, cause = state.typed_at
+        return Input("silence", timer_id(cause, "keys", at + node.keys.between_ms),
+                     at + node.keys.between_ms)  # fmt: skip
     said = playing(state, facts)
     if said is not None:
         last = state.said[-1]
@@ -57,6 +65,8 @@ def silence_due(state: Dialogue, facts: CallFacts, book: Playbook) -> Input | No
     if begun is None:
         return None
     due = begun[0] + book.silence_ms
+    if state.held and facts.speaking is None:  # they stopped where their turn was cut
+        due = max(begun[0], (facts.last_speech or begun)[0]) + HELD_MS
     if facts.speaking is not None:
         due = max(due, facts.speaking[1] + LONGEST_UTTERANCE_MS)
     return Input("silence", timer_id(begun[1], "silence", due), due)

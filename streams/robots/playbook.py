@@ -195,6 +195,34 @@ class OutboundMessage(Model):
     otherwise: Text | None = None
 
 
+class DigitKeys(Model):
+    """Digits that a node asks for: a menu, a number.
+
+    A transition with `dtmf` takes an entry that is just that; any other of `min` to `max` digits
+    goes to `to`. All else is invalid: the node asks again, `tries` times, and then goes to `then`.
+    """
+
+    max: Annotated[int, Field(ge=1, le=20)] = Field(description="Digits that complete an entry")
+    min: Annotated[int, Field(ge=1, le=20)] = 1
+    until: Literal["#", "*"] | None = Field(None, description="The key that ends a shorter entry")
+    between_ms: Annotated[int, Field(ge=500, le=15_000)] = Field(
+        3_000, description="A pause between keys that ends an entry"
+    )
+    slot: Name | None = Field(None, description="The slot that keeps the digits for `to`")
+    to: Name | None = None
+    invalid: Name | None = Field(None, description="The prompt before the node asks again")
+    tries: Annotated[int, Field(ge=0, le=10)] = 2
+    then: Name | None = Field(None, description="After that; by default as where nothing is clear")
+
+    @model_validator(mode="after")
+    def _fits(self) -> "DigitKeys":
+        if self.min > self.max:
+            raise ValueError("`min` is more than `max`")
+        if self.slot is not None and self.to is None:
+            raise ValueError("`slot` keeps the digits of an entry that goes to `to`")
+        return self
+
+
 class Node(Model):
     """A step of the dialogue: what is said and done on entering it, and what may follow."""
 
@@ -203,16 +231,18 @@ class Node(Model):
     message: OutboundMessage | None = None
     transfer: Text | None = Field(None, description="Where a person takes over")
     hangup: Disposition | None = None
+    keys: DigitKeys | None = Field(None, description="Digits that the node asks for")
     next: Name | None = Field(None, description="Go on at once, without waiting for the customer")
     transitions: list[Transition] = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _one_end(self) -> "Node":
         ways = [self.transfer is not None, self.hangup is not None, self.next is not None,
-                bool(self.transitions)]  # fmt: skip
+                bool(self.transitions) or self.keys is not None]  # fmt: skip
         if sum(ways) != 1:
             raise ValueError(
-                "a node ends in exactly one way: `transitions`, `next`, `transfer` or `hangup`"
+                "a node ends in exactly one way: `transitions` and `keys`, `next`, `transfer` or "
+                "`hangup`"
             )
         return self
 

@@ -63,6 +63,12 @@ def _outcomes(book: Playbook, problem: Any) -> Iterator[Problem]:
         (("fallback", "silence", "then"), book.fallback.silence.then),
         (("fallback", "unclear", "then"), book.fallback.unclear.then),
     ]
+    ways += [
+        (("nodes", name, "keys", key), to)
+        for name, node in book.nodes.items()
+        for key in ("to", "then")
+        if (to := getattr(node.keys, key, None)) is not None
+    ]
     ways += [(path, t.to) for path, t in transitions(book) if t.to and not _means(book, t, meant)]
     for path, to in ways:
         if to in meant:
@@ -157,6 +163,8 @@ def _unidentified(book: Playbook) -> dict[str, Way]:
         if node.ends:
             continue
         targets = [t.to for t in (*node.transitions, *book.always) if not _needs_identity(t)]
+        if node.keys is not None:
+            targets += [node.keys.to, node.keys.then]
         targets += [node.next, book.fallback.silence.then, book.fallback.unclear.then]
         todo += [(*way, to) for to in targets if to is not None]
     return found
@@ -172,6 +180,8 @@ def _told_at(book: Playbook, name: str) -> Iterator[tuple[Path, str]]:
         yield (*here, "message"), f"the message of {name!r}"
     if node.ends:
         return
+    if node.keys is not None and _discloses(book, node.keys.invalid):
+        yield (*here, "keys", "invalid"), f"prompt {node.keys.invalid!r}"
     for path, t in transitions(book):
         if path[0] != "always" and path[1] != name:
             continue

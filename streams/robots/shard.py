@@ -22,6 +22,9 @@ from streams.robots.understanding import Understander
 
 TOPICS = ("calls.events", "asr.transcripts", "dialogue.turns", "dialogue.directives")
 
+CUT_MS = 29_000
+"""A final this long was cut by the recogniser, which ends a turn after 30 s without a pause."""
+
 PATIENCE_MS = 10_000
 """How long an input waits for its call's first records or its playbook before it is skipped."""
 
@@ -145,7 +148,8 @@ class Shard:
         if self._no_person_speaks(call, event):
             told = event_id(event.utterance_id, "answerer")
             self._ask(call, Input("answerer", told, event.occurred_at, event.text), r, now_ms)
-        given = Input("final", event.event_id, event.occurred_at, event.text, event.utterance_id)
+        given = Input("final", event.event_id, event.occurred_at, event.text, event.utterance_id,
+                      cut=event.end_ms - event.start_ms >= CUT_MS)  # fmt: skip
         if event.kind == "final":
             self._ask(call, given, r, now_ms)
             call.partial = None

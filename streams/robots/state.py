@@ -13,6 +13,7 @@ from typing import Any
 
 from ringlog.dispositions import NOT_A_PERSON
 from schemas.events import CallEvent, Directive, Transcript, Turn
+from streams.robots.keypad import TYPED
 from streams.robots.playbook import BargeIn
 from streams.robots.understanding import backchannel_only
 
@@ -23,6 +24,12 @@ REPROMPT = "reprompt"
 
 IDENTITY, CONFIRMED = "identity", "confirmed"
 """The slot of the turn in which the customer confirmed who they are."""
+
+HELD = "held"
+"""The slot of a turn: `more` where the customer talks on and gets no answer yet, else empty."""
+
+MAX_HELD = 2_000
+"""Characters; the last of them, over a minute of speech and more."""
 
 OPENING_CHARS = 400
 """So much of what is said first is kept, to tell who answered."""
@@ -60,6 +67,12 @@ class Dialogue:
     """(when, event id) of the turn that said so."""
     understood: bool = False
     """Something that the other side said was understood: then it is a person."""
+    held: str = ""
+    """What was said in finals that were cut, and not answered yet."""
+    typed: str = ""
+    """Keys that were pressed and not used yet."""
+    typed_at: tuple[int, str] | None = None
+    """(when, event id) of the turn with the last of them."""
     asked: str | None = None
     """The meaning that the robot has asked back about and waits to hear 对 to."""
     asked_text: str = ""
@@ -83,11 +96,19 @@ def evolve(state: Dialogue, event: Turn | Directive) -> Dialogue:
 
 def _turn(state: Dialogue, turn: Turn) -> Dialogue:
     silences, unclear = state.silences, state.unclear
+    if HELD in turn.slots:
+        # A full stop: what is said of today in one part does not limit a wish in the next.
+        held = f"{state.held}{turn.text}。"[-MAX_HELD:] if turn.slots[HELD] else ""
+        state = replace(state, held=held)
+    if TYPED in turn.slots:
+        state = replace(state, typed=turn.slots[TYPED], typed_at=(turn.occurred_at, turn.event_id))
     if turn.outcome == REPROMPT:
-        if turn.input_kind == "silence":
+        if turn.input_kind == "silence" and TYPED not in turn.slots:
             silences += 1
         else:
             unclear, silences = unclear + 1, 0
+    elif turn.slots.get(TYPED):
+        silences = 0  # an entry has begun: whether it is valid, its end will tell
     elif turn.asked is not None:
         silences = 0  # who is asked back has not been understood yet: `unclear` stays
     elif turn.directive_ids:

@@ -11,13 +11,15 @@ from ringlog.dispositions import MACHINE, VOICEMAIL
 from streams.robots.answerer import opens, verdict_of, verdict_of_words
 from streams.robots.evidence import agrees, confirms_identity, is_announcement
 from streams.robots.inputs import Input, Plan, Scene
+from streams.robots.keypad import AHEAD_MS, TYPED, Typed, complete, kept
 from streams.robots.meanings import IRREVERSIBLE
 from streams.robots.overlap import echoes
-from streams.robots.playbook import Fallback, Node, Transition, WhoAnswered
+from streams.robots.playbook import DigitKeys, Fallback, Node, Transition, WhoAnswered
 from streams.robots.profile_values import filled, zone_of
 from streams.robots.spoken import fill, has_values
 from streams.robots.state import (
     CONFIRMED,
+    HELD,
     IDENTITY,
     REPROMPT,
     CallFacts,
@@ -61,16 +63,83 @@ class Talk:
                 self.final(closed)
             case "dtmf":
                 if not closed and self.state.node:
-                    self.take(self.transition(None))
+                    self.keys_pressed()
             case "silence":
                 if closed:
                     return
                 if self.state.no_person == MACHINE:
                     self.hang_up(MACHINE)  # no beep came
+                elif self.state.held:
+                    self.given = replace(self.given, kind="final")  # it ended where it was cut
+                    self.final(closed)
+                elif (keys := self.keys_of(self.state.node)) is not None and self.state.typed:
+                    self.entered(Typed(self.state.typed, ""), keys)  # no further key came
                 elif self.state.node:
                     self.silence()
                 elif self.book.answerer is not None:
                     self.enter(self.book.start)
+
+    def keys_of(self, name: str) -> DigitKeys | None:
+        """The digits that a node asks for."""
+        node = self.book.nodes.get(name)
+        return None if node is None else node.keys
+
+    def keys_pressed(self) -> None:
+        """One key, or several at once where a carrier reports them so."""
+        keys = self.keys_of(self.state.node)
+        if keys is not None:
+            self.cut()
+            self.collect(kept(self.state.typed + self.given.digits), keys)
+        elif (found := self.transition(None)) is not None:
+            self.cut()
+            self.typed("")
+            self.take(found)
+        else:
+            self.typed(kept(self.still_meant() + self.given.digits))
+
+    def still_meant(self) -> str:
+        """Keys that were typed ahead, unless that was long ago."""
+        at = self.state.typed_at
+        fresh = at is not None and self.given.occurred_at - at[0] <= AHEAD_MS
+        return self.state.typed if fresh else ""
+
+    def collect(self, typed: str, keys: DigitKeys) -> None:
+        """Takes keys in a node that asks for some."""
+        entry = complete(typed, keys)
+        if entry is None:
+            self.typed(typed)
+        else:
+            self.entered(entry, keys)
+
+    def entered(self, entry: Typed, keys: DigitKeys) -> None:
+        """An entry is complete: follows it, or asks again."""
+        self.typed(entry.rest)
+        found = self.transition(None, entry.digits)
+        if found is not None:
+            self.take(found)
+        elif keys.to is not None and len(entry.digits) >= keys.min:
+            if keys.slot is not None:
+                self.plan.slots = {**self.plan.slots, keys.slot: entry.digits}
+            self.enter(keys.to)
+        elif self.state.unclear < keys.tries:
+            self.plan.outcome = REPROMPT
+            self.typed("")
+            if keys.invalid is not None:
+                self.say(keys.invalid, self.plan.node)
+            if (prompt := self.book.nodes[self.plan.node].prompt) is not None:
+                self.say(prompt, self.plan.node, self.state.variant)
+        else:
+            self.enter(keys.then or self.book.fallback.unclear.then)
+
+    def typed(self, keys: str) -> None:
+        """Remembers keys, on the turn."""
+        self.plan.slots = {**self.plan.slots, TYPED: keys}
+
+    def cut(self) -> None:
+        """A key ends what is being said, where it may be cut."""
+        said = playing(self.state, self.facts)
+        if said is not None and said.barge_in != "never":
+            self.plan.steps.append({"kind": "stop", "said": said})
 
     def answered(self) -> None:
         """Somebody or something answered."""
@@ -122,17 +191,23 @@ class Talk:
 
     def final(self, closed: bool) -> None:
         """The customer has said something, or nothing."""
-        plan, text = self.plan, self.given.text
+        plan, held = self.plan, self.state.held
+        text = self.words = held + self.given.text
         zone = zone_of(self.facts.profile)
         heard = self.scene.understander.understand(text, self.given.occurred_at, zone)
         said = playing(self.state, self.facts)
-        machine = self.state.no_person == MACHINE or is_announcement(text)
+        machine = self.state.no_person == MACHINE or is_announcement(self.given.text)
         if machine or echoes(self.state, self.facts, self.given):
             # No customer speaks: a recording, or our own voice that came back.
             plan.intent, plan.reason = UNCLEAR, UNCLEAR
             return
         plan.intent, plan.confidence = heard.intent, heard.confidence
         plan.emotion, plan.slots = heard.emotion, heard.slots
+        if self.given.cut and self.talks_on(heard):
+            plan.slots = {HELD: "more"}
+            return
+        if held:
+            plan.slots = {**heard.slots, HELD: ""}
         if not closed and not self.state.node and self.book.answerer is not None:
             if heard.intent:
                 self.first_words(heard)
@@ -160,6 +235,12 @@ class Talk:
             self.bind()
         else:
             self.fall_back(self.book.fallback.unclear, self.state.unclear)
+
+    def talks_on(self, heard: Understanding) -> bool:
+        """Whether to wait for the end of what somebody says: an opt-out and a wish for a person
+        are answered at once."""
+        asked = heard.meaning == "transfer" or (heard.meaning == "opt_out" and heard.certain)
+        return bool(self.state.node) and bool(heard.intent) and not asked
 
     def first_words(self, heard: Understanding) -> None:
         """Somebody spoke while the first prompt waited: a person, unless the words are not.
@@ -241,20 +322,23 @@ class Talk:
         else:
             self.fall_back(fallback, so_far)
 
-    def transition(self, heard: Understanding | None) -> Transition | None:
-        """The first transition whose conditions all hold: the node's own, then `always`."""
-        node = self.book.nodes.get(self.state.node)
+    def transition(
+        self, heard: Understanding | None, entry: str | None = None
+    ) -> Transition | None:
+        """The first transition whose conditions all hold: the node's own, then `always`. `entry`:
+        the digits that were typed, where a node asks for some."""
+        node = self.book.nodes.get(self.plan.node if entry is not None else self.state.node)
         own = node.transitions if node is not None else []
-        return next((t for t in (*own, *self.book.always) if self.holds(t, heard)), None)
+        return next((t for t in (*own, *self.book.always) if self.holds(t, heard, entry)), None)
 
-    def holds(self, t: Transition, heard: Understanding | None) -> bool:
+    def holds(self, t: Transition, heard: Understanding | None, entry: str | None = None) -> bool:
         """Whether all conditions of a transition hold."""
-        kind = self.given.kind
+        kind = "dtmf" if entry is not None else self.given.kind
         if (t.silence and kind != "silence") or (t.dtmf is not None and kind != "dtmf"):
             return False
         if kind == "silence" and not t.silence:
             return False
-        if kind == "dtmf" and t.dtmf != self.given.digits:
+        if kind == "dtmf" and t.dtmf != (self.given.digits if entry is None else entry):
             return False
         if (t.intent or t.emotion or t.otherwise) and heard is None:
             return False
@@ -320,13 +404,22 @@ class Talk:
         at: str | None = name
         while at is not None:
             node, self.plan.node = self.book.nodes[at], at
-            self.perform(at, node)
+            ahead = "" if node.keys is None else self.typed_ahead()
+            self.perform(at, node, silently=bool(ahead))  # who typed ahead knows the question
             at = node.next
+            if node.keys is not None and ahead:
+                self.collect(ahead, node.keys)
+            elif node.keys is not None and self.state.typed:
+                self.typed("")  # pressed long ago, and not for this
 
-    def perform(self, name: str, node: Node) -> None:
-        """One node's prompt and actions."""
+    def typed_ahead(self) -> str:
+        """Keys for the node that is being entered."""
+        return self.plan.slots.get(TYPED, self.still_meant())
+
+    def perform(self, name: str, node: Node, silently: bool = False) -> None:
+        """One node's prompt, unless it is left out, and actions."""
         plan = self.plan
-        if node.prompt is not None:
+        if node.prompt is not None and not silently:
             self.say(node.prompt, name)
         if node.outcome is not None:
             plan.outcome = node.outcome

@@ -3,10 +3,12 @@
 from collections.abc import Iterable
 
 import numpy as np
+import pytest
 
 from ingest.sound.chunker import LegEnd, Logged
 from ingest.sound.pacer import TICK_US
 from ingest.sound.playout import (
+    MAX_FALSE,
     Ended,
     Keys,
     KeyTick,
@@ -22,7 +24,8 @@ from ingest.sound.playout import (
 from ingest.sound.session import KEEPALIVE_TICKS, OPENING_TICKS, Clock, Session
 from ingest.sound.silence import RTP_SILENCE
 from ingest.sound.types import PCMU, Chunk, Digit, Frame, Leg, StreamIds
-from ringlog.audio.g711 import encode
+from ringlog.audio.g711 import Int16, encode
+from tests.unit.asr_worker import noises
 
 IDS = StreamIds(ssrc=5, first_seq=100, first_ts=8000)
 LEG = Leg("customer", 7, 1600, 0, 8000)
@@ -179,6 +182,34 @@ def test_speech_pauses_a_prompt_and_silence_lets_it_resume() -> None:
             for a, b in zip(said, said[1:], strict=False)]  # fmt: skip
     assert [g for g in gaps if g] == [600], "the recording is silent while the prompt is paused"
     assert paused.heard_ms == sum(len(c.payload) for c in said[: gaps.index(600) + 1]) // 8
+
+
+def hear(call: Call, samples: Int16) -> int:
+    """A far end plays it over a robot that always speaks; returns how often the robot paused."""
+    for n in range(len(samples) // 160):
+        if call.session.playout.idle:
+            call.session.play(say(f"p{n}", 5000, "speech"))
+        part = encode("pcmu", np.asarray(samples[n * 160 : n * 160 + 160], np.int16))
+        call.run(1, hear=part)
+    return sum(isinstance(e, Paused) for e in call.events)
+
+
+@pytest.mark.parametrize("name", ["busy", "ring_back", "fax", "dtmf"])
+def test_tones_and_keys_pause_nothing(name: str) -> None:
+    call = Call()
+    call.run(50, hear=SILENCE)
+    assert hear(call, getattr(noises, name)()) == 0
+
+
+@pytest.mark.parametrize("name", ["music", "pink"])
+def test_music_and_noise_hold_the_robot_up_a_few_times_at_most(name: str) -> None:
+    call = Call()
+    sound = noises.noise(-40, pink=True) if name == "pink" else np.tile(noises.music(), 4)
+    assert 0 < hear(call, sound) <= MAX_FALSE, "60 s of it"
+
+
+def test_comfort_noise_pauses_nothing() -> None:
+    assert hear(Call(), noises.noise(-50, pink=False, seconds=20)) == 0
 
 
 def test_speech_does_not_pause_other_prompts() -> None:

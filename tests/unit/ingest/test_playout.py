@@ -4,6 +4,7 @@ import pytest
 
 from ingest.sound.pacer import MAX_LATE_US, TICK_US, Pacer
 from ingest.sound.playout import (
+    MAX_FALSE,
     MAX_PAUSES,
     MAX_QUEUED,
     PAUSE_US,
@@ -169,6 +170,36 @@ def test_a_noisy_line_cannot_stretch_a_prompt_for_ever() -> None:
     assert {s for s in clock.sent if s} == {f"a{n}".encode() for n in range(20)}
     assert clock.sent.count(None) <= MAX_PAUSES * PAUSE_US // TICK_US + 100
     assert clock.playout.idle
+
+
+def test_a_line_that_cries_wolf_is_believed_no_more_until_words_come() -> None:
+    clock, paused = Clock(), 0
+    for n in range(4):
+        clock.playout.add(say(f"p{n}", 60, "speech"))
+        for _ in range(2):
+            clock.run(10)
+            paused += clock.playout.onset(clock.now_us) is not None
+            clock.run(PAUSE_US // TICK_US)
+        clock.run(120)
+        assert clock.playout.idle
+    assert paused == MAX_FALSE
+    clock.playout.add(say("q", 60, "speech"))
+    clock.run(10)
+    assert clock.playout.onset(clock.now_us) is None
+    clock.playout.flush()
+    assert clock.playout.onset(clock.now_us) is None, "it had not paused: nothing is learnt"
+
+
+def test_words_after_a_pause_give_the_line_its_trust_back() -> None:
+    clock = Clock()
+    for n in range(2 * MAX_FALSE):
+        clock.playout.add(say(f"p{n}", 60, "speech"))
+        clock.run(10)
+        assert clock.playout.onset(clock.now_us) is not None
+        clock.run(PAUSE_US // TICK_US + 2)
+        if n % MAX_FALSE == MAX_FALSE - 1:
+            clock.playout.flush()
+        clock.run(120)
 
 
 def test_an_onset_before_the_first_frame_pauses_nothing() -> None:

@@ -299,7 +299,7 @@ def test_dtmf_zero_transfers_and_other_digits_say_nothing() -> None:
     log.write("calls.events", log.event("dtmf", digits="5"))
     assert log.speak() == []
     log.write("calls.events", log.event("dtmf", digits="0"))
-    assert kinds(log.speak()) == ["say", "transfer"]
+    assert kinds(log.speak()) == ["stop", "say", "transfer"]
     assert [t.input_kind for t in log.turns[-2:]] == ["dtmf", "dtmf"]
 
 
