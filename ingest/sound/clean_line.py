@@ -27,16 +27,17 @@ logger = log.logger("ringlog.ingest.clean")
 MOST_WAITING: Final = 50
 """Packets of one call that wait for their thread: 1 s of sound."""
 
-LEAD_MS: Final = 40
-"""The reference is this much older than the far end's sound, at first: what the far end sends now
-it heard at least two packets ago, and what is needed of ours has been sent."""
+HOLD_TICKS: Final = 3
+"""A packet waits for the tick that sends the reference beside it, usually the next one, for at most
+so many: a reference that is younger than its echo cancels nothing, and an echo is as young as a
+packet, 10 or 20 ms, where the far end is near."""
 
-MOST_LEAD_MS: Final = 400
 LATE: Final = 25
-"""What is needed of ours has not been sent yet for this many packets in a row: the leg's first
-packet was late, and the reference must be older. Fewer are a stall of ours, which passes."""
+MOST_LEAD_MS: Final = 400
+"""After so many packets in a row that waited longer the leg's first packet was late, and the
+reference gets older by what they lacked; a stall of ours passes before."""
 
-NEAREST_MS: Final = 20
+NEAREST_MS: Final = 0
 FARTHEST_MS: Final = 440
 AIM_MS: Final = 100
 """Delays beyond the lead that the canceller finds by itself, and where one outside is brought."""
@@ -99,10 +100,12 @@ class CleanLine:
         self.call_id = call_id
         self.cleaning = cleaning
         self.sound = sound
-        self.lead_ms = LEAD_MS
+        self.lead_ms = 0
+        """How much older the reference is than the far end's sound beside it, ms."""
         self.delay = EchoDelay()
         self._queue = threads.queue()
         self._lock = threading.Lock()  # of the cleaner; held for one packet
+        self._held: deque[tuple[Frame, int]] = deque()  # for their reference, ticks
         self._waiting: deque[Job] = deque()
         self._done: deque[Frame] = deque()
         self._cleaner = Cleaner(cleaning, make, self._done)
@@ -120,7 +123,7 @@ class CleanLine:
     @property
     def holding(self) -> bool:
         """True while packets are not fetched yet."""
-        return self._inside > 0
+        return self._inside > 0 or bool(self._held)
 
     def said(self, n: int, frame: bytes, level: float) -> None:
         """We sent `frame` in tick `n` of the call, of that level (`onset.level_db`)."""
@@ -132,9 +135,41 @@ class CleanLine:
         """Tick `n` of the call is over: what it did not send is silence."""
         if self.cleaning.echo:
             self._played.silence((n + 1) * self.sound.frame_samples)
+            self._held = deque((frame, ticks + 1) for frame, ticks in self._held)
+            self._release()
 
     def push(self, frame: Frame) -> None:
         """Gives the next packet of the far end, in order."""
+        if self.cleaning.echo:
+            self._held.append((frame, 0))
+            self._release()
+        else:
+            self._give(frame)
+
+    def _release(self, everything: bool = False) -> None:
+        """Gives on what has its reference, or waited for it long enough."""
+        while self._held:
+            frame, ticks = self._held[0]
+            late_ms = self._late_ms(frame)
+            waits = late_ms > 0 and ticks < HOLD_TICKS and len(self._held) < MOST_WAITING
+            if waits and not everything:
+                return
+            self._held.popleft()
+            late_ms += (ticks - 1) * FRAME_MS
+            self._late = [*self._late, late_ms] if late_ms > 0 else []
+            if len(self._late) == LATE:
+                older_ms = -(-min(self._late) // 10) * 10
+                self.lead_ms = min(MOST_LEAD_MS, self.lead_ms + older_ms)
+                self._late = []
+            self._give(frame)
+
+    def _late_ms(self, frame: Frame) -> int:
+        """How much later what is needed of ours will be sent; 0 or less: it has been."""
+        samples = len(frame.payload) // SAMPLE_BYTES[frame.codec]
+        needed_ms = frame.leg.call_ms(frame.ts + samples) - self.lead_ms
+        return needed_ms - self._played.end * 1000 // self._played.rate_hz
+
+    def _give(self, frame: Frame) -> None:
         job = self._job(frame)
         if self._failed or len(self._waiting) >= MOST_WAITING:
             SOUND_NOT_CLEANED.inc()
@@ -162,6 +197,7 @@ class CleanLine:
 
     def finish(self) -> list[Frame]:
         """All packets, also those that wait for the rest of a block: sound has ended here."""
+        self._release(everything=True)
         if self.work(HUNG_S) and self._lock.acquire(timeout=HUNG_S):
             self._try(None)
             self._lock.release()
@@ -229,15 +265,10 @@ class CleanLine:
         base = leg.call_ms(self._from_ts) * rate // 1000
         lo = base + (first - self._from_ts) * rate // leg.rate_hz
         hi = base + (end - self._from_ts) * rate // leg.rate_hz
-        late_ms = -(-(hi - self.lead_ms * rate // 1000 - self._played.end) * 1000 // rate)
-        self._late = [*self._late, late_ms] if late_ms > 0 else []
-        if len(self._late) == LATE:
-            self.lead_ms = min(MOST_LEAD_MS, self.lead_ms + -(-min(self._late) // 10) * 10)
-            self._late = []
         told: int | None = None
         if (delay_ms := self.delay.delay_ms) is not None:
             if not NEAREST_MS <= delay_ms - self.lead_ms <= FARTHEST_MS:
-                self.lead_ms = max(LEAD_MS, delay_ms - AIM_MS)
+                self.lead_ms = max(0, delay_ms - AIM_MS)
             if delay_ms != self._told_ms:
                 self._told_ms, told = delay_ms, max(0, delay_ms - self.lead_ms)
         older = self.lead_ms * rate // 1000
