@@ -28,7 +28,6 @@ from ingest.trunks.driver import (
 )
 from ringlog import log
 from ringlog.clock import now_ms
-from ringlog.settings import Settings
 
 logger = log.logger("ringlog.ingest.freeswitch")
 
@@ -390,17 +389,6 @@ class FreeSwitch:
             self._spawn(f"uuid_broadcast {channel_id} {file} aleg", channel.call_id)
 
 
-def freeswitch_of(config: Settings, edge_id: str) -> FreeSwitchConfig | None:
-    """The FreeSWITCH of the settings; None when there is none."""
-    if not config.freeswitch:
-        return None
-    host, _, port = config.freeswitch.rpartition(":")
-    return FreeSwitchConfig(
-        host.strip("[]"), int(port), config.freeswitch_password.get_secret_value(), edge_id,
-        dial=config.freeswitch_dial, raw=config.freeswitch_playback == "raw",
-    )  # fmt: skip
-
-
 def channel_id_of(call_id: str) -> str:
     """The id of a call's channel: the same for the same call, so it is placed once."""
     return str(uuid.uuid5(_SPACE, call_id))
@@ -425,7 +413,7 @@ def originate_of(config: FreeSwitchConfig, order: Order, channel_id: str) -> str
             "origination_caller_id_name": caller_id,
         }
     given = ",".join(f"{name}={value}" for name, value in variables.items())
-    endpoint = config.dial.format(trunk=order.trunk, phone=order.phone)
+    endpoint = order.endpoint or config.dial.format(trunk=order.trunk, phone=order.phone)
     return f"originate {{{given}}}{endpoint} &park()"
 
 
