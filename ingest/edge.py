@@ -4,7 +4,7 @@
 import asyncio
 import socket
 import uuid
-from collections.abc import Coroutine
+from collections.abc import Collection, Coroutine
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,8 +15,6 @@ from aiokafka.errors import KafkaTimeoutError
 
 from ingest.addresses import media_ws_url, rtp_host
 from ingest.asr_profiles import asr_profiles_of
-from ingest.asterisk.plan import asterisk_of
-from ingest.asterisk.switch import AsteriskSwitch
 from ingest.call.actor import CallActor
 from ingest.call.machine import (
     answered_by_us,
@@ -32,6 +30,9 @@ from ingest.call.types import (
     HangUp,
     HungUp,
     Identity,
+    LineAwaited,
+    LineFound,
+    NoLine,
     NumberChecked,
     Phase,
     Progressed,
@@ -45,7 +46,6 @@ from ingest.failover.inheritance import Inheritance
 from ingest.failover.journal import Entry, Journal
 from ingest.failover.running import Survivor
 from ingest.following import Follower, Following
-from ingest.freeswitch.switch import FreeSwitch, freeswitch_of
 from ingest.heartbeats import EdgeHeartbeats, Load
 from ingest.inbound import answer
 from ingest.keys import media_token
@@ -63,10 +63,11 @@ from ingest.sound.prompt_lists import PromptMissing
 from ingest.sound.prompts import PromptStore
 from ingest.sound.session import Session
 from ingest.sound.types import PCMU, Format
-from ingest.trunks.driver import IncomingCall, LineEvent, MediaAddress, Medium, Switch
-from ingest.trunks.plan import Inbound, load_plan, plan_file
-from ingest.trunks.sim import SimSwitch
+from ingest.trunks.driver import IncomingCall, LineEvent, MediaAddress, Medium
+from ingest.trunks.plan import Inbound, default_plan, load_plan, plan_file
+from ingest.trunks.status import TrunkStatuses
 from ingest.trunks.switchboard import Switchboard
+from ingest.trunks.switches import SwitchMaker
 from ingest.ws.doors import doors_of
 from ingest.ws.line import WsLine
 from ingest.ws.server import MediaServer
@@ -100,6 +101,10 @@ WS_GRACE_US: Final = 15_000_000
 
 STOP_S: Final = 5.0
 
+JOIN_MS: Final = 2_000
+"""How long an edge that joins others waits before it dials: by then they leave it its share of the
+trunks' caps."""
+
 
 def handover_path(config: Settings) -> Path:
     """The path at which an edge's spare listens for sockets."""
@@ -109,7 +114,7 @@ def handover_path(config: Settings) -> Path:
 class Edge:
     """All calls of one edge process."""
 
-    def __init__(self, life: Lifecycle, codec: Codec, switch: Switch | None = None) -> None:
+    def __init__(self, life: Lifecycle, codec: Codec) -> None:
         """`codec` must know all schemas already, since its registry client blocks."""
         self.life = life
         self.config = life.settings
@@ -128,13 +133,13 @@ class Edge:
         self.handover = HandoverSender(handover_path(self.config))
         self.ports = PortPool(self.config.rtp_ports, self.handover)
         self.media_log = MediaLog(self.producer)
-        self.switchboard = Switchboard([switch or self._switch()])
         self.cleanings = Cleanings(self.config.clean)
         self._clean_threads = CleanThreads()
         profiles = asr_profiles_of(self.config)
-        self.following = Following(
-            edge_id, self.numbers, self.switchboard.default_trunk, profiles.default
-        )
+        plan = default_plan(self.config)
+        self.following = Following(edge_id, self.numbers, plan, profiles.default)
+        maker = SwitchMaker(self.config, edge_id, self._media_url_of)
+        self.switchboard = Switchboard(edge_id, self.following.router, self.spawn, maker)
         self._fetcher = PromptFetcher(self.config, codec)
         self.prompts = PromptStore(self.config.prompts_dir, self.following.prompts, self._fetcher)
         self._follower = Follower(life, self.producer, self.following.take)
@@ -150,6 +155,11 @@ class Edge:
             doors_of(self.config, self.media_ws_url, self.is_over, self.customer_of),
         )  # fmt: skip
         self._background: set[asyncio.Task[Any]] = set()
+        self._plan_changed = asyncio.Event()
+        self._began_ms = 0
+        self._trunk_status = TrunkStatuses(
+            self.following.router, edge_id, self.instance, self.config.tenant_id, self.queue
+        )
         reached = Advertised(
             self.rtp_host, self.media_ws_url, self.config.edge_control_url,
             self.config.edge_capacity,
@@ -189,10 +199,11 @@ class Edge:
         self.pacer = Pacer(monotonic_us())
         self.life.spawn(self._tick(), "ticker")
         self.handover.connect()
+        self._began_ms = now_ms()
+        await self._take_plan()
         await self._resume()
         await self.switchboard.start(self)
-        for actor in self.actors.values():
-            self.spawn(self._adopt(actor), "adopt")
+        self._adopt_on(self.switchboard.names)
         self.ports.close_unclaimed()
         self.life.spawn(self.handover.run(), "handover")
         await self._ws.start(self.config.bind_host, self.config.port(self.config.media_ws_port))
@@ -200,6 +211,8 @@ class Edge:
         self.life.spawn(self._heartbeats.tell_calls(self._running), "calls-alive")
         self.life.spawn(self._heartbeats.tell_lease(), "lease")
         self.life.spawn(self._inheritance.run(), "inheritance")
+        self.life.spawn(self._follow_plan(), "trunks")
+        self.life.spawn(self._trunk_status.tell(now_ms), "trunks.status")
         self.life.health.set_ready()
         logger.info("ready", calls=len(self.actors), optouts_known=True)
 
@@ -330,6 +343,50 @@ class Edge:
         if not future.cancelled() and (error := future.exception()) is not None:
             self.life.spawn(_raise(error), "calls.events")
 
+    async def find_line(self, call: Call) -> LineFound | NoLine:
+        """The trunk of a call's next try; it counts from now on."""
+        at_ms = now_ms()
+        edges = [edge.edge_id for edge in self.following.fleet.serving(at_ms)]
+        if edges not in ([], [self.edge_id]) and at_ms < self._began_ms + JOIN_MS:
+            return NoLine(JOIN_MS // 4)  # the others do not yet leave us our share
+        return self.switchboard.find(call, edges, at_ms)
+
+    def on_plan(self) -> None:
+        """The site's trunks have changed."""
+        self._plan_changed.set()
+
+    async def _follow_plan(self) -> None:
+        while True:
+            await self._plan_changed.wait()
+            self._plan_changed.clear()
+            await self._take_plan()
+
+    async def _take_plan(self) -> None:
+        """Works by what is published, if that is whole and can be read."""
+        try:
+            plan = self.following.published.plan()
+        except ValueError as error:
+            logger.error("the published trunks cannot be read", reason=str(error))
+            return
+        if plan is None or plan == self.switchboard.router.plan:
+            return
+        self.cleanings = Cleanings(
+            self.config.clean, {name: trunk.clean for name, trunk in plan.trunks.items()}
+        )
+        self._adopt_on(await self.switchboard.follow(plan))
+        logger.info("trunks", trunks=len(plan.trunks), switches=len(plan.switches))
+
+    def _adopt_on(self, switches: Collection[str]) -> None:
+        """Switches that have just been started take up our calls on them."""
+        for actor in self.actors.values():
+            if actor.session is not None and self.switchboard.of(actor.call_id).name in switches:
+                self.spawn(self._adopt(actor), "adopt")
+
+    def on_reachable(self, trunk: str, reachable: bool) -> None:
+        """A switch has tried a trunk by itself."""
+        logger.info("trunk", trunk=trunk, reachable=reachable)
+        self.switchboard.router.told(trunk, reachable, now_ms())
+
     def on_progress(self, call_id: str, progress: LineEvent) -> None:
         """A switch has told a step of a call."""
         if (actor := self.actors.get(call_id)) is not None:
@@ -374,7 +431,7 @@ class Edge:
             return
         if identity.call_id in self.actors:
             return
-        actor = self._add(Call(identity, self.switchboard.default_trunk), PCMU)
+        actor = self._add(Call(identity, ""), PCMU)
         actor.put(Assigned())
         self.spawn(self._work(actor), identity.call_id)
 
@@ -415,6 +472,7 @@ class Edge:
         for call, directives in survivors:
             entry = entries.get(call.identity.call_id)
             actor = self._add(call, entry.sound if entry is not None else PCMU)
+            self.switchboard.holds(actor.call_id, call.trunk)
             for directive in directives:
                 actor.put(Directed(directive))
             actors.append(actor)
@@ -433,19 +491,22 @@ class Edge:
             logger.error("call lost", call_id=actor.call_id, reason=str(error))
             actor.put(HungUp("failed", Q850_TEMPORARY_FAILURE))
             return
-        if phase < Phase.ANSWERED:
+        if actor.call.between and actor.call.refusal is not None:
+            actor.put(LineAwaited())  # its last try has failed, so nobody rings: another begins
+        elif phase < Phase.ANSWERED:
             actor.after(RING_TIMEOUT_MS, RingTimedOut())
         logger.info("call resumed", call_id=actor.call_id, phase=phase.name)
 
     async def _adopt(self, actor: CallActor) -> None:
         """The switch takes the call up."""
         call = actor.call
-        if call.identity.direction == "foreign" or call.phase < Phase.PLACED:
+        if call.identity.direction == "foreign" or call.phase < Phase.PLACED or call.between:
             return
         switch = self.switchboard.of(call.identity.call_id)
         ours = actor.our_address() if switch.medium == "rtp" else None
         answered = call.phase >= Phase.ANSWERED
-        if not await switch.adopt(call.identity.call_id, ours, answered=answered):
+        n = max(1, call.tries)
+        if not await switch.adopt(call.identity.call_id, ours, n, answered=answered):
             actor.put(HungUp("failed", Q850_TEMPORARY_FAILURE))
 
     # External calls ------------------------------------------------------------------------------
@@ -453,15 +514,6 @@ class Edge:
     def token_of(self, call_id: str) -> str:
         """The secret of a call's media WebSocket."""
         return media_token(self._token_secret, call_id)
-
-    def _switch(self) -> Switch:
-        """The switch of the settings: Asterisk or FreeSWITCH, else the simulated carrier."""
-        if (asterisk := asterisk_of(self.config)) is not None:
-            return AsteriskSwitch(asterisk)
-        freeswitch = freeswitch_of(self.config, self.edge_id)
-        if freeswitch is None:
-            return SimSwitch(self.config.sim_url)
-        return FreeSwitch(freeswitch, self._media_url_of)
 
     def _media_url_of(self, call_id: str) -> str:
         path = f"{self.media_ws_url}/{quote(call_id, safe='')}"
@@ -506,7 +558,9 @@ class Edge:
 
     def of_called(self, number: str) -> tuple[str, Inbound] | None:
         """The trunk and the entry of a number of ours, E.164."""
-        path = plan_file(self.config)
+        if (found := self.switchboard.router.plan.of_called(number)) is not None:
+            return found
+        path = plan_file(self.config)  # of a site that has not published it
         try:
             return load_plan(path).of_called(number) if path.exists() else None
         except InvalidFile as error:

@@ -16,14 +16,27 @@ from ingest.call.types import MAX_CALL_MS
 from ingest.defaults import Defaults
 from ingest.failover.running import RunningCalls, Survivor
 from ingest.sound.prompt_lists import PromptLists
+from ingest.trunks.plan import SitePlan
+from ingest.trunks.published import PublishedPlan
+from ingest.trunks.router import TrunkRouter
 from ringlog.clock import now_ms
+from ringlog.edges import SILENCE_MS, Fleet
 from ringlog.kafka.ends import Ends
 from ringlog.kafka.producer import EventProducer
 from ringlog.kafka.reader import BEGINNING, Received, TopicReader
 from ringlog.lifecycle import Lifecycle
 from schemas.acceptance import Acceptance
 from schemas.catalogue import topic
-from schemas.events import CallEvent, Directive, Playbook, PromptList, RobotStatus, TaskEvent
+from schemas.events import (
+    CallEvent,
+    Directive,
+    Lease,
+    Playbook,
+    PromptList,
+    RobotStatus,
+    TaskEvent,
+    TrunkSetting,
+)
 from schemas.phone import Numbers
 
 LONGEST_PERMIT_MS: Final = 600_000
@@ -47,15 +60,23 @@ class Listener(Protocol):
         """A call that this edge has to make, and has not begun."""
         ...
 
+    def on_plan(self) -> None:
+        """The site's trunks have changed."""
+        ...
+
 
 class Following:
     """The fold of one edge."""
 
-    def __init__(self, edge_id: str, numbers: Numbers, trunk: str, asr_profile: str) -> None:
+    def __init__(self, edge_id: str, numbers: Numbers, plan: SitePlan, asr_profile: str) -> None:
+        """`plan` holds until one is published; `asr_profile` is for records that name none."""
+        self.router = TrunkRouter(plan)
+        self.published = PublishedPlan()
+        self.fleet = Fleet()
         self.defaults = Defaults()
         self.prompts = PromptLists()
         self.numbers_in_calls = NumbersInCalls()
-        self.running = RunningCalls(trunk, asr_profile)
+        self.running = RunningCalls(asr_profile)
         self._edge_id = edge_id
         self._numbers = numbers
         self._acceptance = Acceptance()
@@ -78,6 +99,12 @@ class Following:
                 self.prompts.evolve(event)
             case RobotStatus() | Playbook() as event:
                 self.defaults.evolve(event)
+            case TrunkSetting() as setting:
+                self.published.evolve(setting)
+                if self._listener is not None:
+                    self._listener.on_plan()
+            case Lease() as lease:
+                self.fleet.hear(lease, received.offset, received.timestamp_ms)
             case _:
                 pass
         if received.timestamp_ms - self._forgot_ms > FORGET_EVERY_MS:
@@ -120,6 +147,7 @@ class Following:
             hashed = self._numbers.hash(event.phone)
             self.numbers_in_calls.began(hashed, call_id, event.occurred_at)
         self.running.take_event(call_id, event)
+        self.router.evolve(event)
         if event.edge_id == self._edge_id or call_id in self._seen:
             kinds = self._seen.setdefault(call_id, set())
             first = event.kind not in kinds
@@ -170,7 +198,8 @@ class Follower:
     """Reads the fold's topics in the background."""
 
     TOPICS: Final = (
-        (("prompts", "playbooks", "robots.status"), None),
+        (("prompts", "playbooks", "robots.status", "trunks"), None),
+        (("robots.leases",), SILENCE_MS),
         (("calls.events", "dialogue.directives"), MAX_CALL_MS),
         (("tasks.events",), LONGEST_PERMIT_MS),
     )

@@ -43,7 +43,10 @@ PROMPT_MISSING = "prompt_missing"
 PASSING = frozenset({NUMBER_IN_CALL, EDGE_STOPPING, EDGE_FULL})
 """Reasons for not dialling that pass by themselves; they use up neither a dial nor an attempt."""
 
-NOT_DIALLED = PASSING | {PROMPT_MISSING}
+NO_LINE = "no_line"
+"""The edge did not dial: every trunk is full, rests, or does not serve the number."""
+
+NOT_DIALLED = PASSING | {PROMPT_MISSING, NO_LINE}
 """Dispositions of calls that the edge put off before any telephone rang; they use up no dial."""
 
 RETRIED = frozenset({"no_answer", "busy", MACHINE, UNREACHABLE}) | NOT_DIALLED

@@ -5,7 +5,6 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from ingest.asterisk.names import app_of
 from ringlog.settings import Settings
 
 
@@ -30,22 +29,9 @@ class AsteriskPlan:
     rtp_host: str = ""
 
 
-def asterisk_of(config: Settings) -> AsteriskPlan | None:
-    """The Asterisk of the settings; None without RINGLOG_ARI_URL. Raises ValueError when its
-    password cannot be read."""
-    if not config.ari_url:
-        return None
-    return AsteriskPlan(
-        "asterisk",
-        config.ari_url,
-        config.ari_user,
-        _password(config.ari_password, config.ari_password_file),
-        app_of(config.edge_id),
-        config.ari_endpoint,
-        config.ari_transfer,
-        config.ari_formats,
-        config.ari_rtp_host,
-    )
+def site_password(config: Settings) -> SecretStr:
+    """The password of the settings; raises ValueError when it cannot be read."""
+    return _password(config.ari_password, config.ari_password_file)
 
 
 def _password(given: SecretStr | None, file: Path | None) -> SecretStr:

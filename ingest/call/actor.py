@@ -16,16 +16,18 @@ from ingest.call.types import (
     Q850_RECOVERY_ON_TIMER,
     Q850_TEMPORARY_FAILURE,
     RING_TIMEOUT_MS,
+    Abandon,
     AnswerHeard,
+    AwaitLine,
     Call,
     CarrierRefused,
     CheckNumber,
     CloseMedia,
     Command,
     Dial,
-    DialingWritten,
     Drain,
     Drained,
+    FindLine,
     Flush,
     HangUp,
     HeldUp,
@@ -33,6 +35,10 @@ from ingest.call.types import (
     Identity,
     Input,
     KeyPressed,
+    LineAwaited,
+    LineFound,
+    NoLine,
+    NoResponse,
     NumberChecked,
     Phase,
     Play,
@@ -44,6 +50,7 @@ from ingest.call.types import (
     SetTurnSilence,
     Transfer,
     Transferred,
+    TriedWritten,
     WatchAnswer,
     Write,
 )
@@ -81,7 +88,7 @@ from ingest.sound.types import (
     leg_ssrc,
     stream_ids,
 )
-from ingest.trunks.driver import MediaAddress, Medium, Order, Refused
+from ingest.trunks.driver import MediaAddress, Medium, Refused
 from ingest.trunks.switchboard import Switchboard
 from ingest.ws.line import WsLine
 from ringlog import log
@@ -92,6 +99,9 @@ from schemas.envelope import Event
 from schemas.events import CallEvent, Directive
 
 logger = log.logger("ringlog.ingest.call")
+
+ABANDON_S = 3.0
+"""How long the end of a try that nobody answered is waited for."""
 
 NO_PORT = 0
 """The port of a call whose sound comes by WebSocket."""
@@ -113,6 +123,10 @@ class Surroundings(Protocol):
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         """Runs work whose failure concerns one call only."""
+        ...
+
+    async def find_line(self, call: Call) -> LineFound | NoLine:
+        """The trunk of a call's next try; it counts from now on."""
         ...
 
     async def check_number(self, identity: Identity, phone: str) -> NumberChecked:
@@ -181,6 +195,12 @@ class CallActor:
                 await self._write(event, acknowledged)
             case CheckNumber(phone):
                 await self._step(await self._edge.check_number(self.call.identity, phone))
+            case FindLine():
+                await self._step(await self._edge.find_line(self.call))
+            case AwaitLine(wait_ms):
+                self.after(wait_ms, LineAwaited())
+            case Abandon():
+                await self._abandon()
             case Dial(phone):
                 await self._dial(phone)
             case Play(directive):
@@ -223,8 +243,8 @@ class CallActor:
     async def _write(self, event: CallEvent, acknowledged: bool) -> None:
         if acknowledged:
             await (await self._edge.queue("calls.events", event))
-            if event.kind == "dialing":
-                await self._step(DialingWritten())
+            if event.kind == "tried":
+                await self._step(TriedWritten())
         else:
             sent = await self._edge.queue("calls.events", event)
             sent.add_done_callback(self._edge.on_written)
@@ -334,32 +354,49 @@ class CallActor:
         self._timers.append(loop.call_later(max(0, delay_ms) / 1000, self.put, given))
 
     async def _dial(self, phone: str) -> None:
-        board, route = self._edge.switchboard, self._edge.switchboard.route(self.call_id)
-        medium = route.switch.medium
+        board, n = self._edge.switchboard, self.call.tries
         try:
+            await self._close_media()  # of the try before
+            medium = board.of(self.call_id).medium
             await self.open_media(None, medium=medium)
-            ours = self.our_address() if medium == "rtp" else None
-            order = Order(
-                self.call_id, phone, route.trunk, self.sound.codec, ours, route.caller_id,
-                RING_TIMEOUT_MS,
-            )  # fmt: skip
-            theirs = await board.dial(route, order)
-            remote = None if theirs is None else await resolve(theirs)
-        except Refused as refused:
-            cause = CarrierRefused(refused.cause_q850, refused.cause_sip, refused.disposition)
-            logger.info("carrier refused", call_id=self.call_id, reason=str(refused))
-            await self._step(cause)
-            return
         except (NoPort, OSError) as error:
             logger.error("no media", call_id=self.call_id, reason=str(error))
-            await self._step(CarrierRefused(Q850_NO_CIRCUIT, None, "failed"))
+            await self._step(HungUp("failed", Q850_NO_CIRCUIT))
             return
-        if theirs is not None and remote is not None:
-            assert self.rtp is not None and self.entry is not None
+        ours = self.our_address() if medium == "rtp" else None
+        order = board.order(self.call, phone, self.sound.codec, ours, RING_TIMEOUT_MS)
+        try:
+            theirs = await board.of(self.call_id).dial(order)
+            remote = None if theirs is None else await resolve(theirs)
+        except Refused as refused:
+            cause = CarrierRefused(
+                refused.cause_q850, refused.cause_sip, refused.disposition, refused.unsure
+            )
+            logger.info("carrier refused", call_id=self.call_id, trunk=order.trunk,
+                        reason=str(refused))  # fmt: skip
+            await self._step(cause)
+            return
+        except OSError as error:
+            logger.error("the carrier's media address is unknown", call_id=self.call_id,
+                         reason=str(error))  # fmt: skip
+            await self._step(HungUp("failed", Q850_NO_CIRCUIT))
+            return
+        if theirs is not None and remote is not None and self.rtp is not None:
+            assert self.entry is not None
             self.rtp.receiver.gate.announce(remote, theirs.ssrc)
             self.entry.remote = self.rtp.receiver.remote
             self._edge.journal.write(self.entry)
-        self.after(RING_TIMEOUT_MS, RingTimedOut())
+        if (silent_ms := board.no_response_ms) is not None:
+            self.after(silent_ms, NoResponse(n))
+        self.after(RING_TIMEOUT_MS, RingTimedOut(n))
+
+    async def _abandon(self) -> None:
+        """A switch that keeps silent must not keep the call, either."""
+        try:
+            async with asyncio.timeout(ABANDON_S):
+                await self._edge.switchboard.of(self.call_id).hang_up(self.call_id)
+        except TimeoutError:
+            logger.warning("a try could not be ended", call_id=self.call_id, try_no=self.call.tries)
 
     def _on_websocket(self) -> None:
         """The call's sound comes by WebSocket: its port is free for another call."""

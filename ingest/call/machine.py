@@ -5,6 +5,8 @@ clock, no chance, no network. The same input has no effect the second time, and 
 derived, so repeated work gives the same records.
 
     permitted -> dialing -> placed -> ringing -> answered -> ended
+                            |    ^
+                            +----+ another try, after the carrier's fault
         |           |          |         |          |          ^
         +-----------+----------+---------+----------+----------+
 """
@@ -13,6 +15,7 @@ from dataclasses import replace
 from typing import Literal
 
 from ingest.call.types import (
+    LINE_WAIT_MS,
     OUTCOMES,
     Q850_NO_ANSWER,
     Q850_NO_CIRCUIT,
@@ -22,24 +25,30 @@ from ingest.call.types import (
     Q850_TEMPORARY_FAILURE,
     Q850_USER_BUSY,
     WATCH_ANSWER,
+    Abandon,
     AnswerHeard,
     Assigned,
+    AwaitLine,
     Call,
     CarrierRefused,
     CheckNumber,
     CloseMedia,
     Command,
     Dial,
-    DialingWritten,
     Directed,
     Drain,
     Drained,
+    FindLine,
     Flush,
     HangUp,
     HungUp,
     Identity,
     Input,
     KeyPressed,
+    LineAwaited,
+    LineFound,
+    NoLine,
+    NoResponse,
     NumberChecked,
     Phase,
     Play,
@@ -53,11 +62,13 @@ from ingest.call.types import (
     SetTurnSilence,
     Transfer,
     Transferred,
+    TriedWritten,
     WatchAnswer,
     Write,
 )
+from ingest.trunks.causes import NO_RESPONSE, is_carrier_fault
 from ingest.trunks.driver import LineEvent
-from ringlog.dispositions import EDGE_FULL, EDGE_STOPPING, NUMBER_IN_CALL, PROMPT_MISSING
+from ringlog.dispositions import EDGE_FULL, EDGE_STOPPING, NO_LINE, NUMBER_IN_CALL, PROMPT_MISSING
 from schemas.events import CallEvent, Directive, TaskEvent
 from schemas.ids import call_once_id, root_id
 
@@ -136,6 +147,8 @@ def record(
         "dtmf",
         "transferred",
         "ended",
+        "tried",
+        "refused",
     ],
     event_id: str,
     now_ms: int,
@@ -171,7 +184,7 @@ def record(
             "pool": who.pool,
             "robot_id": who.robot_id,
             "source": "edge",
-            "trunk": call.trunk,
+            "trunk": call.trunk or None,
             "attempt": who.attempt,
             "edge_id": who.edge_id,
             "direction": who.direction,
@@ -192,21 +205,37 @@ def evolve(call: Call, given: Input) -> Call:
     match given:
         case Assigned():
             pass
-        case NumberChecked(allowed=True) if call.phase == Phase.PERMITTED:
-            return replace(call, phase=Phase.DIALING)
+        case NumberChecked(allowed=True, offset=offset) if call.phase == Phase.PERMITTED:
+            return replace(call, phase=Phase.DIALING, optout_offset=offset)
         case NumberChecked(allowed=True) if call.phase == Phase.DIALING:
             return replace(call, phase=Phase.PLACED)
+        case NumberChecked(allowed=True) if call.between and not call.looks:
+            return replace(call, between=False)
+        case LineFound(n, trunk, caller_id) if call.looks and not call.closing:
+            return replace(call, tries=n, trunk=trunk, caller_id=caller_id)
+        case NoLine() if call.looks:
+            if not _waits(call, given):
+                return replace(call, closing=True)
+            return replace(call, waited_ms=call.waited_ms + (given.wait_ms or 0))
+        case CarrierRefused() | NoResponse() | Progressed() if (
+            not call.closing and (why := _fault(call, given)) is not None
+        ):
+            return replace(call, between=True, refusal=why, refused_try=call.tries)
+        case NoResponse() | NoLine():
+            pass
         case Recorded(event):
             return _evolve_recorded(call, event)
         case PlayoutEnded(directive_id=done):
             return replace(call, done=call.done | {done})
         case Drained(directive) if directive.kind == "hangup":
             return replace(call, closing=True)
-        case Progressed(progress) if progress.kind == "ended":
+        case Progressed(progress) if progress.kind == "ended" and _is_of_now(call, progress):
             return replace(call, closing=True)
         case Transferred(directive, ok):
             return replace(call, done=call.done | {directive.directive_id}, closing=not ok)
-        case RingTimedOut() if call.phase >= Phase.ANSWERED:
+        case RingTimedOut(n) if (
+            call.phase >= Phase.ANSWERED or call.between or (n is not None and n != call.tries)
+        ):
             pass
         case NumberChecked() | CarrierRefused() | HungUp() | RingTimedOut():
             return replace(call, closing=True)
@@ -216,7 +245,16 @@ def evolve(call: Call, given: Input) -> Call:
 def _evolve_recorded(call: Call, event: CallEvent) -> Call:
     match event.kind:
         case "dialing" if call.phase < Phase.DIALING:
-            return replace(call, phase=Phase.DIALING)
+            return replace(call, phase=Phase.DIALING, optout_offset=event.optout_offset)
+        case "tried" if event.try_no is not None and event.try_no > call.tries:
+            return replace(
+                call, tries=event.try_no, trunk=event.trunk or call.trunk,
+                caller_id=event.caller_id, between=False,
+            )  # fmt: skip
+        case "refused" if event.try_no is not None and event.try_no == call.tries:
+            cause, reason = event.cause_q850 or Q850_TEMPORARY_FAILURE, event.disposition
+            refusal = CarrierRefused(cause, event.cause_sip, reason or "failed")
+            return replace(call, between=True, refusal=refusal, refused_try=call.tries)
         case "ringing" | "early_media" if call.phase < Phase.RINGING:
             return replace(call, phase=Phase.RINGING)
         case "answered" if call.phase < Phase.ANSWERED:
@@ -250,11 +288,21 @@ def decide(call: Call, given: Input, now_ms: int) -> list[Command]:
             return _assigned(call, now_ms)
         case NumberChecked():
             return _permitted(call, given, now_ms)
-        case DialingWritten() if call.phase == Phase.DIALING:
+        case LineFound() if call.looks:
+            return _line_found(call, given, now_ms)
+        case NoLine() if call.looks:
+            return _no_line(call, given, now_ms)
+        case LineAwaited() if call.looks:
+            return [FindLine()]
+        case TriedWritten() if not call.looks and (call.phase == Phase.DIALING or call.between):
             return [CheckNumber(call.identity.phone or "")]
+        case CarrierRefused() | NoResponse() | Progressed() if (
+            why := _fault(call, given)
+        ) is not None:
+            return _try_another(call, why, now_ms)
         case CarrierRefused(cause, sip, reason):
             return _end(call, now_ms, reason, cause, sip)
-        case Progressed(progress):
+        case Progressed(progress) if _is_of_now(call, progress):
             return _progressed(call, progress, now_ms)
         case Directed(directive):
             return _directed(call, directive)
@@ -273,7 +321,9 @@ def decide(call: Call, given: Input, now_ms: int) -> list[Command]:
             return [Write(record(call, "amd", event_id, now_ms, answered_by=name))]
         case HungUp(disposition, cause):
             return _end(call, now_ms, disposition, cause)
-        case RingTimedOut() if call.phase < Phase.ANSWERED:
+        case RingTimedOut(n) if (
+            call.phase < Phase.ANSWERED and not call.between and n in (None, call.tries)
+        ):
             return _end(call, now_ms, "no_answer", Q850_NO_ANSWER)
     return []
 
@@ -292,8 +342,8 @@ def _permit_over(call: Call, now_ms: int) -> bool:
 
 
 def _permitted(call: Call, number: NumberChecked, now_ms: int) -> list[Command]:
-    """Checked twice: before `dialing` is written, and after that, at the instant of dialling."""
-    if call.phase > Phase.DIALING:
+    """Checked before `dialing` is written, and again at the instant of each try."""
+    if call.looks or (call.phase > Phase.DIALING and not call.between):
         return []
     if number.opted_out is None:
         return _end(call, now_ms, "failed", Q850_TEMPORARY_FAILURE)
@@ -307,20 +357,91 @@ def _permitted(call: Call, number: NumberChecked, now_ms: int) -> list[Command]:
         return _end(call, now_ms, EDGE_FULL, Q850_NO_CIRCUIT)
     if number.mute:
         return _end(call, now_ms, PROMPT_MISSING, Q850_TEMPORARY_FAILURE)
-    if _permit_over(call, now_ms):
+    if not call.between and _permit_over(call, now_ms):
         return _end(call, now_ms, "failed", Q850_RECOVERY_ON_TIMER)
-    if call.phase == Phase.DIALING:
-        return [Dial(call.identity.phone or "")]
-    who = call.identity
-    dialing = record(
-        call,
-        "dialing",
-        root_id(who.call_id, "dialing", who.attempt),
+    if call.phase == Phase.PERMITTED:
+        return [FindLine()]
+    return [Dial(call.identity.phone or "")]
+
+
+# Tries -------------------------------------------------------------------------------------------
+
+
+def _line_found(call: Call, line: LineFound, now_ms: int) -> list[Command]:
+    """`tried` is on the log before the switch is asked, so that after a death nobody is dialled
+    twice."""
+    who, after = call.identity, evolve(call, line)
+    commands: list[Command] = []
+    if call.tries == 0 and call.phase == Phase.DIALING:
+        dialing = record(
+            after,
+            "dialing",
+            root_id(who.call_id, "dialing", who.attempt),
+            now_ms,
+            first=True,
+            optout_offset=call.optout_offset,
+        )
+        commands.append(Write(dialing, acknowledged=True))
+    tried = record(
+        after,
+        "tried",
+        root_id(who.call_id, "tried", line.try_no),
         now_ms,
-        first=True,
-        optout_offset=number.offset,
+        try_no=line.try_no,
+        caller_id=line.caller_id,
     )
-    return [Write(dialing, acknowledged=True)]
+    return [*commands, Write(tried, acknowledged=True)]
+
+
+def _no_line(call: Call, none: NoLine, now_ms: int) -> list[Command]:
+    if _waits(call, none):
+        return [AwaitLine(none.wait_ms or 0)]
+    if call.refusal is not None:
+        why = call.refusal
+        return _end(call, now_ms, why.reason, why.cause_q850, why.cause_sip)
+    return _end(call, now_ms, "failed" if none.spent else NO_LINE, Q850_NO_CIRCUIT)
+
+
+def _waits(call: Call, none: NoLine) -> bool:
+    return none.wait_ms is not None and call.waited_ms + none.wait_ms <= LINE_WAIT_MS
+
+
+def _fault(call: Call, given: Input) -> CarrierRefused | None:
+    """What failed, where an input says that the present try failed by the carrier's fault before
+    anything rang; busy and no answer are no such faults."""
+    if call.phase != Phase.PLACED or call.between or call.identity.direction != "outbound":
+        return None
+    match given:
+        case CarrierRefused(cause, sip) if is_carrier_fault(cause, sip):
+            return given
+        case NoResponse(n) if n == call.tries:
+            return CarrierRefused(NO_RESPONSE, None, "failed", unsure=True)
+        case Progressed(progress) if progress.kind == "ended" and _is_of_now(call, progress):
+            q850, sip = progress.cause_q850, progress.cause_sip
+            if is_carrier_fault(q850, sip):
+                return CarrierRefused(q850 or Q850_TEMPORARY_FAILURE, sip, "failed")
+    return None
+
+
+def _try_another(call: Call, why: CarrierRefused, now_ms: int) -> list[Command]:
+    refused = record(
+        call,
+        "refused",
+        root_id(call.identity.call_id, "refused", call.tries),
+        now_ms,
+        try_no=call.tries,
+        caller_id=call.caller_id,
+        cause_q850=why.cause_q850,
+        cause_sip=why.cause_sip,
+        disposition=why.reason,
+    )
+    # The old try is surely over before its end is on the log and another begins.
+    return [*([Abandon()] if why.unsure else []), Write(refused), FindLine()]
+
+
+def _is_of_now(call: Call, progress: LineEvent) -> bool:
+    """Whether a switch tells of the present try, not of one that was given up."""
+    return not call.between and progress.try_no in (None, call.tries)
 
 
 def _progressed(call: Call, progress: LineEvent, now_ms: int) -> list[Command]:
@@ -429,7 +550,7 @@ def _end(
         "ended",
         call_once_id(call.identity.call_id, "ended"),
         now_ms,
-        first=call.phase == Phase.PERMITTED,
+        first=call.phase <= Phase.DIALING and call.tries == 0,
         disposition=disposition,
         cause_q850=cause_q850,
         cause_sip=cause_sip,

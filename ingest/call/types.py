@@ -14,6 +14,9 @@ HeldUp = Literal["playout_paused", "playout_resumed"]
 RING_TIMEOUT_MS: Final = 60_000
 """Longest time from asking the carrier to the answer."""
 
+LINE_WAIT_MS: Final = 10_000
+"""Longest time that a call waits for a trunk with room."""
+
 MAX_CALL_MS: Final = 3_600_000
 """Longest call. Services that rebuild from the log read this far back and rely on it."""
 
@@ -83,6 +86,20 @@ class Call:
     done: frozenset[str] = field(default_factory=frozenset)  # directives carried out
     handed_over: bool = False  # transferred: its sound may go elsewhere
     closing: bool = False  # our `ended` is on its way
+    tries: int = 0  # the last try, from 1
+    caller_id: str | None = None
+    optout_offset: int | None = None
+    refusal: "CarrierRefused | None" = None  # why the last try that failed did
+    refused_try: int = 0  # its number
+    between: bool = False  # it failed, and no switch was asked since
+    waited_ms: int = 0  # for a trunk with room
+
+    @property
+    def looks(self) -> bool:
+        """Whether a trunk for the next try is looked for."""
+        if self.phase == Phase.DIALING:
+            return self.tries == 0
+        return self.between and self.refused_try == self.tries
 
 
 # Inputs ------------------------------------------------------------------------------------------
@@ -117,17 +134,48 @@ class NumberChecked:
 
 
 @dataclass(frozen=True, slots=True)
-class DialingWritten:
-    """The broker has acknowledged `dialing`."""
+class LineFound:
+    """A trunk takes the call's next try."""
+
+    try_no: int
+    trunk: str
+    caller_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NoLine:
+    """No trunk takes the call; one may after `wait_ms`, where there is a time. `spent`: the
+    contact's tries are used up."""
+
+    wait_ms: int | None = None
+    spent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LineAwaited:
+    """The time to look for a trunk again has come."""
+
+
+@dataclass(frozen=True, slots=True)
+class TriedWritten:
+    """The broker has acknowledged `tried`."""
 
 
 @dataclass(frozen=True, slots=True)
 class CarrierRefused:
-    """The carrier would not take the call."""
+    """The carrier would not take the call. `unsure`: nobody knows whether it took it after all."""
 
     cause_q850: int
     cause_sip: int | None
     reason: str
+    unsure: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NoResponse:
+    """The carrier has not said a word of this try."""
+
+    try_no: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,13 +275,15 @@ class HungUp:
 
 @dataclass(frozen=True, slots=True)
 class RingTimedOut:
-    """The carrier was asked `RING_TIMEOUT_MS` ago."""
+    """The carrier was asked `RING_TIMEOUT_MS` ago, in this try; None: in the present one."""
+
+    try_no: int | None = None
 
 
 Input = (
-    Assigned | NumberChecked | DialingWritten | CarrierRefused | Progressed | Recorded | Directed
-    | PlayoutStarted | PlayoutHeldUp | PlayoutEnded | Drained | Transferred | KeyPressed
-    | AnswerHeard | HungUp | RingTimedOut
+    Assigned | NumberChecked | LineFound | NoLine | LineAwaited | TriedWritten | CarrierRefused
+    | NoResponse | Progressed | Recorded | Directed | PlayoutStarted | PlayoutHeldUp | PlayoutEnded
+    | Drained | Transferred | KeyPressed | AnswerHeard | HungUp | RingTimedOut
 )  # fmt: skip
 
 
@@ -254,6 +304,23 @@ class CheckNumber:
     gives `NumberChecked`."""
 
     phone: str
+
+
+@dataclass(frozen=True, slots=True)
+class FindLine:
+    """Choose the trunk of the next try: gives `LineFound` or `NoLine`."""
+
+
+@dataclass(frozen=True, slots=True)
+class AwaitLine:
+    """Gives `LineAwaited` after a time."""
+
+    wait_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Abandon:
+    """End a try that a switch may have placed, and wait until it was asked to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,6 +386,6 @@ class CloseMedia:
 
 
 Command = (
-    Write | CheckNumber | Dial | Play | SendKeys | SetTurnSilence | WatchAnswer | Flush | Drain
-    | Transfer | HangUp | CloseMedia
+    Write | CheckNumber | FindLine | AwaitLine | Abandon | Dial | Play | SendKeys | SetTurnSilence
+    | WatchAnswer | Flush | Drain | Transfer | HangUp | CloseMedia
 )  # fmt: skip

@@ -30,9 +30,8 @@ class _Running:
 class RunningCalls:
     """Folds `calls.events` and `dialogue.directives`."""
 
-    def __init__(self, trunk: str, asr_profile: str) -> None:
-        """`trunk` and `asr_profile` are for records that name none."""
-        self._trunk = trunk
+    def __init__(self, asr_profile: str) -> None:
+        """`asr_profile` is for records that name none."""
         self._asr_profile = asr_profile
         self._calls: dict[str, _Running] = {}
         self._early: dict[str, list[Directive]] = {}  # read before their call's first record
@@ -46,7 +45,7 @@ class RunningCalls:
         running = self._calls.get(call_id)
         if running is None:
             identity = identity_from(event, self._asr_profile)
-            call = None if identity is None else Call(identity, event.trunk or self._trunk)
+            call = None if identity is None else Call(identity, event.trunk or "")
             early = self._early.pop(call_id, [])
             running = self._calls[call_id] = _Running(call, event.occurred_at, early)
         if running.call is not None:

@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, unquote
 
 from ingest.freeswitch.causes import outcome_of
 from ingest.freeswitch.esl import EslEvent
@@ -26,10 +26,8 @@ from ingest.trunks.driver import (
     Order,
     Refused,
 )
-from ingest.trunks.plan import SwitchPlan
 from ringlog import log
 from ringlog.clock import now_ms
-from ringlog.settings import Settings
 
 logger = log.logger("ringlog.ingest.freeswitch")
 
@@ -410,30 +408,6 @@ class FreeSwitch:
             return
         if isinstance(file, str) and re.fullmatch(r"/[\w./-]{1,200}", file) and ".." not in file:
             self._spawn(f"uuid_broadcast {channel_id} {file} aleg", channel.call_id)
-
-
-def freeswitch_of(config: Settings, edge_id: str) -> FreeSwitchConfig | None:
-    """The FreeSWITCH of the settings; None when there is none."""
-    if not config.freeswitch:
-        return None
-    host, _, port = config.freeswitch.rpartition(":")
-    return FreeSwitchConfig(
-        host.strip("[]"), int(port), config.freeswitch_password.get_secret_value(), edge_id,
-        dial=config.freeswitch_dial, raw=config.freeswitch_playback == "raw",
-    )  # fmt: skip
-
-
-def config_of(name: str, plan: SwitchPlan, edge_id: str) -> FreeSwitchConfig:
-    """A FreeSWITCH of `trunks.yaml`: url `esl://host:port`, option `playback`: raw or file. Raises
-    ValueError."""
-    url = urlsplit(plan.url)
-    playback = plan.options.get("playback", "raw")
-    if url.scheme != "esl" or not url.hostname or playback not in ("raw", "file"):
-        raise ValueError(f"switch {name}: url is esl://host:port, and playback is raw or file")
-    return FreeSwitchConfig(
-        url.hostname, url.port or 8021, plan.password().get_secret_value(), edge_id, name,
-        raw=playback == "raw",
-    )  # fmt: skip
 
 
 def channel_id_of(call_id: str, try_no: int = 1) -> str:

@@ -83,15 +83,21 @@ class NotTaken(Exception):
 
 class Refused(Exception):
     """The switch or its carrier would not take the call. `cause_q850` as in ITU-T Q.850,
-    `cause_sip` if any."""
+    `cause_sip` if any. `unsure`: no answer came, so it may have taken it after all."""
 
     def __init__(
-        self, cause_q850: int, cause_sip: int | None, disposition: str, detail: str
+        self,
+        cause_q850: int,
+        cause_sip: int | None,
+        disposition: str,
+        detail: str,
+        unsure: bool = False,
     ) -> None:
         super().__init__(f"{disposition}: {detail}")
         self.cause_q850 = cause_q850
         self.cause_sip = cause_sip
         self.disposition = disposition
+        self.unsure = unsure
 
 
 class Listener(Protocol):
@@ -108,6 +114,10 @@ class Listener(Protocol):
     async def came_in(self, call: IncomingCall) -> MediaAddress | None:
         """Opens the session of a call that comes in; gives where its sound goes, None by a socket.
         The switch answers then. Raises NotTaken."""
+        ...
+
+    def on_reachable(self, trunk: str, reachable: bool) -> None:
+        """The switch has tried a trunk by itself (SIP OPTIONS), with another result than before."""
         ...
 
     def calls_on(self, switch: str) -> dict[str, str]:

@@ -56,6 +56,11 @@ class SwitchPlan(_Strict):
             raise ValueError("password_env or password_file, not both")
         return self
 
+    @property
+    def names_password(self) -> bool:
+        """Whether it says where its password is."""
+        return bool(self.password_env or self.password_file)
+
     def password(self) -> SecretStr:
         """The password, empty where none is named; raises ValueError, which names the source."""
         if self.password_env:
@@ -94,7 +99,7 @@ class TrunkPlan(_Strict):
     """A way out over a carrier: an endpoint of a switch."""
 
     switch: TrunkName
-    endpoint: Annotated[str, StringConstraints(max_length=200)] = Field(
+    endpoint: Annotated[str, StringConstraints(max_length=200, pattern=r"^\S*$")] = Field(
         "", description="What the switch dials; {number} is E.164, {digits} the same without +"
     )
     state: Literal["active", "paused"] = "active"
@@ -185,10 +190,16 @@ class SitePlan(_Strict):
 
 
 def default_plan(settings: Settings) -> SitePlan:
-    """What holds while the site has published no trunks: the simulated carrier, one try a call."""
+    """What holds while the site has published no trunks: one trunk of the same name as its switch,
+    the Asterisk or FreeSWITCH of the settings, else the simulated carrier; one try a call."""
+    name, switch = "sim", SwitchPlan(type="sim", url=settings.sim_url)
+    if settings.ari_url:
+        name, switch = "asterisk", SwitchPlan(type="asterisk", url=settings.ari_url)
+    elif settings.freeswitch:
+        name, switch = "freeswitch", SwitchPlan(type="freeswitch", url=settings.freeswitch)
     return SitePlan(
-        switches={"sim": SwitchPlan(type="sim", url=settings.sim_url)},
-        trunks={"sim": TrunkPlan(switch="sim")},
+        switches={name: switch},
+        trunks={name: TrunkPlan(switch=name)},
         routing=RoutingPlan(tries=100, no_response_s=None),
     )
 

@@ -34,11 +34,11 @@ _SIP: Final[dict[int, tuple[int, str]]] = {
 class SimSwitch:
     """Driver of `demo`'s carrier, and the smallest example of one."""
 
-    name = "sim"
     medium: Medium = "rtp"
     sends_keys = False
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, name: str = "sim") -> None:
+        self.name = name
         self._url = url.rstrip("/")
         self._http: aiohttp.ClientSession | None = None
 
@@ -64,14 +64,15 @@ class SimSwitch:
             "ssrc": order.ours.ssrc,
             "codec": order.codec,
         }
+        unsure = False
         for attempt in range(RETRIES + 1):
             try:
                 return await self._dial(asked)
             except (TimeoutError, aiohttp.ClientConnectionError) as error:
+                unsure |= not isinstance(error, aiohttp.ClientConnectorError)
                 if attempt == RETRIES:
-                    raise Refused(
-                        38, None, "failed", f"no answer: {type(error).__name__}"
-                    ) from None
+                    why = f"no answer: {type(error).__name__}"
+                    raise Refused(38, None, "failed", why, unsure) from None
                 await asyncio.sleep(0.05)
         raise AssertionError("unreachable")
 

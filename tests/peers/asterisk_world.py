@@ -99,6 +99,7 @@ class DriverEar:
     moved: list[tuple[str, MediaAddress]] = field(default_factory=list)
     came: list[IncomingCall] = field(default_factory=list)
     running: dict[str, str] = field(default_factory=dict)
+    reachable: dict[str, bool] = field(default_factory=dict)
     taker: RobotEnd | None = None
     refusal: int = 1
 
@@ -115,6 +116,9 @@ class DriverEar:
         if self.taker is None:
             raise NotTaken(self.refusal, "nobody is there")
         return self.taker.address
+
+    def on_reachable(self, trunk: str, reachable: bool) -> None:
+        self.reachable[trunk] = reachable
 
     def calls_on(self, switch: str) -> dict[str, str]:
         return self.running

@@ -13,13 +13,14 @@ from verify.checks.profiles import Profiles
 from verify.checks.routes import Routes
 from verify.checks.status import Status
 from verify.checks.tasks import Tasks
+from verify.checks.tries import CallTries
 from verify.checks.turns import Turns
 from verify.checks.views import Views
 from verify.checks.windows import Windows
 
 ALL: tuple[type[Check], ...] = (
-    Ids, Calls, Directives, Turns, Permits, LinesInUse, OptOuts, Tasks, Routes, Profiles, Status,
-    Views, Windows, History, DeadLetters,
+    Ids, Calls, Directives, Turns, Permits, CallTries, LinesInUse, OptOuts, Tasks, Routes, Profiles,
+    Status, Views, Windows, History, DeadLetters,
 )  # fmt: skip
 
 __all__ = ["ALL", "Ids"]

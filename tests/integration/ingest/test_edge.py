@@ -174,7 +174,9 @@ async def test_an_expired_permit_and_a_busy_line(world: World) -> None:
     world.carrier.refuse_with = 486
     busy = await world.log.assign()
     await world.log.until(lambda: world.log.kinds(expired) == ["ended"], "the expiry")
-    await world.log.until(lambda: world.log.kinds(busy) == ["dialing", "ended"], "the refusal")
+    await world.log.until(
+        lambda: world.log.kinds(busy) == ["dialing", "tried", "ended"], "the refusal"
+    )
     ended = world.log.call(busy)[-1]
     assert (ended.cause_q850, ended.cause_sip, ended.disposition) == (17, 486, "busy")
     assert {asked["call_id"] for asked in world.carrier.asked} == {busy}

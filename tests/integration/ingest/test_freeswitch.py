@@ -33,6 +33,9 @@ class Told:
     async def came_in(self, call: IncomingCall) -> MediaAddress | None:
         raise AssertionError("nobody calls")
 
+    def on_reachable(self, trunk: str, reachable: bool) -> None:
+        raise AssertionError("it asks no trunk")
+
     def calls_on(self, switch: str) -> dict[str, str]:
         assert switch == "freeswitch"
         return self.calls

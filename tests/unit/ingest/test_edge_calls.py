@@ -21,15 +21,17 @@ from ingest.call.types import (
     CloseMedia,
     Command,
     Dial,
-    DialingWritten,
     Directed,
     Drain,
     Drained,
+    FindLine,
     Flush,
     HungUp,
     Identity,
     Input,
     KeyPressed,
+    LineFound,
+    NoLine,
     NumberChecked,
     Phase,
     Play,
@@ -42,6 +44,7 @@ from ingest.call.types import (
     SetTurnSilence,
     Transfer,
     Transferred,
+    TriedWritten,
     Write,
 )
 from ringlog.dispositions import RETRIED
@@ -95,6 +98,7 @@ class Host:
         self.in_call = self.stopping = self.full = self.mute = False
         self.commands: list[Command] = []
         self.refuse: CarrierRefused | None = None
+        self.lines: list[Input] = [LineFound(1, "west"), LineFound(2, "east")]
         self.before_dial_ms = 0
 
     def feed(self, *inputs: Input) -> "Host":
@@ -108,9 +112,11 @@ class Host:
                         self.opted_out, 42, self.in_call, self.stopping, self.full, self.mute
                     )
                     self.feed(checked)
-                elif isinstance(command, Write) and command.acknowledged:
+                elif isinstance(command, FindLine):
+                    self.feed(self.lines.pop(0) if self.lines else NoLine())
+                elif isinstance(command, Write) and command.event.kind == "tried":
                     self.now_ms += self.before_dial_ms
-                    self.feed(DialingWritten())
+                    self.feed(TriedWritten())
                 elif isinstance(command, Dial) and self.refuse is not None:
                     self.feed(self.refuse)
         return self
@@ -177,7 +183,12 @@ def answered_call() -> Host:
 
 def test_an_assignment_leads_to_a_call_in_the_agreed_order() -> None:
     host = Host(new_call()).feed(Assigned())
-    assert host.names == ["CheckNumber", "Write dialing", "CheckNumber", "Dial"]
+    assert host.names == [
+        "CheckNumber", "FindLine", "Write dialing", "Write tried", "CheckNumber", "Dial",
+    ]  # fmt: skip
+    tried = host.written[1]
+    assert tried.event_id == root_id(host.call.identity.call_id, "tried", 1)
+    assert (tried.try_no, tried.trunk, tried.task_id) == (1, "west", root_id("task"))
     dialing = host.written[0]
     assert dialing.event_id == root_id(host.call.identity.call_id, "dialing", 2)
     assert dialing.optout_offset == 42 and dialing.causation_id == root_id("assigned")
@@ -195,10 +206,10 @@ def test_an_assignment_leads_to_a_call_in_the_agreed_order() -> None:
 
 
 def test_nothing_is_dialled_without_the_acknowledgement() -> None:
-    call = new_call()
-    commands = decide(evolve(call, Assigned()), NumberChecked(False, 1), 1000)
-    assert [type(c) for c in commands] == [Write]
-    assert isinstance(commands[0], Write) and commands[0].acknowledged
+    call = evolve(new_call(), NumberChecked(False, 1))
+    commands = decide(call, LineFound(1, "west"), 1000)
+    assert [type(c) for c in commands] == [Write, Write]
+    assert all(isinstance(c, Write) and c.acknowledged for c in commands)
 
 
 def test_an_expired_permit_ends_the_call_unseen_by_the_carrier() -> None:
@@ -219,7 +230,7 @@ def test_a_permit_that_expires_while_dialing_is_written_stops_the_dial() -> None
     host = Host(new_call())
     host.before_dial_ms = PERMIT
     host.feed(Assigned())
-    assert host.kinds == ["dialing", "ended"] and "Dial" not in host.names
+    assert host.kinds == ["dialing", "tried", "ended"] and "Dial" not in host.names
     assert host.written[-1].cause_q850 == 102
 
 
@@ -241,9 +252,9 @@ def test_what_is_put_off_is_never_dialled(why: str, disposition: str, cause: int
 
 def test_what_changes_between_dialing_and_the_dial_counts() -> None:
     host = Host(new_call())
-    host.call = evolve(host.call, NumberChecked(False, 42))
+    host.call = evolve(evolve(host.call, NumberChecked(False, 42)), LineFound(1, "west"))
     host.stopping = True
-    host.feed(DialingWritten())
+    host.feed(TriedWritten())
     assert host.names == ["CheckNumber", "CloseMedia", "Write ended"]
     assert host.written[0].disposition == "edge_stopping"
 
@@ -267,7 +278,7 @@ def test_the_do_not_call_list_fails_closed(answer: bool | None, disposition: str
 
 
 def test_an_opt_out_between_the_record_and_the_dial_stops_it() -> None:
-    call = evolve(new_call(), NumberChecked(False, 1))
+    call = evolve(evolve(new_call(), NumberChecked(False, 1)), LineFound(1, "west"))
     commands = decide(call, NumberChecked(True, 2), 1000)
     assert [type(c) for c in commands] == [CloseMedia, Write]
 
@@ -275,7 +286,9 @@ def test_an_opt_out_between_the_record_and_the_dial_stops_it() -> None:
 def test_repeats_do_nothing() -> None:
     host = Host(new_call()).feed(Assigned())
     before = list(host.commands)
-    host.feed(Assigned(), DialingWritten(), NumberChecked(False, 50)).read_back()
+    host.feed(
+        Assigned(), TriedWritten(), LineFound(1, "west"), NumberChecked(False, 50)
+    ).read_back()
     assert host.commands == before
 
 

@@ -15,8 +15,7 @@ from ingest.freeswitch.esl import (
     event_of,
 )
 from ingest.freeswitch.socket import EslLost
-from ingest.freeswitch.switch import channel_id_of, channels_of, config_of, mark_of
-from ingest.trunks.plan import SwitchPlan
+from ingest.freeswitch.switch import channel_id_of, channels_of, mark_of
 
 EVENT = (
     b"Event-Name: CUSTOM\nEvent-Subclass: mod_audio_stream%3A%3Aplay\nUnique-ID: u1\n"
@@ -112,12 +111,3 @@ def test_channels_that_are_no_json_are_an_error(shown: str) -> None:
 def test_one_call_is_one_channel() -> None:
     assert channel_id_of("c1") == channel_id_of("c1") != channel_id_of("c2")
     assert channel_id_of("c1", 2) != channel_id_of("c1")
-
-
-def test_a_switch_of_the_trunks_plan() -> None:
-    plan = SwitchPlan(type="freeswitch", url="esl://[::1]:8022", options={"playback": "file"})
-    found = config_of("fs1", plan, "edge-2")
-    assert (found.name, found.host, found.port, found.raw) == ("fs1", "::1", 8022, False)
-    for url in ("http://x", "esl://", "esl://x:y"):
-        with pytest.raises(ValueError):
-            config_of("fs1", SwitchPlan(type="freeswitch", url=url), "edge")

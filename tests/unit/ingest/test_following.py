@@ -4,7 +4,9 @@ from typing import Any
 
 from ingest.call.types import Phase
 from ingest.following import LONGEST_PERMIT_MS, Following
+from ingest.trunks.plan import default_plan
 from ringlog.kafka.reader import Received
+from ringlog.settings import Settings
 from schemas.envelope import Event
 from schemas.events import CallEvent, Directive, Playbook, TaskEvent
 from schemas.ids import root_id
@@ -50,9 +52,12 @@ class Serving:
     def on_assigned(self, task: TaskEvent) -> None:
         self.heard.append((task.call_id or "", "assigned", True))
 
+    def on_plan(self) -> None:
+        self.heard.append(("", "trunks", True))
+
 
 def following() -> Following:
-    return Following("edge", NUMBERS, "sim", "site")
+    return Following("edge", NUMBERS, default_plan(Settings()), "site")
 
 
 def give(to: Following, *events: Event, at_ms: int = NOW) -> None:

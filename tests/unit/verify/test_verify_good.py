@@ -76,3 +76,15 @@ def test_no_moment_of_a_running_system_is_a_violation(world: World, cut: int) ->
 def test_an_empty_log_is_told_as_such() -> None:
     results = judge(World(), *WITHOUT_TABLES, idle=True)
     assert all(not r.looked_at and not r.total for r in results.values())
+
+
+def test_a_call_may_go_over_several_trunks_one_after_another() -> None:
+    world = World()
+    for n, trunk in enumerate(("a", "b", "c"), 1):
+        world.call_event("call-5", "tried", try_no=n, trunk=trunk)
+        if n < 3:
+            world.call_event("call-5", "refused", try_no=n, cause_q850=38)
+    world.call_event("call-5", "ringing")
+    world.call_event("call-5", "ended")
+    result = judge(world, "tries", idle=True)["tries"]
+    assert (result.looked_at, result.violations) == (3, [])

@@ -5,6 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
+from ingest.trunks.plan import SitePlan
+from ingest.trunks.published import PublishedPlan, changes
 from ringlog.kafka.dead_letters import TOO_LARGE
 from ringlog.settings import root
 from schemas import ids
@@ -282,6 +284,53 @@ def a_call_has_two_permits(world: World) -> None:
     world.task(wish, "dialing")
     world.call_event(permit.call_id or "", "ended", pool="sales")
     world.task(wish, "failed")
+
+
+# tries
+
+
+def tried(world: World, n: int, trunk: str, call: str = "call-5") -> None:
+    world.call_event(call, "tried", try_no=n, trunk=trunk, task_id="task-5")
+
+
+def refused(world: World, n: int) -> None:
+    world.call_event("call-5", "refused", try_no=n, cause_q850=38, task_id="task-5")
+
+
+@plants("tries.at_once")
+def a_contact_is_dialled_over_two_trunks_at_once(world: World) -> None:
+    tried(world, 1, "a")
+    tried(world, 2, "b")
+    world.call_event("call-5", "ended")
+
+
+@plants("tries.after_word")
+def a_contact_is_dialled_again_though_it_rings(world: World) -> None:
+    tried(world, 1, "a")
+    world.call_event("call-5", "ringing")
+    refused(world, 1)
+    world.now += 5_000
+    tried(world, 2, "b")
+    world.call_event("call-5", "ended")
+
+
+@plants("tries.same_trunk", "tries.order")
+def a_trunk_is_tried_twice(world: World) -> None:
+    tried(world, 1, "a")
+    refused(world, 1)
+    tried(world, 1, "a")
+    world.call_event("call-5", "ended")
+
+
+@plants("tries.over_budget")
+def a_contact_is_tried_too_often(world: World) -> None:
+    plan = SitePlan.model_validate({"switches": {}, "trunks": {}, "routing": {"tries": 2}})
+    for setting in changes(PublishedPlan(), plan, "default", world.now):
+        world.write("trunks", setting)
+    for n in range(3):
+        tried(world, 1, "a", f"call-{n}")
+        world.call_event(f"call-{n}", "ended")
+        world.now += 60_000
 
 
 @plants("optouts.opted_out")

@@ -264,6 +264,7 @@ class World:
         call_id = dial.call_id or ""
         self.task(wish, "dialing")
         who = {"task_id": wish.task_id, "customer_id": wish.customer_id, "pool": "sales"}
+        self.call_event(call_id, "tried", try_no=1, trunk="sim", **who)
         answered = self.call_event(call_id, "answered", **who)
         self.answer(answered)
         for k in range(2):

@@ -1,0 +1,95 @@
+"""Makes the drivers of the switches that a plan names."""
+
+from collections.abc import Callable, Mapping
+from urllib.parse import urlsplit
+
+from ingest.asterisk.names import app_of
+from ingest.asterisk.plan import AsteriskPlan, site_password
+from ingest.asterisk.switch import AsteriskSwitch
+from ingest.freeswitch.switch import FreeSwitch, FreeSwitchConfig
+from ingest.trunks.driver import Listener, MediaAddress, Medium, Order, Refused, Switch
+from ingest.trunks.plan import SwitchPlan, TrunkPlan
+from ingest.trunks.sim import SimSwitch
+from ringlog.settings import Settings
+
+
+class SwitchMaker:
+    """Makes them for one edge."""
+
+    def __init__(self, config: Settings, edge_id: str, media_url_of: Callable[[str], str]) -> None:
+        """`media_url_of`: a call's URL on our media WebSocket, with its token."""
+        self._config = config
+        self._edge_id = edge_id
+        self._media_url_of = media_url_of
+
+    def __call__(self, name: str, plan: SwitchPlan, trunks: Mapping[str, TrunkPlan]) -> Switch:
+        """The driver of one switch; `trunks` are those that go by it. Raises
+        ValueError for an address that is none, and for a password that is not there."""
+        match plan.type:
+            case "sim":
+                return SimSwitch(plan.url, name)
+            case "freeswitch":
+                return FreeSwitch(self._freeswitch(name, plan), self._media_url_of)
+            case "asterisk":
+                return AsteriskSwitch(self._asterisk(name, plan))
+
+    def _asterisk(self, name: str, plan: SwitchPlan) -> AsteriskPlan:
+        site, options = self._config, plan.options
+        password = plan.password() if plan.names_password else site_password(site)
+        return AsteriskPlan(
+            name, plan.url, plan.user or site.ari_user, password, app_of(self._edge_id),
+            options.get("endpoint", site.ari_endpoint), options.get("transfer", site.ari_transfer),
+            options.get("formats", site.ari_formats), options.get("rtp_host", site.ari_rtp_host),
+        )  # fmt: skip
+
+    def _freeswitch(self, name: str, plan: SwitchPlan) -> FreeSwitchConfig:
+        host, port = address_of(plan.url)
+        site = self._config
+        password = plan.password() if plan.names_password else site.freeswitch_password
+        return FreeSwitchConfig(
+            host, port, password.get_secret_value(), self._edge_id, name,
+            plan.options.get("dial", site.freeswitch_dial),
+            plan.options.get("playback", site.freeswitch_playback) == "raw",
+        )  # fmt: skip
+
+
+def address_of(text: str) -> tuple[str, int]:
+    """Host and port of `host:port`, also behind a scheme; raises ValueError."""
+    url = urlsplit(text if "//" in text else f"//{text}")
+    if not url.hostname or url.port is None:
+        raise ValueError(f"{text!r} is not HOST:PORT")
+    return url.hostname, url.port
+
+
+class NoSwitch:
+    """Stands for a switch that the plan no longer has: it knows no call and takes none."""
+
+    name = ""
+    medium: Medium = "rtp"
+    sends_keys = False
+
+    async def start(self, listener: Listener) -> None:
+        """Nothing to do."""
+
+    async def dial(self, order: Order) -> MediaAddress | None:
+        """Raises Refused."""
+        raise Refused(38, None, "failed", "the trunk's switch is gone")
+
+    async def adopt(
+        self, call_id: str, ours: MediaAddress | None, try_no: int = 1, answered: bool = False
+    ) -> bool:
+        """It has none."""
+        return False
+
+    async def send_keys(self, call_id: str, digits: str) -> None:
+        """Nothing to do."""
+
+    async def hang_up(self, call_id: str) -> None:
+        """Nothing to do."""
+
+    async def transfer(self, call_id: str, target: str) -> bool:
+        """It cannot."""
+        return False
+
+    async def close(self) -> None:
+        """Nothing to do."""
