@@ -142,7 +142,7 @@ class Edge:
         self.switchboard = Switchboard(edge_id, self.following.router, self.spawn, maker)
         self._fetcher = PromptFetcher(self.config, codec)
         self.prompts = PromptStore(self.config.prompts_dir, self.following.prompts, self._fetcher)
-        self._follower = Follower(life, self.producer, self.following.take)
+        self._follower = Follower(life, self.producer, self.following.take, self.following.wants)
         self.site = Site(
             edge_id, self.config.tenant_id, self.config.region, self.following.defaults, profiles
         )

@@ -23,7 +23,7 @@ from ringlog.clock import now_ms
 from ringlog.edges import SILENCE_MS, Fleet
 from ringlog.kafka.ends import Ends
 from ringlog.kafka.producer import EventProducer
-from ringlog.kafka.reader import BEGINNING, Received, TopicReader
+from ringlog.kafka.reader import BEGINNING, Received, TopicReader, Wants
 from ringlog.lifecycle import Lifecycle
 from schemas.acceptance import Acceptance
 from schemas.catalogue import topic
@@ -43,6 +43,8 @@ LONGEST_PERMIT_MS: Final = 600_000
 """How far back assignments are read at a start; none may be valid for longer."""
 
 FORGET_EVERY_MS: Final = 1_000
+
+_OF_ALL_CALLS: Final = frozenset({"dialing", "answered", "ended"})
 
 
 class Listener(Protocol):
@@ -85,6 +87,17 @@ class Following:
         self._ended: deque[tuple[int, str]] = deque()  # when calls ended, to forget them
         self._assigned: dict[str, TaskEvent] | None = {}  # not begun; None once they are taken
         self._forgot_ms = 0
+
+    def wants(self, topic_name: str, key: bytes | None, kind: str) -> bool:
+        """Whether a record is worth decoding. Of another edge's call only its beginning and its
+        end are: nobody gets two calls at once. Directives all are, since each may raise the epoch
+        of its partition."""
+        if topic_name == "tasks.events":
+            return kind == "assigned"
+        if topic_name != "calls.events" or kind in _OF_ALL_CALLS or key is None:
+            return True
+        edge_id = self.running.edge_of(key.decode("utf-8", "replace"))
+        return edge_id is None or edge_id == self._edge_id
 
     def take(self, received: Received) -> None:
         """The next record of a topic."""
@@ -206,11 +219,16 @@ class Follower:
     """Topics that are read together, and how far back, ms; None: from the beginning."""
 
     def __init__(
-        self, life: Lifecycle, producer: EventProducer, take: Callable[[Received], None]
+        self,
+        life: Lifecycle,
+        producer: EventProducer,
+        take: Callable[[Received], None],
+        wants: Wants,
     ) -> None:
         self._life = life
         self._producer = producer
         self._take = take
+        self._wants = wants
         self._readers: list[TopicReader] = []
         self._ends = Ends(life.settings, "edge-ends", _places(self.TOPICS))
 
@@ -221,8 +239,9 @@ class Follower:
         for topics, back_ms in self.TOPICS:
             since_ms = BEGINNING if back_ms is None else at_ms - back_ms
             reader = TopicReader(
-                self._life.settings, self._producer, topics, since_ms=since_ms, dead_letters=False
-            )
+                self._life.settings, self._producer, topics, since_ms=since_ms, dead_letters=False,
+                wants=self._wants,
+            )  # fmt: skip
             await reader.start()
             self._readers.append(reader)
             task = self._life.spawn(self._follow(reader), "+".join(topics))

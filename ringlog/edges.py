@@ -53,10 +53,10 @@ class FleetEdge:
         """Whether it takes another call."""
         return self.serves(now_ms) and not self.draining and not self.full
 
-    @property
-    def load(self) -> float:
-        """Share of its room that is taken."""
-        return self.calls / max(1, self.reached.capacity if self.reached is not None else 1)
+    def load_with(self, more: int) -> float:
+        """Share of its room that is taken, with some calls more than it said."""
+        capacity = self.reached.capacity if self.reached is not None else 1
+        return (self.calls + more) / max(1, capacity)
 
 
 class Fleet:
@@ -64,16 +64,22 @@ class Fleet:
 
     def __init__(self) -> None:
         self._edges: dict[str, FleetEdge] = {}
+        self._given: dict[str, int] = {}
 
     def hear(self, lease: Lease, offset: int, at_ms: int) -> None:
         """Takes the next record of `robots.leases`; `at_ms` is its time of arrival."""
         edge_id = edge_of(lease)
         if edge_id is None or lease.kind not in ("heartbeat", "release"):
             return
+        self._given.pop(edge_id, None)
         self._edges[edge_id] = FleetEdge(
             edge_id, lease.worker, at_ms, offset, advertised(lease), lease.calls or 0,
             lease.draining, gone=lease.kind == "release",
         )  # fmt: skip
+
+    def gave(self, edge_id: str) -> None:
+        """We gave it a call, which its next heartbeat counts."""
+        self._given[edge_id] = self._given.get(edge_id, 0) + 1
 
     def of(self, edge_id: str) -> FleetEdge | None:
         """One edge, if it was ever heard of."""
@@ -91,7 +97,7 @@ class Fleet:
         """The edges that take another call, the least loaded first, then by id."""
         left = set(but)
         able = [e for e in self.all() if e.takes_calls(now_ms) and e.edge_id not in left]
-        return sorted(able, key=lambda edge: edge.load)
+        return sorted(able, key=lambda edge: edge.load_with(self._given.get(edge.edge_id, 0)))
 
 
 def edge_of(lease: Lease) -> str | None:

@@ -24,6 +24,15 @@ HEADER = struct.Struct(">bI")
 MAX_SCHEMA_ID = 2**31 - 1
 """Registries number schemas from 1, with a signed 32-bit integer."""
 
+_LENGTH_OF_ID = 36 * 2
+"""Avro writes a length as a zigzag varint: twice the number, in one byte up to 63."""
+
+_KIND_AT = HEADER.size + 1 + 36
+"""Where the length of an event's kind lies."""
+
+_MORE_OR_NEGATIVE = 0x81
+"""Bits of a varint's byte: another byte follows; the number is negative."""
+
 ABSENT_FOR_S = 1.0
 """How long a missing id counts as missing: a schema may get it later, but not one that already has
 records."""
@@ -112,6 +121,20 @@ class Codec:
                 f"{topic_name}: a record of {out.tell()} bytes is longer than {MAX_RECORD_BYTES}"
             )
         return out.getvalue()
+
+    def kind_of(self, topic_name: str, value: bytes | None) -> str | None:
+        """The kind of a record that has the topic's current schema, without decoding it; None where
+        only decoding tells. Every event begins with its id, of 36 characters, and its kind."""
+        own = self._own.get(topic_name)
+        if own is None or value is None or not value.startswith(own[0]):
+            return None
+        if len(value) <= _KIND_AT or value[HEADER.size] != _LENGTH_OF_ID:
+            return None
+        length = value[_KIND_AT]
+        if length & _MORE_OR_NEGATIVE:
+            return None
+        begin = _KIND_AT + 1
+        return value[begin : begin + length // 2].decode("utf-8", "replace")
 
     def decode_record(self, topic_name: str, value: bytes | None) -> AvroRecord:
         """The event as a plain dict, unvalidated beyond its Avro types; raises Poison."""

@@ -9,6 +9,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Final, NoReturn
 
+from aiokafka.errors import KafkaError
+
 from ingest.call.machine import decide
 from ingest.call.types import Q850_TEMPORARY_FAILURE, Call, HungUp, Write
 from ingest.failover.succession import EdgeClaim, Succession
@@ -50,7 +52,7 @@ class Inheritance:
         self._succession = Succession(config.edge_id, instance, round(config.edge_lease_s * 1000))
 
     async def run(self) -> NoReturn:
-        """Works for ever; raises KafkaError."""
+        """Works for ever; raises KafkaError where reading fails for good."""
         reader = TopicReader(self._config, self._producer, ("robots.leases",), dead_letters=False)
         await reader.start()
         claiming = asyncio.create_task(self._claim())
@@ -76,7 +78,11 @@ class Inheritance:
             await asyncio.sleep(LOOK_S)
             for claim in self._succession.due(now_ms(), lambda one: bool(self._calls_of(one))):
                 logger.warning("an edge is gone; its calls are claimed", edge=claim.edge_id)
-                await self._producer.send("robots.leases", self._record(claim))
+                try:
+                    await self._producer.send("robots.leases", self._record(claim))
+                except KafkaError as error:  # written or not: a repeat has the same id
+                    logger.warning("claim not acknowledged", error=type(error).__name__)
+                    self._succession.try_again(claim.edge_id)
 
     def _record(self, claim: EdgeClaim) -> Lease:
         return Lease(
@@ -91,12 +97,19 @@ class Inheritance:
         )
 
     async def _inherit(self, edge_id: str) -> None:
-        await self._to_the_end()
-        calls = self._calls_of(edge_id)
+        while True:
+            try:
+                await self._to_the_end()
+                calls = self._calls_of(edge_id)
+                for call in calls:
+                    await self._producer.send_all(ends_of(call, now_ms()))
+            except KafkaError as error:
+                logger.warning("calls are not ended yet", error=type(error).__name__)
+                await asyncio.sleep(LOOK_S)
+            else:
+                break
         if calls:
             logger.warning("a dead edge's calls are ended", edge=edge_id, calls=len(calls))
-        for call in calls:
-            await self._producer.send_all(ends_of(call, now_ms()))
         for call in calls:
             await self._hang_up(call)
 

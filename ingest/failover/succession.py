@@ -81,6 +81,10 @@ class Succession:
                 claims.append(EdgeClaim(edge_id, term.last))
         return claims
 
+    def try_again(self, edge_id: str) -> None:
+        """Whether the claim was written is not known: it is due again."""
+        self._tried.pop(edge_id, None)
+
     def _rank(self, dead: str, now_ms: int) -> int:
         """Our place among the living in the line for this edge; another one for each edge."""
         living = [e for e, t in self._terms.items() if now_ms - t.heard_ms <= SILENCE_MS]

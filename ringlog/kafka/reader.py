@@ -4,7 +4,7 @@ For state that is rebuilt from the log at every start: the edge, the robot worke
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -32,6 +32,9 @@ class Received:
     event: Event
 
 
+Wants = Callable[[str, bytes | None, str], bool]
+"""Whether a record is of interest: topic, key, kind."""
+
 BEGINNING = 0
 """`since_ms` that reads everything."""
 
@@ -55,9 +58,12 @@ class TopicReader:
         partitions: Iterable[int] | None = None,
         fetch_max_wait_ms: int = 100,
         dead_letters: bool = True,
+        wants: Wants | None = None,
     ) -> None:
         """`since_ms` None starts at the end, `back_ms` that long before the call of `start`;
-        without `dead_letters` poison is passed over."""
+        without `dead_letters` poison is passed over. A record that `wants` refuses is not decoded;
+        it is asked where the kind can be told without."""
+        self._wants = wants
         self.dead_letters = dead_letters
         self.caught_up = asyncio.Event()
         self._busy = False  # a batch is being worked
@@ -161,6 +167,11 @@ class TopicReader:
         t = topic(tp.topic)
         if value is None and t.compacted:
             return None  # a tombstone: compaction's, not ours
+        if self._wants is not None:
+            kind = self._producer.codec.kind_of(tp.topic, value)
+            key: bytes | None = record.key  # type: ignore[attr-defined] # as above
+            if kind is not None and not self._wants(tp.topic, key, kind):
+                return None
         try:
             event = await decode(self._producer.codec, tp.topic, value)
             check_partition(tp.topic, event, tp.partition)

@@ -107,6 +107,7 @@ class Edges:
                 why = error
                 continue
             if RETRY_AFTER not in answer.headers:
+                self._fleet.gave(edge.edge_id)
                 self._remember(call_id or _last_segment(answer), edge.edge_id)
                 return answer
             busy = answer

@@ -11,8 +11,8 @@ from tests.integration.conftest import free_port_shift
 
 @pytest.fixture(scope="package")
 def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """Settings of a complete running stack of its own."""
-    config = Settings(home=tmp_path_factory.mktemp("verify"), port_shift=free_port_shift())
+    """Settings of a complete running stack of its own, with two edges."""
+    config = Settings(home=tmp_path_factory.mktemp("verify"), port_shift=free_port_shift(), edges=2)
     control.up(config, detach=True, tied=True)
     try:
         yield config

@@ -100,6 +100,12 @@ def status_of(config: Settings, task_id: str) -> str:
         return str(json.load(answer)["status"])
 
 
+def edges(config: Settings) -> list[dict[str, Any]]:
+    with urllib.request.urlopen(f"{config.api_url}/api/edges", timeout=30) as answer:
+        found: list[dict[str, Any]] = json.load(answer)["items"]
+    return found
+
+
 def wait_for(what: str, condition: Any, timeout_s: float = 120) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():
@@ -118,7 +124,8 @@ def changed(phone: str, **attributes: str) -> tuple[str, Event]:
 
 
 def test_a_working_system_holds_at_any_moment(product: Settings) -> None:
-    """Calls run and tasks are dialled (no carrier answers); one customer must not be called."""
+    """Calls run on two edges, one of which is killed, and tasks are dialled (no carrier answers);
+    one customer must not be called."""
     *called, refused = PHONES
     produce(product, *map(changed, called), changed(refused, opted_out="true"))
     wait_for("the opt-out", lambda: any(True for _ in sync.read(product, "compliance.optouts")))
@@ -135,7 +142,11 @@ def test_a_working_system_holds_at_any_moment(product: Settings) -> None:
     async def talk() -> dict[str, Any]:
         samples = spoken(["方便你说", "价格太高了"], pause_s=5.0)
         talking = asyncio.gather(*(send_rtp(opened, samples) for opened in sessions))
-        await asyncio.sleep(6)
+        await asyncio.sleep(4)
+        busy = {edge["edge_id"]: edge["calls"] for edge in edges(product)}
+        assert busy.keys() == {"edge", "edge-2"} and min(busy.values()) > 0
+        os.kill(json.loads(product.pids_file.read_text())["edge-2"], signal.SIGKILL)
+        await asyncio.sleep(2)
         report = await asyncio.to_thread(verify, product, code=0)
         await talking
         return report

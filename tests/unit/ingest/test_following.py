@@ -158,3 +158,20 @@ def test_a_spare_that_follows_for_weeks_keeps_what_runs_and_no_more() -> None:
     assert not ours.knows("0/1") and not ours._assigned
     give(ours, script, at_ms=at_ms + 4 * 3_600_000)
     assert len(ours.running) == 0 and not ours._acceptance._ids
+
+
+def test_only_what_an_edge_serves_is_decoded() -> None:
+    ours = following()
+    give(ours, event("near", "dialing"), event("far", "dialing", edge_id="another"))
+    asked = [
+        (call, kind, ours.wants("calls.events", call.encode(), kind))
+        for call in ("near", "far", "unknown")
+        for kind in ("playout_started", "ringing", "dialing", "answered", "ended")
+    ]
+    assert [(call, kind) for call, kind, wanted in asked if not wanted] == [
+        ("far", "playout_started"), ("far", "ringing"),
+    ]  # fmt: skip
+    assert ours.wants("dialogue.directives", b"far", "say"), "it may raise the epoch"
+    kinds = ("queued", "assigned", "completed")
+    assert [k for k in kinds if ours.wants("tasks.events", b"t", k)] == ["assigned"]
+    assert ours.wants("calls.events", None, "dtmf") and ours.wants("playbooks", b"p", "published")

@@ -40,6 +40,8 @@ def test_a_silent_edge_is_claimed_once_its_lease_ran_out() -> None:
     assert ours.due(LEASE_MS + 1, lambda edge: False) == [], "no calls, no claim"
     assert ours.due(LEASE_MS + 1, always) == [EdgeClaim("a", 1)]
     assert ours.due(LEASE_MS + 2, always) == [], "once"
+    ours.try_again("a")
+    assert ours.due(LEASE_MS + 2, always) == [EdgeClaim("a", 1)], "not acknowledged"
     assert ours.hear(lease("a", "claim", after=1, worker="b-1"), 4, LEASE_MS + 2) == "a"
     assert ours.due(LEASE_MS + 900, always) == []
 

@@ -38,6 +38,17 @@ def test_the_least_loaded_edge_is_first_and_big_ones_carry_more() -> None:
     assert big.reached.control_url == "http://big:18091"
 
 
+def test_calls_that_no_heartbeat_counts_yet_count() -> None:
+    ours = fleet(beat("a"), beat("b"))
+    chosen = []
+    for _ in range(4):
+        chosen.append(ours.by_load(AT)[0].edge_id)
+        ours.gave(chosen[-1])
+    assert chosen == ["a", "b", "a", "b"]
+    ours.hear(beat("a", calls=1), 9, AT)
+    assert names(ours.by_load(AT)) == ["a", "b"]
+
+
 def test_who_drains_is_full_silent_or_gone_takes_no_calls() -> None:
     ours = fleet(
         beat("drains", draining=True), beat("full", calls=10), beat("gone"),

@@ -107,3 +107,27 @@ def test_no_bytes_do_more_than_raise_poison(data: bytes, topic: str) -> None:
             codec.decode(topic, value)
         except Poison:
             pass
+
+
+@pytest.mark.parametrize("name", TOPICS)
+def test_every_event_begins_with_its_id_and_its_kind(name: str) -> None:
+    fields = [field["name"] for field in record_schema(TOPICS[name].model)["fields"]]
+    assert fields[:2] == ["event_id", "kind"]
+
+
+def test_the_kind_is_known_without_decoding(codec: Codec) -> None:
+    value = codec.encode("asr.transcripts", final())
+    assert codec.kind_of("asr.transcripts", value) == "final"
+    assert codec.kind_of("calls.events", value) is None, "another topic's schema"
+    other = HEADER.pack(0, 4_711) + value[HEADER.size :]
+    assert codec.kind_of("asr.transcripts", other) is None
+    assert codec.kind_of("asr.transcripts", None) is None
+
+
+@given(st.binary(max_size=80), st.booleans())
+def test_odd_bytes_have_a_kind_or_none(data: bytes, ours: bool) -> None:
+    codec = Codec(MemoryRegistry())
+    value = codec.encode("asr.transcripts", final())
+    odd = (value[: HEADER.size] if ours else b"") + data
+    found = codec.kind_of("asr.transcripts", odd)
+    assert found is None or isinstance(found, str)
