@@ -1,4 +1,4 @@
-"""Opus both ways, and a browser's packets on the session's clock."""
+"""A browser's packets become sound and keys on the session's clock; strangers harm nobody."""
 
 import asyncio
 from unittest.mock import Mock
