@@ -24,7 +24,6 @@ class HeardBy(NamedTuple):
     model: str
     title: str
     language: str
-    sample_rate_hz: int
     closed: bool
 
 
@@ -56,9 +55,8 @@ class AsrProfiles:
         name = registry.profiles[known].model
         model = registry.model(name)
         return HeardBy(
-            profile, name, model.title or name, model.language, model.sample_rate_hz,
-            name == CLOSED_VOCABULARY,
-        )  # fmt: skip
+            profile, name, model.title or name, model.language, name == CLOSED_VOCABULARY
+        )
 
     def resolve(self, named: Iterable[str | None]) -> str:
         """The first profile that is named, else the site's default."""

@@ -140,7 +140,9 @@ def _writer(codec: str) -> AudioCodecContext:
     context.sample_rate, context.layout, context.format = SOUND.rate_hz, "mono", "s16"
     if codec == "opus":
         context.bit_rate = OPUS_BIT_RATE
-        context.options = {"application": "voip", "frame_duration": "20"}
+        # Of efforts 0 to 10, 5 takes half the time of 10.
+        options = {"application": "voip", "frame_duration": "20", "compression_level": "5"}
+        context.options = options
     context.open()
     return context
 

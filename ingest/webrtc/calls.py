@@ -123,15 +123,12 @@ class BrowserCalls:
             raise WhipRefused(
                 HTTPStatus.UNPROCESSABLE_ENTITY, "playbook: no robot of this pool has it"
             )
-        profiles = site.asr_profiles
-        default = site.defaults.of(playbook, pool).asr_profile
-        heard_by = profiles.recogniser_of(profiles.resolve((query.get("asr_profile"), default)))
         try:
             wanted = MediaSessionRequest(
                 call_id=f"web-{uuid.uuid4().hex}",
                 customer_id=query.get("customer_id", BROWSER_CUSTOMER),
                 campaign_id=query.get("campaign_id", BROWSER_CUSTOMER),
-                codec="l16/16000" if heard_by.sample_rate_hz >= 16_000 else "l16/8000",
+                codec="l16/16000",
                 playbook=playbook,
                 pool=pool,
                 asr_profile=query.get("asr_profile"),

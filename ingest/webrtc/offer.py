@@ -10,15 +10,13 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 
+from ingest.rtp.opus import OPUS_CLOCK_HZ
 from ingest.webrtc.candidate import MAX_CANDIDATES, MAX_LINE, Candidate, parse_candidate
 from ingest.webrtc.refusal import WhipRefused
 
 MAX_SDP_BYTES: Final = 32_768
 MAX_LINES: Final = 500
 """Chromium's offer of one audio line is about 70 lines and 3 kB."""
-
-OPUS_CLOCK_HZ: Final = 48_000
-"""RTP clock of Opus, whatever the encoder's rate (RFC 7587 section 4.1)."""
 
 _UFRAG: Final = re.compile(r"[A-Za-z0-9+/]{4,256}")
 _PWD: Final = re.compile(r"[A-Za-z0-9+/]{22,256}")

@@ -27,9 +27,10 @@ from aiortc.codecs import CODECS
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 from aiortc.rtp import RtpPacket
 
+from ingest.rtp.opus import OPUS_CLOCK_HZ
 from ingest.rtp.socket import NoPort
 from ingest.webrtc.candidate import Candidate
-from ingest.webrtc.offer import OPUS_CLOCK_HZ, Offer
+from ingest.webrtc.offer import Offer
 from ringlog.metrics import RTP_PACKETS_DROPPED
 
 MAX_QUEUED: Final = 50

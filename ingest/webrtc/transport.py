@@ -4,16 +4,17 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from ingest.rtp.opus import OPUS_CLOCK_HZ
 from ingest.rtp.receiver import ReceiveStats
+from ingest.rtp.wire import FrameEncoder
 from ingest.sound.clock import monotonic_us
 from ingest.sound.playout import KeyTick
 from ingest.sound.session import Session
 from ingest.sound.silence import RTP_SILENCE, SilenceRule
 from ingest.sound.types import FRAME_MS, Digit, Frame
-from ingest.webrtc.offer import OPUS_CLOCK_HZ, Offer
-from ingest.webrtc.opus import OpusEncoder
+from ingest.webrtc.offer import Offer
 from ingest.webrtc.peer import Peer
-from ingest.webrtc.receiver import OpusReceiver
+from ingest.webrtc.receiver import BrowserReceiver, wire_of_offer
 from ringlog import log
 from ringlog.metrics import RTP_PACKETS_DROPPED, RTP_PACKETS_LOST
 
@@ -37,11 +38,9 @@ class BrowserTransport:
     def __init__(self, session: Session, offer: Offer, peer: Peer) -> None:
         self.peer = peer
         self._session = session
-        self._receiver = OpusReceiver(
-            session.sound, offer.opus_type, offer.event_type, session.clock.call_ms
-        )
-        self._encoder = OpusEncoder(session.sound.rate_hz)
-        self._ratio = OPUS_CLOCK_HZ // session.sound.rate_hz
+        self._wire = wire_of_offer(offer)
+        self._receiver = BrowserReceiver(offer, session.clock.call_ms)
+        self._encoder = FrameEncoder(self._wire)
         self._quiet = bytes(session.sound.frame_bytes)
         self._opened_us = monotonic_us()
         self._first_ts: int | None = None
@@ -78,14 +77,15 @@ class BrowserTransport:
             return False
         if self._first_ts is None:
             self._first_ts = ts
-        self._send(frame, (ts - self._first_ts) * self._ratio)
+        self._send(frame, self._wire.to_wire(ts - self._first_ts))
         self._sent = True
         return True
 
     def _send(self, frame: bytes, timestamp: int) -> None:
         timestamp = max(timestamp, self._next_ts)
         self._next_ts = timestamp + _FRAME_TICKS
-        self.peer.track.push(self._encoder.encode(frame), timestamp)
+        if payload := self._encoder.encode(frame):
+            self.peer.track.push(payload, timestamp)
 
     def send_key(self, key: KeyTick, seq: int, ts: int) -> int:
         """A browser hears no keys."""
@@ -107,8 +107,7 @@ class BrowserTransport:
         self._sent = False
         if not self._closed:
             self._look_after(now_us)
-        receiver = self._receiver.rtp
-        return receiver.poll(now_us) if receiver.waiting else ()
+        return self._receiver.poll(now_us)
 
     def _look_after(self, now_us: int) -> None:
         self._polls += 1
@@ -125,7 +124,7 @@ class BrowserTransport:
 
     def flush(self) -> Iterable[Frame | Digit]:
         """Packets that are held."""
-        return self._receiver.rtp.flush()
+        return self._receiver.flush()
 
     def count(self) -> None:
         """Adds the counts since the last call to the metrics."""

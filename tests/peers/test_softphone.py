@@ -2,6 +2,8 @@
 
 import asyncio
 import base64
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +17,7 @@ from demo.measure import characters, edit_distance
 from ringlog.audio.g711 import Int16
 from ringlog.settings import Settings
 from schemas.events import CallEvent, MediaChunk
-from stack import control
+from stack import control, environment
 from tests.integration.conftest import free_port_shift
 from tests.integration.e2e.outside import events_of, finals_of, spoken, text_of
 from tests.peers.browser import Browser, microphone
@@ -221,6 +223,15 @@ async def test_another_sites_page_cannot_call(
             assert any("frame-ancestors" in line for line in browser.console), browser.console
     finally:
         await runner.cleanup()
+
+
+def test_the_calls_are_whole(product: Settings) -> None:
+    """`ringlog verify` over the calls of this file."""
+    run = subprocess.run(
+        [sys.executable, "-m", "cli.main", "verify", "--idle", "--settle", "90"],
+        env=environment.of_services(product), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stdout + run.stderr
 
 
 def robots_voice(config: Settings, call: str) -> Int16:
