@@ -133,6 +133,7 @@ class AudioHookDoor:
         path = handshake.target.partition("?")[0]
         if path != "/media/audiohook":
             raise DoorClosed(HTTPStatus.NOT_FOUND, "no such page")
+        self._fields(handshake)
         if not self._key:
             raise DoorClosed(HTTPStatus.FORBIDDEN, "RINGLOG_AUDIOHOOK_API_KEY is not set")
         try:
@@ -163,13 +164,19 @@ class AudioHookDoor:
 
     def greet(self, handshake: Handshake) -> Dialect:
         """A session's dialect; the URL's query may give session fields."""
-        query = parse_qs(urlsplit(handshake.target).query, max_num_fields=64)
-        given = {name: query[name][0] for name in SESSION_FIELDS if name in query}
         headers = handshake.headers
         return AudioHookDialect(
-            headers["Audiohook-Session-Id"], headers["Audiohook-Organization-Id"], given,
-            self._customer_of,
+            headers["Audiohook-Session-Id"], headers["Audiohook-Organization-Id"],
+            self._fields(handshake), self._customer_of,
         )  # fmt: skip
+
+    def _fields(self, handshake: Handshake) -> dict[str, str]:
+        """Session fields of the URL's query; raises DoorClosed."""
+        try:
+            query = parse_qs(handshake.target.partition("?")[2], max_num_fields=64)
+        except ValueError:
+            raise DoorClosed(HTTPStatus.BAD_REQUEST, "too many parameters") from None
+        return {name: query[name][0] for name in SESSION_FIELDS if name in query}
 
     async def end(self, dialect: Dialect) -> None:
         """Nothing: `disconnect` has told the client."""

@@ -36,7 +36,7 @@ from tests.integration.ingest.doors_world import World, world_of
 from tests.integration.ingest.test_transports import until
 
 PEERS = 1_000
-AT_ONCE = 1_000
+AT_ONCE = 500
 WARM_UP = 50
 SLACK_BYTES = 1_500_000
 """What tables and pools may have grown by; 1,000 leaked connections are 20 times as much."""
@@ -162,7 +162,7 @@ async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
     monkeypatch.setattr(ws_server, "OPEN_S", 0.3)
     monkeypatch.setattr(ws_server, "CLOSE_S", 0.2)
     monkeypatch.setattr(ws_server, "PING_S", 0.1)
-    monkeypatch.setattr(ws_server, "PONG_S", 1.5)
+    monkeypatch.setattr(ws_server, "PONG_S", 4.0)
 
     def config(_: int) -> Settings:
         return Settings(

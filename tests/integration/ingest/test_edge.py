@@ -16,11 +16,13 @@ import pytest
 from websockets.asyncio.client import connect
 from yarl import URL
 
+from ingest.keys import media_token
 from ringlog.settings import Settings
-from ringlog.site_key import edge_control_key, site_key
+from ringlog.site_key import derived_key, edge_control_key, site_key
 from schemas.events import CallEvent, DispatchInbox, Lease
 from schemas.ids import call_id, root_id
 from tests.integration.ingest.edge_world import World, now_ms
+from tests.integration.ingest.test_twilio import Twilio
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 
@@ -390,6 +392,39 @@ async def test_a_foreign_call_over_the_websocket(world: World, tmp_path: Path) -
     assert b"".join(c.payload for c in chunks) == b"".join(bytes([n]) * 160 for n in range(20))
     assert "4" in [e.digits for e in log.call(call)]
     assert log.call(call)[-1].disposition == "abandoned"
+
+
+async def test_a_twilio_stream_opens_its_call(world: World, tmp_path: Path) -> None:
+    """Through the real edge: the stream's first message opens the session, which takes no port."""
+    call, log, config = f"twilio-{tmp_path.name}", world.log, world.config
+    token = media_token(derived_key(site_key(config), "media-token"), call)
+    url = f"ws://127.0.0.1:{config.port(config.media_ws_port)}/media/twilio"
+    async with connect(url) as peer:
+        twilio = Twilio(peer)
+        listening = asyncio.create_task(twilio.listen())
+        await twilio.start(call_id=call, token=token, customer_id="c9", campaign_id="spring",
+                           playbook="loan")  # fmt: skip
+        await log.until(lambda: log.kinds(call) == ["answered"], "the first record")
+        assert (log.call(call)[0].direction, log.call(call)[0].playbook) == ("foreign", "loan")
+        for n in range(20):
+            await twilio.media(bytes([n]) * 160)
+        await twilio.say("dtmf", dtmf={"track": "inbound_track", "digit": "4"})
+        await log.direct(call, "say", prompt_sha256=world.prompt(200))
+        await log.until(lambda: "playout_ended" in log.kinds(call), "the prompt's end")
+        await log.until(lambda: len(twilio.marks) == 2, "the mark after the prompt")
+        assert len([s for s in twilio.heard if s != b"\xff" * 160]) == 10
+        await twilio.say("stop", stop={"accountSid": "AC", "callSid": "CA1"})
+        await log.until(lambda: "ended" in log.kinds(call), "the end")
+        await listening
+    chunks = [c for c in log.chunks(call, "customer") if c.kind == "chunk"]
+    assert b"".join(c.payload for c in chunks) == b"".join(bytes([n]) * 160 for n in range(20))
+    assert "4" in [e.digits for e in log.call(call)]
+    assert log.call(call)[-1].disposition == "abandoned"
+    async with connect(url) as peer:
+        await Twilio(peer).start(call_id=call, token=token, customer_id="c9", campaign_id="spring",
+                                 playbook="loan")  # fmt: skip
+        await peer.wait_closed()
+        assert peer.close_reason == "the call is over"
 
 
 async def test_a_foreign_call_survives_the_edge(world: World, tmp_path: Path) -> None:
