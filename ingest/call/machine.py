@@ -450,7 +450,9 @@ def _progressed(call: Call, progress: LineEvent, now_ms: int) -> list[Command]:
     match kind:
         case "ended":
             cause = Q850_NORMAL if progress.cause_q850 is None else progress.cause_q850
-            commands = _end(call, now_ms, progress.disposition, cause, progress.cause_sip)
+            handed_over = call.handed_over and progress.disposition == "completed"
+            became = "transferred" if handed_over else progress.disposition
+            commands = _end(call, now_ms, became, cause, progress.cause_sip)
             return [c for c in commands if not isinstance(c, HangUp)]
         case "dtmf":
             event_id = root_id(call_id, "dtmf", progress.source)

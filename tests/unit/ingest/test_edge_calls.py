@@ -38,6 +38,7 @@ from ingest.call.types import (
     PlayoutEnded,
     PlayoutHeldUp,
     PlayoutStarted,
+    Progressed,
     Recorded,
     RingTimedOut,
     SendKeys,
@@ -47,6 +48,7 @@ from ingest.call.types import (
     TriedWritten,
     Write,
 )
+from ingest.trunks.driver import LineEvent
 from ringlog.dispositions import RETRIED
 from schemas.events import CallEvent, Directive, TaskEvent
 from schemas.ids import call_once_id, root_id
@@ -418,6 +420,15 @@ def test_transfer_after_what_is_said_and_its_failure() -> None:
     host.feed(Transferred(directive("transfer", 3), False))
     assert host.kinds == ["transferred", "ended"]
     assert host.written[-1].disposition == "failed"
+
+
+def test_a_transferred_call_that_ends_well_was_transferred() -> None:
+    host = answered_call()
+    over = directive("transfer", 2, target="agents")
+    host.feed(Directed(over), Drained(over), Transferred(over, True))
+    host.feed(status(host.call, "transferred"))
+    host.feed(Progressed(LineEvent("ended", 9_000, cause_q850=16)))
+    assert host.written[-1].disposition == "transferred"
 
 
 def test_nobody_answers() -> None:
