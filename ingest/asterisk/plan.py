@@ -1,10 +1,15 @@
 """How one Asterisk is reached and what it dials."""
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import SecretStr
 
+from ingest.asterisk.media import MediaKind
+from ingest.asterisk.names import app_of
+from ingest.trunks.plan import SitePlan, SwitchPlan
 from ringlog.settings import Settings
 
 
@@ -27,6 +32,59 @@ class AsteriskPlan:
     transfer: str = ""
     formats: str = ""
     rtp_host: str = ""
+    media: MediaKind = "rtp"
+
+
+def asterisk_plan(config: Settings, edge_id: str, name: str, plan: SwitchPlan) -> AsteriskPlan:
+    """One switch of a plan; what it leaves out is as in the settings RINGLOG_ARI_*.
+
+    Raises ValueError for a password that is not there.
+    """
+    options = plan.options
+    return AsteriskPlan(
+        name,
+        plan.url,
+        plan.user or config.ari_user,
+        plan.password() if plan.names_password else site_password(config),
+        app_of(edge_id),
+        options.get("endpoint", config.ari_endpoint),
+        options.get("transfer", config.ari_transfer),
+        options.get("formats", config.ari_formats),
+        options.get("rtp_host", config.ari_rtp_host),
+        plan.media,
+    )
+
+
+def asterisks_of(
+    config: Settings, site: SitePlan, name: str | None
+) -> list[tuple[AsteriskPlan, list[str]]]:
+    """The Asterisks to check, with the endpoints of `pjsip.conf` that their trunks dial.
+
+    `name` is a switch or a trunk. Raises ValueError for one that is not there.
+    """
+    wanted = [n for n, switch in site.switches.items() if switch.type == "asterisk"]
+    if name is not None:
+        of_trunk = site.trunks[name].switch if name in site.trunks else name
+        if of_trunk not in wanted:
+            known = ", ".join([*wanted, *site.trunks])
+            raise ValueError(f"{name} is no Asterisk, nor a trunk of one; there are: {known}")
+        wanted = [of_trunk]
+    found: list[tuple[AsteriskPlan, list[str]]] = []
+    for switch in wanted:
+        plan = asterisk_plan(config, config.edge_id, switch, site.switches[switch])
+        templates = [
+            trunk.endpoint or plan.endpoint
+            for n, trunk in site.trunks.items()
+            if trunk.switch == switch and name in (None, switch, n)
+        ]
+        found.append((plan, _endpoints(templates)))
+    return found
+
+
+def _endpoints(templates: Iterable[str]) -> list[str]:
+    """The names after the @ of `PJSIP/…@name`."""
+    found = [re.fullmatch(r"PJSIP/[^@/]*@([^@/]+)", template) for template in templates]
+    return list(dict.fromkeys(match[1] for match in found if match))
 
 
 def site_password(config: Settings) -> SecretStr:
