@@ -87,7 +87,8 @@ def check(name: str | None) -> None:
     config = settings()
     path = plan_file(config)
     try:
-        found = asterisks_of(config, load_plan(path) if path.exists() else None, name)
+        site = load_plan(path) if path.exists() else default_plan(config)
+        found = asterisks_of(config, site, name)
     except (InvalidFile, ValueError) as error:
         raise CheckFailed(str(error)) from None
     if not found:

@@ -138,7 +138,7 @@ class Edge:
         profiles = asr_profiles_of(self.config)
         plan = default_plan(self.config)
         self.following = Following(edge_id, self.numbers, plan, profiles.default)
-        maker = SwitchMaker(self.config, edge_id, self._media_url_of)
+        maker = SwitchMaker(self.config, edge_id, self._media_url_of, self._ws_line, self.token_of)
         self.switchboard = Switchboard(edge_id, self.following.router, self.spawn, maker)
         self._fetcher = PromptFetcher(self.config, codec)
         self.prompts = PromptStore(self.config.prompts_dir, self.following.prompts, self._fetcher)

@@ -169,6 +169,14 @@ class Settings(BaseSettings):
         "",
         description="Codecs that called parties are offered, e.g. alaw,ulaw; empty: as set there",
     )
+    ari_media: Literal["rtp", "websocket", "websocket-in", "audiosocket"] = Field(
+        "rtp",
+        description="How sound comes from Asterisk: RTP, or a socket that Asterisk opens, or (in) "
+        "that we open",
+    )
+    ari_audiosocket_port: Annotated[int, Field(ge=0, le=65_535)] = Field(
+        0, description="Port that Asterisk brings sound to by AudioSocket; 0: any free one"
+    )
     ari_rtp_host: str = Field(
         "", description="Where Asterisk takes our RTP, if not at the address that it names"
     )

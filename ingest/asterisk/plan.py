@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+from ingest.addresses import rtp_host
 from ingest.asterisk.media import MediaKind
 from ingest.asterisk.names import app_of
 from ingest.trunks.plan import SitePlan, SwitchPlan
@@ -57,6 +58,10 @@ def asterisk_plan(config: Settings, edge_id: str, name: str, plan: SwitchPlan) -
         options.get("formats", config.ari_formats),
         options.get("rtp_host", config.ari_rtp_host),
         plan.media,
+        config.bind_host,
+        rtp_host(config),
+        config.ari_audiosocket_port,
+        options.get("websocket_client", "ringlog-media"),
     )
 
 

@@ -47,7 +47,7 @@ class SwitchPlan(_Strict):
     user: str = ""
     password_env: str = Field("", description="Environment variable that holds the password")
     password_file: str = Field("", description="File that holds the password")
-    media: Literal["rtp", "websocket", "audiosocket"] = "rtp"
+    media: Literal["rtp", "websocket", "websocket-in", "audiosocket"] = "rtp"
     options: dict[str, str] = Field(default_factory=dict, description="What its driver takes")
 
     @model_validator(mode="after")
@@ -194,7 +194,10 @@ def default_plan(settings: Settings) -> SitePlan:
     the Asterisk or FreeSWITCH of the settings, else the simulated carrier; one try a call."""
     name, switch = "sim", SwitchPlan(type="sim", url=settings.sim_url)
     if settings.ari_url:
-        name, switch = "asterisk", SwitchPlan(type="asterisk", url=settings.ari_url)
+        name, switch = (
+            "asterisk",
+            SwitchPlan(type="asterisk", url=settings.ari_url, media=settings.ari_media),
+        )
     elif settings.freeswitch:
         name, switch = "freeswitch", SwitchPlan(type="freeswitch", url=settings.freeswitch)
     return SitePlan(

@@ -3,24 +3,34 @@
 from collections.abc import Callable, Mapping
 from urllib.parse import urlsplit
 
-from ingest.asterisk.names import app_of
-from ingest.asterisk.plan import AsteriskPlan, site_password
+from ingest.asterisk.plan import asterisk_plan
 from ingest.asterisk.switch import AsteriskSwitch
 from ingest.freeswitch.switch import FreeSwitch, FreeSwitchConfig
 from ingest.trunks.driver import Listener, MediaAddress, Medium, Order, Refused, Switch
 from ingest.trunks.plan import SwitchPlan, TrunkPlan
 from ingest.trunks.sim import SimSwitch
+from ingest.ws.line import WsLine
 from ringlog.settings import Settings
 
 
 class SwitchMaker:
     """Makes them for one edge."""
 
-    def __init__(self, config: Settings, edge_id: str, media_url_of: Callable[[str], str]) -> None:
-        """`media_url_of`: a call's URL on our media WebSocket, with its token."""
+    def __init__(
+        self,
+        config: Settings,
+        edge_id: str,
+        media_url_of: Callable[[str], str],
+        find: Callable[[str], WsLine | None],
+        token_of: Callable[[str], str],
+    ) -> None:
+        """`media_url_of`: a call's URL on our media WebSocket, with its token; `find`: a call's
+        line; `token_of`: its secret."""
         self._config = config
         self._edge_id = edge_id
         self._media_url_of = media_url_of
+        self._find = find
+        self._token_of = token_of
 
     def __call__(self, name: str, plan: SwitchPlan, trunks: Mapping[str, TrunkPlan]) -> Switch:
         """The driver of one switch; `trunks` are those that go by it. Raises
@@ -31,16 +41,8 @@ class SwitchMaker:
             case "freeswitch":
                 return FreeSwitch(self._freeswitch(name, plan), self._media_url_of)
             case "asterisk":
-                return AsteriskSwitch(self._asterisk(name, plan))
-
-    def _asterisk(self, name: str, plan: SwitchPlan) -> AsteriskPlan:
-        site, options = self._config, plan.options
-        password = plan.password() if plan.names_password else site_password(site)
-        return AsteriskPlan(
-            name, plan.url, plan.user or site.ari_user, password, app_of(self._edge_id),
-            options.get("endpoint", site.ari_endpoint), options.get("transfer", site.ari_transfer),
-            options.get("formats", site.ari_formats), options.get("rtp_host", site.ari_rtp_host),
-        )  # fmt: skip
+                asterisk = asterisk_plan(self._config, self._edge_id, name, plan)
+                return AsteriskSwitch(asterisk, self._find, self._token_of)
 
     def _freeswitch(self, name: str, plan: SwitchPlan) -> FreeSwitchConfig:
         host, port = address_of(plan.url)

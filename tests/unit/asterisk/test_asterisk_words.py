@@ -19,8 +19,8 @@ from ingest.asterisk.events import (
     parse_ids,
 )
 from ingest.asterisk.names import OurName, app_of, endpoint_of, name_of, ours
-from ingest.asterisk.plan import AsteriskPlan, asterisk_of, asterisks_of
-from ingest.trunks.plan import parse_plan
+from ingest.asterisk.plan import asterisks_of
+from ingest.trunks.plan import default_plan, parse_plan
 from ringlog.settings import Settings
 
 CHANNEL = {
@@ -171,12 +171,14 @@ def test_a_release_is_read_from_a_version() -> None:
 
 
 def test_settings_make_a_plan() -> None:
-    assert asterisk_of(Settings()) is None
     config = Settings(ari_url="http://pbx:8088", ari_user="u", ari_password=SecretStr("geheim"))
-    plan = asterisk_of(config)
-    assert isinstance(plan, AsteriskPlan) and "geheim" not in repr(plan)
+    ((plan, endpoints),) = asterisks_of(config, default_plan(config), None)
+    assert (plan.url, plan.user, endpoints) == ("http://pbx:8088", "u", ["carrier"])
+    assert "geheim" not in repr(plan)
+    without = Settings(ari_url="http://pbx:8088")
     with pytest.raises(ValueError, match="RINGLOG_ARI_PASSWORD_FILE"):
-        asterisk_of(Settings(ari_url="http://pbx:8088"))
+        asterisks_of(without, default_plan(without), None)
+    assert asterisks_of(Settings(), default_plan(Settings()), None) == []
 
 
 SITE = """
@@ -191,7 +193,7 @@ trunks:
 
 
 def test_switches_and_trunks_are_checked_by_name() -> None:
-    site, config = parse_plan(SITE), Settings()
+    site, config = parse_plan(SITE), Settings(ari_password=SecretStr("p"))
     ((plan, endpoints),) = asterisks_of(config, site, None)
     assert (plan.name, endpoints) == ("pbx", ["carrier-w", "carrier-e"])
     ((_, only),) = asterisks_of(config, site, "east")
