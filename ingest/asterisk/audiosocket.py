@@ -55,7 +55,7 @@ class _Sound(BinaryDialect):
         return None
 
 
-class AudioSocketServer:
+class AudioSocketPort:
     """Accepts connections for the calls that are expected."""
 
     def __init__(self, find: Find, admission: Admission | None = None) -> None:
@@ -97,7 +97,7 @@ class AudioSocketServer:
 class AudioSocketLink(asyncio.Protocol):
     """One connection, and the session's transport."""
 
-    def __init__(self, server: AudioSocketServer) -> None:
+    def __init__(self, server: AudioSocketPort) -> None:
         self._server = server
         self._reader = FrameReader()
         self._transport: asyncio.Transport | None = None

@@ -7,7 +7,7 @@ from typing import Final, Protocol, assert_never
 from ingest.asterisk.ari import Ari, AriAnswer, AriLost, ari_path
 from ingest.asterisk.causes import EndCauses, disposition_of
 from ingest.asterisk.control import decide, evolve
-from ingest.asterisk.events import AriChannel, AriMalformed, parse_channel
+from ingest.asterisk.events import AriMalformed, parse_channel
 from ingest.asterisk.facts import (
     BridgeGone,
     BridgeMade,
@@ -31,6 +31,7 @@ from ingest.asterisk.facts import (
     TellOver,
     TellStep,
 )
+from ingest.asterisk.legs import LegMaker
 from ingest.asterisk.names import name_of
 from ingest.sound.rate import KeyRate
 from ingest.trunks.driver import LineEvent, MediaAddress, Refused
@@ -68,23 +69,6 @@ class LineOrder:
     caller_id: str | None = None
 
 
-class MediaLegs(Protocol):
-    """How this switch's media legs are made: the query of `POST /channels/externalMedia`."""
-
-    def query(self, call: str, name: str) -> dict[str, str]:
-        """For a leg of this name; `call` is the name of its bridge. Raises KeyError when the call's
-        sound is not there (any more)."""
-        ...
-
-    def made(self, call: str, name: str, channel: AriChannel) -> MediaAddress | None:
-        """The leg is there; gives where we send RTP. Raises AriMalformed."""
-        ...
-
-    def over(self, call: str) -> None:
-        """The call needs no more legs."""
-        ...
-
-
 class News(Protocol):
     """What a hosted call tells."""
 
@@ -105,7 +89,7 @@ class HostedCall:
     """One try of one call."""
 
     def __init__(
-        self, ari: Ari, legs: MediaLegs, news: News, call: LineCall, order: LineOrder | None = None
+        self, ari: Ari, legs: LegMaker, news: News, call: LineCall, order: LineOrder | None = None
     ) -> None:
         self.call = call
         self.call_id = call.call_id

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
-from ingest.asterisk.audiosocket import AudioSocketServer
+from ingest.asterisk.audiosocket import AudioSocketPort
 from ingest.asterisk.events import AriChannel, AriMalformed
 from ingest.asterisk.media import format_name
 from ingest.asterisk.websockets import bring
@@ -15,7 +15,7 @@ from ingest.ws.line import WsLine
 Find = Callable[[str], WsLine | None]
 
 
-class Legs(Protocol):
+class LegMaker(Protocol):
     """One switch's legs. `call` is the name of a call's bridge."""
 
     async def start(self) -> None:
@@ -87,7 +87,7 @@ class AudioSocketLegs:
 
     def __init__(self, find: Find, bind_host: str, host: str, port: int) -> None:
         """`host`: where Asterisk reaches us; port 0 takes a free one."""
-        self._server = AudioSocketServer(find)
+        self._server = AudioSocketPort(find)
         self._bind_host, self._host, self._port = bind_host, host, port
         self._calls: dict[str, tuple[str, list[str]]] = {}
 

@@ -39,7 +39,7 @@ from ingest.asterisk.facts import (
     TransferWanted,
 )
 from ingest.asterisk.hosted import HostedCall, LineOrder
-from ingest.asterisk.legs import AudioSocketLegs, Find, Legs, RtpLegs, WebSocketLegs
+from ingest.asterisk.legs import AudioSocketLegs, Find, LegMaker, RtpLegs, WebSocketLegs
 from ingest.asterisk.names import OurName, endpoint_of, name_of, ours
 from ingest.asterisk.plan import AsteriskPlan
 from ingest.sound.clock import monotonic_us
@@ -438,7 +438,7 @@ class AsteriskSwitch:
         return await call.connected(agent.name)
 
 
-def _legs_of(plan: AsteriskPlan, find: Find, token_of: Callable[[str], str]) -> Legs:
+def _legs_of(plan: AsteriskPlan, find: Find, token_of: Callable[[str], str]) -> LegMaker:
     match plan.media:
         case "rtp":
             return RtpLegs(plan.rtp_host)

@@ -29,7 +29,7 @@ def call_copies(event: Event, pools: Iterable[str]) -> Iterable[Output]:
     which knows the call."""
     if not isinstance(event, CallEvent) or event.kind not in CALL_KINDS:
         return
-    if event.direction == "foreign":
+    if event.direction in ("foreign", "inbound"):
         return  # placed by others: it holds no slot of ours
     text = to_line("calls.events", event)
     for pool in (event.pool,) if event.pool else sorted(pools):

@@ -57,7 +57,7 @@ class Routes(Check):
         refused = topic == "tasks.requested" and not event["task_id"]
         if event["customer_id"] and not refused and (not of_calls or kind == "ended"):
             self._wanted[event_id(this, "inbox")] = record
-        if of_calls and event["direction"] != "foreign" and event["pool"]:
+        if of_calls and event["direction"] not in ("foreign", "inbound") and event["pool"]:
             self._wanted[event_id(this, f"call/{event['pool']}")] = record
 
     def finish(self, context: Context) -> Result:

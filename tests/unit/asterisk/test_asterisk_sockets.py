@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from websockets.datastructures import Headers
 
 from ingest.asterisk import audiosocket
-from ingest.asterisk.audiosocket import AudioSocketServer
+from ingest.asterisk.audiosocket import AudioSocketPort
 from ingest.asterisk.frames import (
     KIND_SLIN,
     KIND_UUID,
@@ -77,7 +77,7 @@ async def _closed(port: int, sent: bytes) -> bool:
 )  # fmt: skip
 async def test_a_stranger_is_closed(sent: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(audiosocket, "UUID_S", 0.2)
-    server = AudioSocketServer(lambda call_id: None, Admission())
+    server = AudioSocketPort(lambda call_id: None, Admission())
     port = await server.start("127.0.0.1", 0)
     server.expect("c1")
     assert await _closed(port, sent)
@@ -90,7 +90,7 @@ async def test_a_stranger_is_closed(sent: bytes, monkeypatch: pytest.MonkeyPatch
 
 
 async def test_too_many_connections_are_closed_at_once() -> None:
-    server = AudioSocketServer(lambda call_id: None, Admission(total=1))
+    server = AudioSocketPort(lambda call_id: None, Admission(total=1))
     port = await server.start("127.0.0.1", 0)
     _, first = await asyncio.open_connection("127.0.0.1", port)
     await asyncio.sleep(0.05)
@@ -105,7 +105,7 @@ def test_a_uuid_opens_one_connection() -> None:
     def find(call_id: str) -> None:
         asked.append(call_id)
 
-    server = AudioSocketServer(find)
+    server = AudioSocketPort(find)
     name = server.expect("c1")
     server.line_of(uuid.UUID(name).bytes)
     server.line_of(uuid.UUID(name).bytes)
