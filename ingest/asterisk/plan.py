@@ -1,11 +1,15 @@
 """How one Asterisk is reached and what it dials."""
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import SecretStr
 
+from ingest.asterisk.media import MediaKind
 from ingest.asterisk.names import app_of
+from ingest.trunks.plan import SitePlan, SwitchPlan
 from ringlog.settings import Settings
 
 
@@ -28,6 +32,7 @@ class AsteriskPlan:
     transfer: str = ""
     formats: str = ""
     rtp_host: str = ""
+    media: MediaKind = "rtp"
 
 
 def asterisk_of(config: Settings) -> AsteriskPlan | None:
@@ -46,6 +51,63 @@ def asterisk_of(config: Settings) -> AsteriskPlan | None:
         config.ari_formats,
         config.ari_rtp_host,
     )
+
+
+def asterisk_of_plan(config: Settings, name: str, plan: SwitchPlan) -> AsteriskPlan:
+    """One of the switches of `trunks.yaml`. Its options: `transfer`, `formats`, `rtp_host`.
+
+    Raises ValueError for a password that is not there.
+    """
+    options = plan.options
+    return AsteriskPlan(
+        name,
+        plan.url,
+        plan.user or config.ari_user,
+        plan.password(),
+        app_of(config.edge_id),
+        config.ari_endpoint,
+        options.get("transfer", config.ari_transfer),
+        options.get("formats", config.ari_formats),
+        options.get("rtp_host", config.ari_rtp_host),
+    )
+
+
+def asterisks_of(
+    config: Settings, site: SitePlan | None, name: str | None
+) -> list[tuple[AsteriskPlan, list[str]]]:
+    """The Asterisks to check, with the endpoints of `pjsip.conf` that their trunks dial.
+
+    `name` is a switch or a trunk. Raises ValueError for one that is not there.
+    """
+    if site is None:
+        alone = asterisk_of(config)
+        if alone is None or name not in (None, alone.name):
+            return []
+        return [(alone, _endpoints([config.ari_endpoint]))]
+    wanted = [n for n, switch in site.switches.items() if switch.type == "asterisk"]
+    if name is not None:
+        of_trunk = site.trunks[name].switch if name in site.trunks else name
+        if of_trunk not in wanted:
+            raise ValueError(f"{name} is no Asterisk, nor a trunk of one; there are: "
+                             + ", ".join([*wanted, *site.trunks]))  # fmt: skip
+        wanted = [of_trunk]
+    return [
+        (
+            asterisk_of_plan(config, switch, site.switches[switch]),
+            _endpoints(
+                trunk.endpoint
+                for n, trunk in site.trunks.items()
+                if trunk.switch == switch and name in (None, switch, n)
+            ),
+        )
+        for switch in wanted
+    ]
+
+
+def _endpoints(templates: Iterable[str]) -> list[str]:
+    """The names after the @ of `PJSIP/…@name`."""
+    found = [re.fullmatch(r"PJSIP/[^@/]*@([^@/]+)", template) for template in templates]
+    return list(dict.fromkeys(match[1] for match in found if match))
 
 
 def _password(given: SecretStr | None, file: Path | None) -> SecretStr:
