@@ -197,7 +197,7 @@ async def _loop(
             ends.append(end)
             assert end.transport is not None, "it is open"
             port = end.transport.get_extra_info("sockname")[1]
-            legs.expect(name, MediaAddress(host, port, None), "pcmu")
+            legs.expect(name, name, MediaAddress(host, port, None), "pcmu")
             query = legs.query(name, name) | {"app": ari.app, "channelId": name}
             made = await ari.request("POST", "/channels/externalMedia", query)
             if not made.ok:

@@ -20,7 +20,8 @@ class AsteriskPlan:
     `endpoint` is dialled for a call that names none, `transfer` for the target of a transfer:
     {number} is E.164, {digits} the same without +, {target} what the script says. `formats` limits
     the codecs that a called party is offered. `rtp_host`: where Asterisk takes RTP, if not at the
-    address that it names.
+    address that it names. `media`: how sound comes; `host` is where Asterisk reaches an AudioSocket
+    port of ours, 0 takes a free one; `websocket_client` is a section of `websocket_client.conf`.
     """
 
     name: str
@@ -33,6 +34,10 @@ class AsteriskPlan:
     formats: str = ""
     rtp_host: str = ""
     media: MediaKind = "rtp"
+    bind_host: str = "127.0.0.1"
+    host: str = "127.0.0.1"
+    audiosocket_port: int = 0
+    websocket_client: str = "ringlog-media"
 
 
 def asterisk_of(config: Settings) -> AsteriskPlan | None:
