@@ -35,7 +35,8 @@ FRAMES = st.lists(
 @given(FRAMES, st.lists(st.integers(1, 50), min_size=1))
 def test_frames_survive_every_cut(frames: list[AudioFrame], cuts: list[int]) -> None:
     data = b"".join(framed(f.kind, f.payload) for f in frames)
-    reader, found, at, n = FrameReader(), [], 0, 0
+    found: list[AudioFrame] = []
+    reader, at, n = FrameReader(), 0, 0
     while at < len(data):
         size = cuts[n % len(cuts)]
         found += reader.feed(data[at : at + size])
