@@ -1,5 +1,6 @@
 """`ringlog trunks`: the site's carriers and switches."""
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import click
 
 from cli.errors import CheckFailed, need_kafka, need_registry
-from ingest.trunks.plan import default_plan, plan_file
+from ingest.trunks.plan import default_plan, load_plan, plan_file
 from ingest.trunks.publish import publish_file, published, told
 from ringlog.settings import Settings, settings
 from ringlog.yaml_source import InvalidFile
@@ -66,6 +67,48 @@ def publish(file: Path | None) -> None:
     for name in changed:
         click.echo(name)
     click.echo(f"{len(changed)} parts changed", err=True)
+
+
+@trunks.command()
+@click.argument("name", required=False)
+def check(name: str | None) -> None:
+    """Try the switch NAME, or that of a trunk NAME: log-in, version, modules, endpoints, events,
+    and a second of sound through it and back. Nobody is called. Without NAME: every Asterisk of
+    the site's trunks.yaml, else that of RINGLOG_ARI_URL.
+
+    \b
+    ringlog trunks check
+    ringlog trunks check carrier-a
+    """
+    from ingest.addresses import rtp_host
+    from ingest.asterisk.check import check_asterisk
+    from ingest.asterisk.plan import asterisks_of
+
+    config = settings()
+    path = plan_file(config)
+    try:
+        site = load_plan(path) if path.exists() else default_plan(config)
+        found = asterisks_of(config, site, name)
+    except (InvalidFile, ValueError) as error:
+        raise CheckFailed(str(error)) from None
+    if not found:
+        raise click.UsageError("there is no Asterisk to check: set RINGLOG_ARI_URL, or name it in "
+                               f"{path}")  # fmt: skip
+
+    async def tried() -> bool:
+        good = True
+        for plan, endpoints in found:
+            click.echo(f"{plan.name}  {plan.url}")
+            async for finding in check_asterisk(plan, rtp_host(config), endpoints):
+                good = good and finding.ok
+                detail = f"  {finding.detail}" if finding.detail else ""
+                click.echo(f"  {'ok   ' if finding.ok else 'WRONG'} {finding.what}{detail}")
+                if not finding.ok:
+                    click.echo(f"        {finding.mend}")
+        return good
+
+    if not asyncio.run(tried()):
+        raise CheckFailed("something is wrong, see above")
 
 
 def _rows(config: Settings) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ nothing more.
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import aiohttp
@@ -39,7 +39,7 @@ from ingest.asterisk.facts import (
     TransferWanted,
 )
 from ingest.asterisk.hosted import HostedCall, LineOrder
-from ingest.asterisk.legs import RtpLegs
+from ingest.asterisk.legs import AudioSocketLegs, Find, MediaLegs, RtpLegs, WebSocketLegs
 from ingest.asterisk.names import OurName, endpoint_of, name_of, ours
 from ingest.asterisk.plan import AsteriskPlan
 from ingest.sound.clock import monotonic_us
@@ -83,15 +83,18 @@ Q850_OUT_OF_ORDER: Final = 38
 class AsteriskSwitch:
     """Places calls through one Asterisk."""
 
-    medium: Medium = "rtp"
     sends_keys = True
 
-    def __init__(self, plan: AsteriskPlan) -> None:
+    def __init__(
+        self, plan: AsteriskPlan, find: Find | None = None, token_of: Callable[[str], str] = str
+    ) -> None:
+        """`find` gives a call's line by its id, and `token_of` its secret: for media by sockets."""
         self.name = plan.name
+        self.medium: Medium = "rtp" if plan.media == "rtp" else "socket"
         self.fenced = False
         self._plan = plan
         self._ari = Ari(plan.url, plan.user, plan.password, plan.app)
-        self._legs = RtpLegs(plan.rtp_host)
+        self._legs = _legs_of(plan, find or (lambda call_id: None), token_of)
         self._listener: Listener | None = None
         self._connected = asyncio.Event()
         self._echoed = asyncio.Event()
@@ -115,6 +118,7 @@ class AsteriskSwitch:
     async def start(self, listener: Listener) -> None:
         """Connects in the background, again and again."""
         self._listener = listener
+        await self._legs.start()
         self._work = asyncio.create_task(self._stay_connected(), name=f"asterisk {self.name}")
 
     async def close(self) -> None:
@@ -131,6 +135,7 @@ class AsteriskSwitch:
             call.close()
         for task in self._coming.values():
             task.cancel()
+        await self._legs.stop()
         await self._ari.close()
 
     async def _stay_connected(self) -> None:
@@ -309,8 +314,7 @@ class AsteriskSwitch:
             return
         call = HostedCall(self._ari, self._legs, self, LineCall(call_id))
         call.begin()
-        if address is not None:
-            self._legs.expect(call.bridge, address, came.codec)
+        self._legs.expect(call.bridge, call_id, address, came.codec)
         self._calls[call_id, 1] = call
         self._tries[call_id] = 1
         self._lines[channel.id] = call
@@ -380,8 +384,7 @@ class AsteriskSwitch:
             self._plan.formats, order.caller_id,
         )  # fmt: skip
         call = HostedCall(self._ari, self._legs, self, fresh, wanted)
-        if order.ours is not None:
-            self._legs.expect(call.bridge, order.ours, order.codec)
+        self._legs.expect(call.bridge, order.call_id, order.ours, order.codec)
         self._calls[key] = call
         self._tries[order.call_id] = order.try_no
         call.give(Asked(line))
@@ -397,8 +400,7 @@ class AsteriskSwitch:
         known = LineCall(call_id, try_no, was_answered=answered)
         call = HostedCall(self._ari, self._legs, self, known)
         call.begin()
-        if ours is not None:
-            self._legs.expect(call.bridge, ours, "pcmu")
+        self._legs.expect(call.bridge, call_id, ours, "pcmu")
         self._calls[call_id, try_no] = call
         self._tries[call_id] = try_no
         return True
@@ -434,6 +436,18 @@ class AsteriskSwitch:
         if agent is None or agent == before:
             return False
         return await call.connected(agent.name)
+
+
+def _legs_of(plan: AsteriskPlan, find: Find, token_of: Callable[[str], str]) -> MediaLegs:
+    match plan.media:
+        case "rtp":
+            return RtpLegs(plan.rtp_host)
+        case "audiosocket":
+            return AudioSocketLegs(find, plan.bind_host, plan.host, plan.audiosocket_port)
+        case "websocket":
+            return WebSocketLegs(find, token_of, plan.url, plan.websocket_client)
+        case "websocket-in":
+            return WebSocketLegs(find, token_of, plan.url)
 
 
 def _variables(order: Order, endpoint: str) -> dict[str, str]:

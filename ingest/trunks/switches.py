@@ -3,8 +3,7 @@
 from collections.abc import Callable, Mapping
 from urllib.parse import urlsplit
 
-from ingest.asterisk.names import app_of
-from ingest.asterisk.plan import AsteriskPlan, site_password
+from ingest.asterisk.plan import asterisk_of
 from ingest.asterisk.switch import AsteriskSwitch
 from ingest.freeswitch.switch import FreeSwitch, FreeSwitchConfig
 from ingest.trunks.driver import Listener, MediaAddress, Medium, Order, Refused, Switch
@@ -31,16 +30,7 @@ class SwitchMaker:
             case "freeswitch":
                 return FreeSwitch(self._freeswitch(name, plan), self._media_url_of)
             case "asterisk":
-                return AsteriskSwitch(self._asterisk(name, plan))
-
-    def _asterisk(self, name: str, plan: SwitchPlan) -> AsteriskPlan:
-        site, options = self._config, plan.options
-        password = plan.password() if plan.names_password else site_password(site)
-        return AsteriskPlan(
-            name, plan.url, plan.user or site.ari_user, password, app_of(self._edge_id),
-            options.get("endpoint", site.ari_endpoint), options.get("transfer", site.ari_transfer),
-            options.get("formats", site.ari_formats), options.get("rtp_host", site.ari_rtp_host),
-        )  # fmt: skip
+                return AsteriskSwitch(asterisk_of(self._config, name, plan, self._edge_id))
 
     def _freeswitch(self, name: str, plan: SwitchPlan) -> FreeSwitchConfig:
         host, port = address_of(plan.url)

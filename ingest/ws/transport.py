@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
-from websockets.asyncio.server import ServerConnection, broadcast
+from websockets.asyncio.connection import Connection
+from websockets.asyncio.server import broadcast
 
 from ingest.sound.playout import KeyTick
 from ingest.sound.session import Session
@@ -24,7 +25,7 @@ class WsTransport:
 
     def __init__(
         self,
-        connection: ServerConnection,
+        connection: Connection,
         receiver: WsReceiver,
         session: Session,
         ended: Callable[[], None] | None = None,

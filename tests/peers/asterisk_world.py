@@ -5,7 +5,7 @@ import audioop
 import random
 import struct
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -17,6 +17,11 @@ from demo.sip.media import RATE_HZ, Int16
 from ingest.asterisk.names import app_of
 from ingest.asterisk.plan import AsteriskPlan
 from ingest.asterisk.switch import AsteriskSwitch
+from ingest.sound.chunker import Logged
+from ingest.sound.clock import monotonic_us
+from ingest.sound.playout import PlayoutEvent, Prompt, Say
+from ingest.sound.session import Clock, Session
+from ingest.sound.types import Chunk, Digit, Leg, format_of, stream_ids
 from ingest.trunks.driver import (
     IncomingCall,
     LineEvent,
@@ -25,6 +30,8 @@ from ingest.trunks.driver import (
     NotTaken,
     Order,
 )
+from ingest.ws.line import WsLine
+from ringlog.audio import g711
 
 
 def tone(hz: float, seconds: float) -> Int16:
@@ -173,3 +180,57 @@ async def placed(
     theirs = await switch.dial(order)
     assert theirs is not None
     robot.remote = (theirs.host, theirs.port)
+
+
+class SocketEnd:
+    """The edge's end of a call whose sound comes by a socket: a session, and its clock."""
+
+    def __init__(self, call_id: str, codec: str = "pcmu") -> None:
+        self.heard = bytearray()
+        self.codec = codec
+        now_us = monotonic_us()
+        ids = stream_ids(b"secret", call_id, "robot")
+        self.session = Session(call_id, format_of(codec), Clock(now_us, 0), ids, self)
+        self.line = WsLine(self.session)
+        self._task = asyncio.create_task(self._tick(now_us))
+
+    async def _tick(self, began_us: int) -> None:
+        n = 0
+        while not self.session.closed:
+            self.session.tick(n, monotonic_us())
+            n += 1
+            await asyncio.sleep(max(0.0, (began_us + n * 20_000 - monotonic_us()) / 1e6))
+
+    def say(self, sound: Int16) -> None:
+        """Plays it."""
+        data = g711.encode(self.session.sound.codec, sound)
+        size = self.session.sound.frame_bytes
+        frames = tuple(data[at : at + size] for at in range(0, len(data), size))
+        self.session.play(Say("d1", "p1", Prompt(frames, (60.0,) * len(frames))))
+
+    @property
+    def sound(self) -> Int16:
+        """What came."""
+        return g711.decode(self.session.sound.codec, bytes(self.heard))
+
+    def close(self) -> None:
+        """The call is over."""
+        self._task.cancel()
+        self.session.close(monotonic_us())
+
+    def on_logged(self, session: Session, logged: list[Logged]) -> None:
+        for one in logged:
+            if isinstance(one, Chunk) and one.leg.name == "customer":
+                self.heard += one.payload
+
+    def on_playout(self, session: Session, events: Iterable[PlayoutEvent]) -> None:
+        pass
+
+    def on_digit(self, session: Session, digit: Digit) -> None:
+        raise AssertionError("keys are told by ARI, and only there")
+
+    def on_hang_up(self, session: Session, reason: str) -> None:
+        pass
+
+    def on_new_leg(self, session: Session, leg: Leg, first_seq: int) -> None:
+        pass

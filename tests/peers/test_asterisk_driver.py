@@ -2,14 +2,17 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from demo.asterisk.instance import Asterisk
 from demo.sip import scripts
 from demo.sip.carrier import SipCarrier
 from ingest.asterisk import switch as switch_module
+from ingest.asterisk.check import check_asterisk
 from ingest.asterisk.switch import AsteriskSwitch
 from ingest.trunks.driver import LineEvent, Order, Refused
 from tests.peers.asterisk_world import (
@@ -17,6 +20,7 @@ from tests.peers.asterisk_world import (
     RobotEnd,
     driving,
     placed,
+    plan_of,
     strongest_hz,
     tone,
 )
@@ -277,3 +281,22 @@ async def test_the_newest_controller_of_an_application_fences_the_older(
         await until(lambda: switch.fenced and newer.connected)
         with pytest.raises(Refused):
             await placed(switch, robot, "fenced", "1")
+
+
+async def test_a_check_finds_nothing_wrong_and_calls_nobody(
+    asterisk: Asterisk, carriers: dict[str, SipCarrier]
+) -> None:
+    found = [f async for f in check_asterisk(plan_of(asterisk), "127.0.0.1", ["carrier-a"])]
+    assert [f for f in found if not f.ok] == []
+    assert [f.what for f in found][-2:] == ["events", "sound there and back"]
+    assert carriers["carrier-a"].calls == []
+    assert ari(asterisk, "GET", "/channels") == []
+
+
+async def test_a_check_says_what_is_wrong(asterisk: Asterisk) -> None:
+    wrong = replace(plan_of(asterisk), password=SecretStr("guess"))
+    (finding,) = [f async for f in check_asterisk(wrong, "127.0.0.1")]
+    assert (finding.what, finding.ok) == ("log-in", False)
+    found = [f async for f in check_asterisk(plan_of(asterisk), "127.0.0.1", ["nowhere"])]
+    (finding,) = [f for f in found if not f.ok]
+    assert finding.what == "endpoint nowhere" and "pjsip.conf" in finding.mend

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from ingest.ws.doors.asterisk import AsteriskDoor
 from ingest.ws.doors.audiohook import AudioHookDoor
 from ingest.ws.doors.base import Door
 from ingest.ws.doors.twilio import TwilioDoor
@@ -21,5 +22,6 @@ def doors_of(
     """
     return {
         "twilio": TwilioDoor(config, media_url, is_over, customer_of),
+        "asterisk": AsteriskDoor(),
         "audiohook": AudioHookDoor(config, media_url, customer_of),
     }
