@@ -47,7 +47,7 @@ class ContraryApplication:
 Application = EchoApplication | ContraryApplication
 
 
-class AudioSocketServer:
+class AudioSocketFloor:
     """Serves one application on a free port of 127.0.0.1."""
 
     def __init__(self, application: Application) -> None:
@@ -56,7 +56,7 @@ class AudioSocketServer:
         self.port = 0
         self._open: dict[asyncio.Task[None] | None, asyncio.StreamWriter] = {}
 
-    async def start(self) -> "AudioSocketServer":
+    async def start(self) -> "AudioSocketFloor":
         """Listens."""
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
         self.port = self._server.sockets[0].getsockname()[1]

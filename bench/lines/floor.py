@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import aiohttp
 import numpy as np
 
-from bench.lines.audiosocket import AudioSocketServer, ContraryApplication, EchoApplication
+from bench.lines.audiosocket import AudioSocketFloor, ContraryApplication, EchoApplication
 from bench.lines.caller import Heard, cut_in, echo_delay
 from demo.asterisk.instance import Asterisk
 from demo.sip.carrier import SipCarrier
@@ -23,8 +23,8 @@ class Floor:
     """The two applications, listening, and the dialplan that leads to them."""
 
     def __init__(self) -> None:
-        self._echo = AudioSocketServer(EchoApplication())
-        self._contrary = AudioSocketServer(ContraryApplication())
+        self._echo = AudioSocketFloor(EchoApplication())
+        self._contrary = AudioSocketFloor(ContraryApplication())
 
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[str]:

@@ -36,7 +36,7 @@ from ringlog.media_session import MediaSessionRequest
 logger = log.logger("ringlog.ingest.whip")
 
 MAX_BROWSERS: Final = 16
-"""Browsers in calls at once: Opus, SRTP and ICE take about 3 % of a core a call, both talking."""
+"""Browsers in calls at once: Opus, SRTP and ICE take 3 to 4 % of a core a call, both talking."""
 
 FULL_RETRY_S: Final = 10
 

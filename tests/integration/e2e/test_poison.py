@@ -57,6 +57,9 @@ BYTES = (
 )
 """K2, and no records at all."""
 
+FOLLOWED = [t for t in TOPICS.values() if t.name != "prompts.audio"]
+"""Of `prompts.audio` edges read only the offsets that lists name, so nobody meets poison there."""
+
 RESTARTED = ("api", "edge", "edge-b", "robots-a", "robots-b", "history")
 
 
@@ -164,12 +167,12 @@ def nobody_restarted(config: Settings) -> None:
 
 def test_k1_k2_k4_odd_records_on_every_topic_stop_nothing(product: Settings) -> None:
     values = odd_values(product)
-    tombstones = [t for t in TOPICS.values() if not t.compacted]
+    tombstones = [t for t in FOLLOWED if not t.compacted]
     codec = codec_of(product)
     with closing(sync.producer_of(product, "poisoner")) as producer:
         sent = [
             producer.send(topic.name, value, key=b"poison", partition=0)
-            for topic in TOPICS.values()
+            for topic in FOLLOWED
             for value in (*BYTES, *values[topic.name])
         ]
         sent += [producer.send(t.name, None, key=b"poison", partition=0) for t in tombstones]

@@ -8,7 +8,7 @@ import pytest
 
 from bench.lines import meter
 from bench.lines.audiosocket import (
-    AudioSocketServer,
+    AudioSocketFloor,
     ContraryApplication,
     EchoApplication,
 )
@@ -59,8 +59,8 @@ def frame(value: int) -> bytes:
 
 
 async def test_the_applications_over_a_socket() -> None:
-    echo = await AudioSocketServer(EchoApplication()).start()
-    contrary = await AudioSocketServer(ContraryApplication()).start()
+    echo = await AudioSocketFloor(EchoApplication()).start()
+    contrary = await AudioSocketFloor(ContraryApplication()).start()
     for server in (echo, contrary):
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
         writer.write(struct.pack(">BH", 0x01, 16) + bytes(16) + frame(9_000))
