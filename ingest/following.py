@@ -232,14 +232,15 @@ class Follower:
         self._readers: list[TopicReader] = []
         self._ends = Ends(life.settings, "edge-ends", _places(self.TOPICS))
 
-    async def start(self) -> None:
-        """Reads everything up to the present end, then goes on; raises KafkaError."""
+    async def start(self, bury: bool) -> None:
+        """Reads everything up to the present end, then goes on; `bury` as by the method. Raises
+        KafkaError."""
         await self._ends.start()
         at_ms = now_ms()
         for topics, back_ms in self.TOPICS:
             since_ms = BEGINNING if back_ms is None else at_ms - back_ms
             reader = TopicReader(
-                self._life.settings, self._producer, topics, since_ms=since_ms, dead_letters=False,
+                self._life.settings, self._producer, topics, since_ms=since_ms, dead_letters=bury,
                 wants=self._wants,
             )  # fmt: skip
             await reader.start()
