@@ -15,7 +15,7 @@ from bench import machine
 from bench.measure import Skipped
 from bench.report import with_generated
 from bench.sound import page
-from bench.sound.kept import Kept, Part
+from bench.sound.kept import Kept, KeptPart
 from bench.sound.run import GROUPS, measure_costs, measure_rows
 from ringlog.settings import root, settings
 
@@ -59,14 +59,14 @@ def main(only: tuple[str, ...], quick: bool, write_docs: bool) -> None:
         DOCUMENT.write_text(document, encoding="utf-8")
 
 
-def _part(load: float, **figures: Any) -> Part:
+def _part(load: float, **figures: Any) -> KeptPart:
     where = machine.this_machine()
     remark = (
         f"`{' '.join(['python -m bench.sound', *sys.argv[1:]])}`, "
         f"{datetime.now(UTC).isoformat(timespec='minutes')}, commit {machine.commit()}; "
         f"{where.cpu}, {where.cores} cores, load average {load:.1f} before"
     )
-    return Part(remark=remark, **figures)
+    return KeptPart(remark=remark, **figures)
 
 
 if __name__ == "__main__":

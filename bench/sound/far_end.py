@@ -83,7 +83,7 @@ class _Wire:
     def close(self) -> None: ...
 
 
-class Talk:
+class BenchCall:
     """One call: packets in, records of `media.audio` out."""
 
     def __init__(self, call_id: str, clean: str, samples: int, profile: str) -> None:
@@ -134,7 +134,7 @@ def in_noise(
     if noise is not None:
         speech_rms = 32768 * 10 ** (-22.0 / 20)
         sound += noise[: len(sound)] * speech_rms * 10 ** (-snr_db / 20)
-    talk = Talk(call_id, clean, len(sound), profile)
+    talk = BenchCall(call_id, clean, len(sound), profile)
     for n in range(len(sound) // FRAME):
         talk.step(n, sound[n * FRAME : (n + 1) * FRAME])
     talk.session.close(len(sound) // FRAME * TICK_US)
@@ -173,7 +173,7 @@ def over_echo(
     at = speaks_at * FRAME
     customer[at : at + len(said.sound)] = said.sound
     customer += np.random.default_rng(6).normal(0, LINE_NOISE_RMS, len(customer))
-    talk = Talk(call_id, clean, ends * FRAME, profile)
+    talk = BenchCall(call_id, clean, ends * FRAME, profile)
     # Nothing stops a prompt, so all that we shall send is known.
     ours = np.zeros(ends * FRAME)
     for say, tick in ((first, begin), (second, second_at)):

@@ -5,14 +5,14 @@ from pathlib import Path
 from pydantic import BaseModel, Field, ValidationError
 
 from bench.sound.cost import EdgeCost, LegCost
-from bench.sound.run import Found, Row
+from bench.sound.run import ErrorRow, SoundFigures
 
 
-class Part(BaseModel):
+class KeptPart(BaseModel):
     """One part's figures; `remark` says how, when and where they were measured."""
 
     remark: str
-    rows: list[Row] = Field(default_factory=list)
+    rows: list[ErrorRow] = Field(default_factory=list)
     costs: list[LegCost] = Field(default_factory=list)
     edge: list[EdgeCost] = Field(default_factory=list)
 
@@ -20,7 +20,7 @@ class Part(BaseModel):
 class Kept(BaseModel):
     """The newest of every part, by name."""
 
-    parts: dict[str, Part] = Field(default_factory=dict)
+    parts: dict[str, KeptPart] = Field(default_factory=dict)
 
     @classmethod
     def read(cls, path: Path) -> "Kept":
@@ -30,10 +30,10 @@ class Kept(BaseModel):
         except (OSError, ValidationError):
             return cls()
 
-    def found(self) -> Found:
+    def found(self) -> SoundFigures:
         """All figures together."""
         parts = self.parts.values()
-        return Found(
+        return SoundFigures(
             [row for part in parts for row in part.rows],
             [cost for part in parts for cost in part.costs],
             [cost for part in parts for cost in part.edge],

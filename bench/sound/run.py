@@ -28,7 +28,7 @@ PROFILES: Final = ("demo", "fsmn")
 GROUPS: Final = ("noise", "after", "over")
 
 
-class Row(NamedTuple):
+class ErrorRow(NamedTuple):
     """One condition: errors by choice. `group` is a chart, `name` a group of its bars."""
 
     recogniser: str
@@ -37,10 +37,10 @@ class Row(NamedTuple):
     errors: dict[str, Errors]
 
 
-class Found(NamedTuple):
+class SoundFigures(NamedTuple):
     """Everything that was measured."""
 
-    rows: list[Row]
+    rows: list[ErrorRow]
     costs: list[LegCost]
     edge: list[EdgeCost]
 
@@ -54,9 +54,9 @@ class Material(NamedTuple):
     a_leg: int
 
 
-def noise_rows(hearing: Hearing, of: Material) -> list[Row]:
+def noise_rows(hearing: Hearing, of: Material) -> list[ErrorRow]:
     """No noise, then each kind at each level."""
-    out: list[Row] = []
+    out: list[ErrorRow] = []
     conditions = [(kind, snr) for kind in noises.KINDS for snr in SNR_DB]
     for kind, snr in [("none", 0), *conditions]:
         errors: dict[str, Errors] = {}
@@ -72,14 +72,14 @@ def noise_rows(hearing: Hearing, of: Material) -> list[Row]:
                     texts.append("".join(one.text for one in group))
             errors[choice] = hearing.errors(calls, texts)
         out.append(
-            Row(of.profile, "noise", "none" if kind == "none" else f"{kind}|{snr} dB", errors)
+            ErrorRow(of.profile, "noise", "none" if kind == "none" else f"{kind}|{snr} dB", errors)
         )
     return out
 
 
-def echo_rows(hearing: Hearing, of: Material, over: bool) -> list[Row]:
+def echo_rows(hearing: Hearing, of: Material, over: bool) -> list[ErrorRow]:
     """The customer answers after a prompt, or speaks over it; near and far, at each gain."""
-    out: list[Row] = []
+    out: list[ErrorRow] = []
     paths = [(where, gain) for where in DELAYS_MS for gain in GAINS_DB]
     for where, gain in [("none", 0), *paths]:
         errors: dict[str, Errors] = {}
@@ -91,11 +91,11 @@ def echo_rows(hearing: Hearing, of: Material, over: bool) -> list[Row]:
                 calls.append(over_echo(call, said, path, over, choice, of.profile))
             errors[choice] = hearing.errors(calls, [said.text for said in of.said])
         name = "none" if where == "none" else f"{where}|{gain} dB"
-        out.append(Row(of.profile, "over" if over else "after", name, errors))
+        out.append(ErrorRow(of.profile, "over" if over else "after", name, errors))
     return out
 
 
-def rows_of(profile: str, group: str, quick: bool) -> list[Row]:
+def rows_of(profile: str, group: str, quick: bool) -> list[ErrorRow]:
     """One group of conditions for one recogniser; raises Skipped without its files."""
     demo = profile == "demo"
     said = demo_people(DEMO_LINES) if demo else recordings()
@@ -107,7 +107,7 @@ def rows_of(profile: str, group: str, quick: bool) -> list[Row]:
     return echo_rows(Hearing(), Material(profile, few, 1, 1), group == "over")
 
 
-def measure_rows(groups: Sequence[str], quick: bool) -> list[Row]:
+def measure_rows(groups: Sequence[str], quick: bool) -> list[ErrorRow]:
     """Groups of conditions for both recognisers; raises Skipped without their files."""
     tasks = [(profile, group, quick) for profile in PROFILES for group in groups]
     context = multiprocessing.get_context("spawn")
@@ -122,13 +122,13 @@ def measure_costs(quick: bool) -> tuple[list[LegCost], list[EdgeCost]]:
     return leg_costs(2 if quick else 20), edge
 
 
-def mean_rate(rows: list[Row], choice: str) -> float:
+def mean_rate(rows: list[ErrorRow], choice: str) -> float:
     """Errors of all conditions by all characters, %."""
     errors = [row.errors[choice] for row in rows if choice in row.errors]
     return 100 * sum(e.wrong for e in errors) / sum(e.total for e in errors)
 
 
-def outcome(found: Found) -> Outcome:
+def outcome(found: SoundFigures) -> Outcome:
     """The main figures: error rates over all noises and over all echoes, by recogniser."""
     measures: list[Measure] = []
     for recogniser in PROFILES:
@@ -155,4 +155,4 @@ def outcome(found: Found) -> Outcome:
 
 def run(quick: bool) -> Outcome:
     """As a benchmark among the others."""
-    return outcome(Found(measure_rows(GROUPS, quick), *measure_costs(quick)))
+    return outcome(SoundFigures(measure_rows(GROUPS, quick), *measure_costs(quick)))

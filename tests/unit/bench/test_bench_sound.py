@@ -14,19 +14,21 @@ from bench.sound.hearing import Errors
 from bench.sound.material import CROWD, TALKERS, Said, demo_people, level
 from bench.sound.noises import KINDS
 from bench.sound.plot import bars
-from bench.sound.run import Found, Row, mean_rate, outcome
+from bench.sound.run import ErrorRow, SoundFigures, mean_rate, outcome
 
 
-def rows() -> list[Row]:
+def rows() -> list[ErrorRow]:
     return [
-        Row(recogniser, group, name, {"off": Errors(wrong, 20), other: Errors(1, 20)})
+        ErrorRow(recogniser, group, name, {"off": Errors(wrong, 20), other: Errors(1, 20)})
         for recogniser in page.RECOGNISERS
         for group, other in (("noise", "noise"), ("after", "echo"), ("over", "echo"))
         for name, wrong in (("none", 0), ("hum|5 dB", 9))
     ]
 
 
-FOUND = Found(rows(), [LegCost("noise", 2.5)], [EdgeCost(3, Step(30, 100, 100, 0, 0.25, 1.0))])
+FOUND = SoundFigures(
+    rows(), [LegCost("noise", 2.5)], [EdgeCost(3, Step(30, 100, 100, 0, 0.25, 1.0))]
+)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -90,7 +92,10 @@ def test_the_page_has_every_figure_and_every_chart() -> None:
 
 
 def test_the_mean_is_of_characters() -> None:
-    few = [Row("d", "g", "a", {"off": Errors(1, 10)}), Row("d", "g", "b", {"off": Errors(5, 30)})]
+    few = [
+        ErrorRow("d", "g", "a", {"off": Errors(1, 10)}),
+        ErrorRow("d", "g", "b", {"off": Errors(5, 30)}),
+    ]
     assert mean_rate(few, "off") == 15.0
     measures = outcome(FOUND).measures
     assert [m.theirs for m in measures] == [45.0] * 6 and {m.ours for m in measures} == {5.0}
