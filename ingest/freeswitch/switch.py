@@ -106,6 +106,7 @@ class FreeSwitch:
         self._channels: dict[str, _Channel] = {}
         self._jobs: dict[str, str] = {}  # job -> channel
         self._of_call: dict[str, str] = {}  # call -> channel of its newest try
+        self._given_up: set[str] = set()  # asked for, no answer came: ended if they appear
         self._work: asyncio.Task[None] | None = None
         self._background: set[asyncio.Task[object]] = set()
 
@@ -176,7 +177,8 @@ class FreeSwitch:
                 self._end(channel_id, channel, Q850_TEMPORARY, None, "failed")
         ours = self._listener.calls_on(self.name)
         for channel_id, mark in found.items():
-            if mark.call_id not in ours and channel_id not in self._channels:
+            given_up = channel_id in self._given_up
+            if given_up or (mark.call_id not in ours and channel_id not in self._channels):
                 logger.warning("a channel is nobody's call: ended", call_id=mark.call_id)
                 await socket.api(f"uuid_kill {channel_id} NORMAL_TEMPORARY_FAILURE")
 
@@ -221,6 +223,7 @@ class FreeSwitch:
         self._of_call[order.call_id] = channel_id
         job = str(uuid.uuid4())
         self._jobs[job] = channel_id
+        answer = ""
         try:
             answer = await self._socket.bgapi(words, job)
             if not answer.startswith("+OK"):
@@ -232,7 +235,9 @@ class FreeSwitch:
         except EslLost as lost:
             self._forget(channel_id, channel)
             self._jobs.pop(job, None)
-            raise Refused(Q850_OUT_OF_ORDER, None, "failed", str(lost)) from None
+            if not answer:
+                self._given_up.add(channel_id)
+            raise Refused(Q850_OUT_OF_ORDER, None, "failed", str(lost), unsure=not answer) from None
         if channel.refused is not None:
             raise channel.refused
         return None
@@ -312,6 +317,10 @@ class FreeSwitch:
             return
         channel_id = event.get("Unique-ID")
         channel = self._channels.get(channel_id)
+        if channel_id in self._given_up:
+            self._given_up.discard(channel_id)
+            if event.name != "CHANNEL_HANGUP_COMPLETE":
+                self._spawn(f"uuid_kill {channel_id} NORMAL_TEMPORARY_FAILURE", "given up")
         if channel is None or channel.over:
             return
         match event.name:

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import pytest
 
-from ingest.freeswitch.switch import FreeSwitch, FreeSwitchConfig
+from ingest.freeswitch.switch import FreeSwitch, FreeSwitchConfig, channel_id_of
 from ingest.trunks.driver import IncomingCall, LineEvent, MediaAddress, Order, Refused
 from ringlog.audio import g711
 from ringlog.settings import Settings
@@ -233,11 +233,15 @@ async def test_a_switch_that_stops_answering_is_left(
 ) -> None:
     monkeypatch.setattr("ingest.freeswitch.socket.ANSWER_S", 0.2)
     lab.far.mute = True
-    with pytest.raises(Refused, match="no answer"):
+    with pytest.raises(Refused, match="no answer") as refused:
         await lab.call("c1")
+    assert refused.value.unsure, "it may place the call after all"
+    given_up = channel_id_of("c1")
+    lab.far.channels[given_up] = Channel(given_up, {"presence_data": "ringlog/edge/c1/1"}, "")
     lab.far.mute = False
     await until(lambda: not lab.switch._connected.is_set())
     await lab.connected()
+    assert given_up not in lab.far.channels, "nobody is called twice"
 
 
 async def test_a_wrong_password_is_no_connection(lab: Lab) -> None:
