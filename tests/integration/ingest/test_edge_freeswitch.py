@@ -56,6 +56,7 @@ async def test_a_call_from_assignment_to_its_end(world: World, far: FakeFreeSwit
     assert channel.cause == "NORMAL_CLEARING"
 
 
+@pytest.mark.heavy
 async def test_a_killed_edges_call_is_taken_up(world: World, far: FakeFreeSwitch) -> None:
     log = world.log
     call = await log.assign()
@@ -72,6 +73,7 @@ async def test_a_killed_edges_call_is_taken_up(world: World, far: FakeFreeSwitch
     assert log.kinds(call).count("dialing") == 1
 
 
+@pytest.mark.heavy
 async def test_a_busy_line_has_its_causes(world: World, far: FakeFreeSwitch) -> None:
     call = await world.log.assign(phone="+8613800000486")
     await world.log.until(lambda: "ended" in world.log.kinds(call), "the end")
