@@ -9,25 +9,28 @@ import asyncio
 import json
 import re
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 from urllib.parse import quote, unquote
 
 from ingest.freeswitch.causes import outcome_of
 from ingest.freeswitch.esl import EslEvent
 from ingest.freeswitch.socket import EslLost, EslSocket
 from ingest.trunks.driver import (
+    IncomingCall,
     LineEvent,
     LineEventKind,
     Listener,
     MediaAddress,
     Medium,
+    NotTaken,
     Order,
     Refused,
 )
 from ringlog import log
 from ringlog.clock import now_ms
+from schemas.ids import root_id
 
 logger = log.logger("ringlog.ingest.freeswitch")
 
@@ -43,6 +46,7 @@ DECIDED_S: Final = 4.0
 CONNECTED_S: Final = 5.0
 """How long `adopt` waits for the connection."""
 
+Q850_NORMAL: Final = 16
 Q850_OUT_OF_ORDER: Final = 38
 Q850_INVALID_NUMBER: Final = 28
 Q850_TEMPORARY: Final = 41
@@ -52,6 +56,7 @@ _NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _TARGET: Final = re.compile(r"[A-Za-z0-9_.+*#@-]{1,64}( [A-Za-z0-9_.-]{1,32}){0,2}")
 _KEYS: Final = re.compile(r"[0-9A-D*#]{1,64}")
 _ENDPOINT: Final = re.compile(r"[^\s{}\[\]<>&|,'\"\\]{1,255}")
+_CHANNEL: Final = re.compile(r"[0-9A-Za-z-]{1,64}")
 _MARK: Final = "ringlog/"
 _MARKED: Final = re.compile(r"ringlog/([^/]*)/([^/]*)/([0-9]{1,4})")
 
@@ -203,7 +208,10 @@ class FreeSwitch:
             except EslLost as lost:
                 logger.warning("command lost", call_id=call_id, reason=str(lost))
 
-        task: asyncio.Task[object] = asyncio.create_task(work())
+        self._run(work())
+
+    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        task: asyncio.Task[object] = asyncio.create_task(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 
@@ -321,6 +329,10 @@ class FreeSwitch:
             self._given_up.discard(channel_id)
             if event.name != "CHANNEL_HANGUP_COMPLETE":
                 self._spawn(f"uuid_kill {channel_id} NORMAL_TEMPORARY_FAILURE", "given up")
+        if event.name == "CHANNEL_PARK" and channel is None:
+            if event.get("variable_ringlog_edge") == self._config.edge_id:
+                self._run(self._came_in(channel_id, event))
+            return
         if channel is None or channel.over:
             return
         match event.name:
@@ -345,6 +357,39 @@ class FreeSwitch:
             case "mod_audio_stream::json":
                 if '"do":"break"' in event.body:
                     self._spawn(f"uuid_break {channel_id} all", channel.call_id)
+
+    async def _came_in(self, channel_id: str, event: EslEvent) -> None:
+        """A call to a number of ours, parked by the dial plan."""
+        if self._listener is None or not _CHANNEL.fullmatch(channel_id):
+            return
+        call_id = root_id(self.name, channel_id)
+        channel = _Channel(call_id, 1, self._media_url_of(call_id), 8, answered=True)
+        channel.decided.set()
+        self._channels[channel_id] = channel
+        self._of_call[call_id] = channel_id
+        called, caller = (
+            event.get("Caller-Destination-Number"),
+            event.get("Caller-Caller-ID-Number"),
+        )
+        try:
+            await self._listener.came_in(
+                IncomingCall(call_id, self.name, called, caller, self.medium)
+            )
+            mark = mark_of(self._config.edge_id, call_id, 1)
+            await self._api(f"uuid_setvar {channel_id} presence_data {mark}")
+            await self._api(f"uuid_answer {channel_id}")
+        except NotTaken as refused:
+            logger.warning("a call is not taken", switch=self.name, reason=str(refused))
+            self._forget(channel_id, channel)
+            self._spawn(f"uuid_kill {channel_id} {refused.cause_q850}", call_id)
+            return
+        except EslLost as lost:
+            logger.warning("command lost", call_id=call_id, reason=str(lost))
+            return
+        if channel.over:  # the caller has hung up before the call was known
+            self._end(channel_id, channel, Q850_NORMAL, None, "abandoned")
+        else:
+            self._stream(channel_id, channel)
 
     def _on_job(self, event: EslEvent) -> None:
         """The result of an originate; a failure before any progress is a refusal."""
