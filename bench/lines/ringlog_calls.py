@@ -1,7 +1,7 @@
 """Calls of the product through the same Asterisk, timed by the same far end as the floor.
 
-One campaign of single calls, one after another: each person answers, listens to the greeting for
-1.2 s, says over it that it is convenient, waits for the robot's answer, and hangs up.
+One campaign of single calls, one after another: each person answers greeting and offer when they
+have been spoken, cuts the details short, waits for the robot's answer, and hangs up.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 
 from pydantic import SecretStr
 
-from bench.lines.caller import Heard, cut_in
+from bench.lines.caller import Heard, converse
 from bench.own_stack import free_shift
 from demo.asterisk.instance import Asterisk
 from demo.campaign import Desk, tell_crm
@@ -22,10 +22,13 @@ from ringlog.kafka.producer import EventProducer
 from ringlog.settings import Settings, settings
 from stack import control
 
-WORDS = "方便你说"
-"""What the person says over the greeting; the demo's recogniser knows it."""
+POLITE = ("可以的", "多少钱")
+"""Answers to the playbook's greeting and offer; the demo's recogniser knows them."""
 
-_VOICE = Voice("cmn-latn-pinyin+m1", 190, 50, 25.0)
+OVER = "好的没问题"
+"""What is said over the details, the one prompt that speech interrupts."""
+
+_VOICE = Voice("cmn-latn-pinyin+m3", 200, 50, 25.0)
 _DIAL_S = 60.0
 _CALL_S = 60.0
 _PERSON = Person.model_validate(
@@ -53,7 +56,8 @@ def stack_on(asterisk: Asterisk, trunk: str, home: str) -> Iterator[Settings]:
 async def conversations(config: Settings, carrier: SipCarrier, calls: int) -> list[Heard]:
     """Delays of so many calls, one after another."""
     out: list[Heard] = []
-    carrier.default = cut_in(utterance(WORDS, _VOICE), out, first_s=10.0)
+    polite = [utterance(text, _VOICE) for text in POLITE]
+    carrier.default = converse(polite, utterance(OVER, _VOICE), out)
     number = int(time.time())
     campaign = f"bench-{number}"
     cast = {phone_of(number, n): _PERSON for n in range(calls)}

@@ -74,18 +74,18 @@ def outcome_of(ours: list[Heard], contrary: list[Heard], echoes: list[float]) ->
     """The figures of a run."""
     measures, notes = [], []
     for what, field, share, budget in BUDGETS:
-        values = [v for h in ours if (v := getattr(h, field)) is not None]
-        least = [v for h in contrary if (v := getattr(h, field)) is not None]
+        every, least = _delays(ours, field), _known(_delays(contrary, field))
+        values = _known(every)
         name = f"{what}, {'median' if share == 0.5 else f'p{share * 100:.0f}'}"
-        if len(values) < len(ours):
-            notes.append(f"{name}: {len(ours) - len(values)} of {len(ours)} calls without it")
+        if len(values) < len(every):
+            notes.append(f"{name}: {len(every) - len(values)} of {len(every)} times it never came")
         if not values or not least:
             continue
         measures.append(
             Measure(
                 what=name, unit="ms", ours=meter.percentile(values, share), against="budget",
                 theirs=budget, budget=1.0, bound="at most",
-                note=f"{len(values)} calls, worst {max(values):.0f} ms; floor "
+                note=f"{len(values)} times, worst {max(values):.0f} ms; floor "
                 f"{meter.percentile(least, share):.0f} ms",
             )
         )  # fmt: skip
@@ -100,3 +100,13 @@ def outcome_of(ours: list[Heard], contrary: list[Heard], echoes: list[float]) ->
         "loudness alone"
     )
     return Outcome(measures=measures, notes=notes)
+
+
+def _delays(calls: list[Heard], field: str) -> list[float | None]:
+    """All values of one field of the calls."""
+    values = [getattr(call, field) for call in calls]
+    return [v for value in values for v in (value if isinstance(value, list) else [value])]
+
+
+def _known(delays: list[float | None]) -> list[float]:
+    return [delay for delay in delays if delay is not None]
