@@ -89,3 +89,10 @@ def test_any_text_is_a_plan_or_a_clear_error(text: str) -> None:
 def test_odd_yaml_is_a_clear_error(text: str) -> None:
     with pytest.raises(InvalidFile):
         parse_plan(text)
+
+
+def test_the_printed_example_is_the_one_that_is_tried() -> None:
+    page = (root() / "docs" / "how-to" / "trunks.md").read_text(encoding="utf-8")
+    printed = page.partition("```yaml\n")[2].partition("```")[0]
+    assert printed == (root() / "examples" / "trunks.yaml").read_text(encoding="utf-8")
+    assert parse_plan(printed).routing.tries == 4
