@@ -63,6 +63,7 @@ from ingest.sound.prompt_lists import PromptMissing
 from ingest.sound.prompts import PromptStore
 from ingest.sound.session import Session
 from ingest.sound.types import PCMU, Format
+from ingest.ticker import tick
 from ingest.trunks.driver import IncomingCall, LineEvent, MediaAddress, Medium
 from ingest.trunks.plan import Inbound, default_plan, load_plan, plan_file
 from ingest.trunks.status import TrunkStatuses
@@ -77,7 +78,7 @@ from ringlog.dispositions import EDGE_STOPPING
 from ringlog.edges import Advertised
 from ringlog.kafka.producer import EventProducer
 from ringlog.lifecycle import Lifecycle
-from ringlog.metrics import CALLS, PLAYOUT_TICKS_SKIPPED
+from ringlog.metrics import CALLS
 from ringlog.settings import Settings
 from ringlog.site_key import derived_key, site_key
 from ringlog.yaml_source import InvalidFile
@@ -87,17 +88,6 @@ from schemas.phone import Numbers
 from schemas.wire import Codec
 
 logger = log.logger("ringlog.ingest.edge")
-
-COUNT_TICKS: Final = 50
-
-STALL_US: Final = 60_000
-"""A tick this late means that the process stood still."""
-
-STALL_READS: Final = 4
-"""Turns of the loop before a late tick; each reads 32 packets of every socket (libuv)."""
-
-WS_GRACE_US: Final = 15_000_000
-"""How long an external call without a media connection waits for the next one."""
 
 STOP_S: Final = 5.0
 
@@ -198,7 +188,10 @@ class Edge:
         self._follower.bury()
         await self._follower.to_the_end()
         self.pacer = Pacer(monotonic_us())
-        self.life.spawn(self._tick(), "ticker")
+        self.life.spawn(
+            tick(self.pacer, self.sessions, self.actors, lambda: self.drain.is_over(now_ms())),
+            "ticker",
+        )
         self.handover.connect()
         self._began_ms = now_ms()
         await self._take_plan()
@@ -605,52 +598,6 @@ class Edge:
             actor.put(HungUp("failed", Q850_TEMPORARY_FAILURE))
             raise
         return actor
-
-    # In the background -------------------------------------------------------------------------
-
-    async def _tick(self) -> None:
-        """The shared 20 ms clock of all sessions."""
-        pacer, skipped = self.pacer, 0
-        while True:
-            if pacer.late_us(monotonic_us()) > STALL_US:
-                # What came while we stood still waits in the sockets: it is no silence.
-                for _ in range(STALL_READS):
-                    await asyncio.sleep(0)
-            at_us = monotonic_us()
-            if pacer.due(at_us):
-                tick = pacer.tick - 1
-                if pacer.skipped > skipped:
-                    PLAYOUT_TICKS_SKIPPED.inc(pacer.skipped - skipped)
-                    skipped = pacer.skipped
-                for call_id, session in list(self.sessions.items()):
-                    try:
-                        session.tick(tick, at_us)
-                    except Exception as error:  # one call's failure must not stop the others
-                        logger.exception("tick failed", call_id=call_id, error=str(error))
-                        if (actor := self.actors.get(call_id)) is not None:
-                            actor.put(HungUp("failed", Q850_TEMPORARY_FAILURE))
-                        self.sessions.pop(call_id, None)
-                if tick % COUNT_TICKS == 0:
-                    self._look_after(at_us)
-            await asyncio.sleep(pacer.wait_us(monotonic_us()) / 1e6)
-
-    def _look_after(self, at_us: int) -> None:
-        """Once a second: counts, ends abandoned external calls, and all at a drain's deadline."""
-        over = self.drain.is_over(now_ms())
-        for actor in list(self.actors.values()):
-            session = actor.session
-            if over:
-                actor.put(HungUp("failed", Q850_TEMPORARY_FAILURE))
-            if actor.rtp is not None:
-                actor.rtp.count()
-            if session is not None:
-                quiet_us = session.quiet_us(at_us)
-                external = actor.call.identity.direction == "foreign"
-                lost = external and session.transport is None and quiet_us > WS_GRACE_US
-                fault = "failed" if lost else session.fault(at_us, actor.call.handed_over)
-                if fault is not None and not actor.call.closing:
-                    logger.warning("media is gone", call_id=actor.call_id, disposition=fault)
-                    actor.put(HungUp(fault, Q850_TEMPORARY_FAILURE))
 
 
 async def _raise(error: BaseException) -> None:

@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 import uvloop
 
-import ingest.edge
+import ingest.ticker
 from ingest.edge import Edge
 from ingest.sound.clock import monotonic_us
 from ingest.sound.pacer import Pacer
@@ -45,7 +45,9 @@ async def stalled(home: Path) -> list[str]:
     near, _ = await loop.create_datagram_endpoint(lambda: Heard(order), local_addr=("127.0.0.1", 0))
     edge.sessions["c"] = cast(Any, Session(order))
     edge.pacer = Pacer(monotonic_us())
-    ticker = asyncio.create_task(edge._tick())
+    ticker = asyncio.create_task(
+        ingest.ticker.tick(edge.pacer, edge.sessions, edge.actors, lambda: False)
+    )
     await asyncio.sleep(0.1)
     order.clear()
     for _ in range(PACKETS):
@@ -59,11 +61,11 @@ async def stalled(home: Path) -> list[str]:
     return order
 
 
-@pytest.mark.parametrize("reads", [0, ingest.edge.STALL_READS])
+@pytest.mark.parametrize("reads", [0, ingest.ticker.STALL_READS])
 def test_what_came_during_a_stall_is_read_before_the_tick(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reads: int
 ) -> None:
-    monkeypatch.setattr(ingest.edge, "STALL_READS", reads)
+    monkeypatch.setattr(ingest.ticker, "STALL_READS", reads)
     order = uvloop.run(stalled(tmp_path))
     before = order[: order.index("tick")]
     assert (before.count("packet") == PACKETS) == (reads > 0), order
