@@ -5,6 +5,7 @@ to one leg. The package is imported when the first one is made: 0.2 s and 14 MB 
 cleans nothing does not pay. Its calls release the GIL.
 """
 
+import contextlib
 from typing import Final
 
 import numpy as np
@@ -13,6 +14,12 @@ from ringlog.audio.g711 import Int16
 
 STEP_MS: Final = 10
 """What the module takes at once, ms."""
+
+
+def load() -> None:
+    """Imports the package; that it is missing is told when a module is made."""
+    with contextlib.suppress(ImportError, OSError):
+        from livekit import rtc  # noqa: F401 # for its side effect: later imports find it
 
 
 class ApmFailed(RuntimeError):

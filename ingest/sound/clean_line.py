@@ -11,7 +11,7 @@ from collections import deque
 from queue import SimpleQueue
 from typing import Final
 
-from ingest.sound.apm import Apm
+from ingest.sound.apm import Apm, load
 from ingest.sound.clean import STEP_HZ, Cleaner, Job, Make, Module
 from ingest.sound.cleaning import Cleaning
 from ingest.sound.delay import EchoDelay
@@ -42,7 +42,7 @@ FARTHEST_MS: Final = 440
 AIM_MS: Final = 100
 """Delays beyond the lead that the canceller finds by itself, and where one outside is brought."""
 
-HUNG_S: Final = 0.5
+HUNG_S: Final = 2.0
 """A packet takes a module 0.1 ms. One that takes this long is not waited for."""
 
 BRIDGE_MS: Final = 600
@@ -85,6 +85,7 @@ class CleanThreads:
 
 
 def _serve(queue: "SimpleQueue[CleanLine | None]") -> None:
+    load()  # while no call's packet waits for it
     while (line := queue.get()) is not None:
         line.work()
 
