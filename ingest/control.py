@@ -74,8 +74,11 @@ class Control:
         if not self._edge.takes_calls:
             return later("This edge takes no more calls", "another one may")
         try:
-            async with asyncio.timeout(BODY_S):
-                asked = await request.read()
+            try:
+                async with asyncio.timeout(BODY_S):
+                    asked = await request.read()
+            except RuntimeError:  # so aiohttp calls a connection that has closed meanwhile
+                raise TimeoutError from None
             wanted = MediaSessionRequest.model_validate_json(asked)
             actor = await open_session(edge, wanted)
         except TimeoutError:
