@@ -4,6 +4,7 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,11 @@ async def running(
     async with World(stack, folder) as made:
         yield made
         await until(lambda: ari(asterisk, "GET", "/channels") == [], 10.0)
+
+
+def answered(world: World, call: str) -> bool:
+    """Whether the log knows of the answer."""
+    return "answered" in world.log.kinds(call)
 
 
 def incoming(world: World) -> set[str]:
@@ -130,6 +136,8 @@ async def test_the_edge_is_killed_amid_calls_and_takes_them_up(
         stays, leaves = await log.assign(), await log.assign(phone="+8613800000077")
         await log.until(lambda: log.chunks(stays, "customer"), "the customer's sound")
         await log.until(lambda: log.chunks(leaves, "customer"), "the customer's sound")
+        for call in (stays, leaves):
+            await log.until(partial(answered, world, call), "the answer")
         far = {c.number[-2:]: c for c in carriers["carrier-a"].calls}
         await world.edge.end(signal.SIGKILL)
         far["77"].hang_up()
