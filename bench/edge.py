@@ -44,12 +44,14 @@ class Step:
         return self.lost == 0 and self.dropped == 0 and self.share < 1.0
 
 
-def attempt(kind: Kind, legs: int, seconds: float, config: Settings | None) -> Step:
-    """Sends `seconds` of sound on every leg to a fresh server."""
+def attempt(
+    kind: Kind, legs: int, seconds: float, config: Settings | None, cleaned: int = 0
+) -> Step:
+    """Sends `seconds` of sound on every leg to a fresh server, which cleans so many of them."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     to_sender, at_sender = context.Pipe()
-    server = context.Process(target=edge_server.main, args=(kind, legs, config, theirs))
+    server = context.Process(target=edge_server.main, args=(kind, legs, config, theirs, cleaned))
     sender = context.Process(target=edge_sender.main, args=(seconds, at_sender))
     try:
         server.start()

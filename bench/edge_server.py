@@ -20,6 +20,8 @@ from ingest.call.types import Identity
 from ingest.rtp.receiver import Receiver
 from ingest.rtp.socket import RtpTransport
 from ingest.sound.chunker import Logged
+from ingest.sound.clean_line import CleanLine, CleanThreads
+from ingest.sound.cleaning import CHOICES
 from ingest.sound.clock import monotonic_us
 from ingest.sound.log import MediaLog, Stamp
 from ingest.sound.pacer import Pacer
@@ -37,6 +39,9 @@ from schemas.wire import Codec
 Kind = Literal["bare", "edge", "kafka"]
 _HEADER = struct.Struct("!BBHII")
 _QUIET_S, _DRAIN_S = 0.6, 30.0
+
+CLEANED = CHOICES["noise+echo"]
+"""What is done to the legs that are cleaned."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +109,8 @@ class Owner:
 class Legs:
     """All legs of the product's path."""
 
-    def __init__(self, count: int, media_log: MediaLog) -> None:
+    def __init__(self, count: int, media_log: MediaLog, cleaned: int = 0) -> None:
+        threads = CleanThreads()
         self.pacer = Pacer(monotonic_us())
         self.sessions: list[Session] = []
         self.transports: list[RtpTransport] = []
@@ -112,7 +118,9 @@ class Legs:
         for n in range(count):
             call_id = ids.root_id("bench-edge", n)
             owner, clock = Owner(call_id, media_log), Clock(self.pacer.origin_us, 0)
-            session = Session(call_id, PCMU, clock, stream_ids(b"bench", call_id, "robot"), owner)
+            clean = CleanLine(call_id, CLEANED, PCMU, threads) if n < cleaned else None
+            ids_out = stream_ids(b"bench", call_id, "robot")
+            session = Session(call_id, PCMU, clock, ids_out, owner, clean)
             transport = RtpTransport(session, Receiver(clock.call_ms), PCMU)
             session.attach(transport)
             self.owners.append(owner)
@@ -142,7 +150,9 @@ async def _bind(protocol: asyncio.DatagramProtocol) -> int:
     return port
 
 
-async def serve(kind: Kind, count: int, config: Settings | None, pipe: Connection) -> None:
+async def serve(
+    kind: Kind, count: int, config: Settings | None, pipe: Connection, cleaned: int = 0
+) -> None:
     """Ports out, "begin" in, "end" in, `Served` out."""
     producer = Discarding(Settings(), "edge", Codec(MemoryRegistry()))
     if config is not None:
@@ -150,7 +160,7 @@ async def serve(kind: Kind, count: int, config: Settings | None, pipe: Connectio
         await producer.start()
     await asyncio.to_thread(producer.codec.warm, "media.audio")
     media_log = MediaLog(producer)
-    legs = Legs(0 if kind == "bare" else count, media_log)
+    legs = Legs(0 if kind == "bare" else count, media_log, cleaned)
     counting = [Counting() for _ in range(count)] if kind == "bare" else []
     protocols: list[Any] = [*counting, *legs.transports]
     tasks = [] if kind == "bare" else [legs.tick(), media_log.run()]
@@ -178,6 +188,8 @@ async def serve(kind: Kind, count: int, config: Settings | None, pipe: Connectio
     await producer.stop()
 
 
-def main(kind: Kind, count: int, config: Settings | None, pipe: Connection) -> None:
+def main(
+    kind: Kind, count: int, config: Settings | None, pipe: Connection, cleaned: int = 0
+) -> None:
     """Entry of the process."""
-    uvloop.run(serve(kind, count, config, pipe))
+    uvloop.run(serve(kind, count, config, pipe, cleaned))

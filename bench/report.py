@@ -127,10 +127,10 @@ def markdown(results: Sequence[Result]) -> str:
     return "\n".join(parts)
 
 
-def with_generated(document: str, generated: str) -> str:
-    """The document with its generated part replaced; raises NoMarkers."""
-    head, begin, rest = document.partition(BEGIN)
-    _, end, tail = rest.partition(END)
+def with_generated(document: str, generated: str, begins: str = BEGIN, ends: str = END) -> str:
+    """The document with the part between two markers replaced; raises NoMarkers."""
+    head, begin, rest = document.partition(begins)
+    _, end, tail = rest.partition(ends)
     if not begin or not end:
-        raise NoMarkers(f"the document lacks {BEGIN} … {END}")
-    return f"{head}{BEGIN}\n\n{generated}\n\n{END}{tail}"
+        raise NoMarkers(f"the document lacks {begins} … {ends}")
+    return f"{head}{begins}\n\n{generated}\n\n{ends}{tail}"

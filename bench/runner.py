@@ -19,7 +19,9 @@ BENCHMARKS = {
     "dispatch": ("bench.dispatch", "dispatch core with a long queue"),
     "edge": ("bench.edge", "RTP legs that one core of the edge carries"),
     "sink": ("bench.sink", "history sink and ClickHouse's own Kafka engine"),
+    "sound": ("bench.sound.run", "recognition with and without cleaned sound"),
     "safety": ("bench.safety", "cost of acknowledgements and of a standby"),
+    "lines": ("bench.lines.run", "what a far end hears, and when, through a real Asterisk"),
     "latency": ("bench.latency", "answers of eight calls at once, through everything"),
 }
 """Name -> module with `run(quick) -> Outcome`, and what it is about."""

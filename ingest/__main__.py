@@ -54,7 +54,7 @@ async def main(life: Lifecycle) -> None:
 
 async def _follow(edge: Edge) -> None:
     """What a spare does all the time; it is ready once it knows what the log holds."""
-    await edge.follow()
+    await edge.follow(spare=True)
     if edge.life.health.detail["role"] == "spare":
         edge.life.health.set_ready()
 

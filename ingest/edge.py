@@ -174,8 +174,9 @@ class Edge:
 
     # Start and stop ------------------------------------------------------------------------------
 
-    async def follow(self) -> None:
-        """Reads what the log tells, and goes on reading; serves nothing yet. Raises KafkaError."""
+    async def follow(self, spare: bool = False) -> None:
+        """Reads what the log tells, and goes on reading; serves nothing yet. Poison goes to
+        `dead_letters`, but a spare leaves that to the edge that serves. Raises KafkaError."""
         waiting = self.life.health.set_waiting
         waiting("kafka")
         await self.producer.start()
@@ -185,7 +186,7 @@ class Edge:
         self.life.spawn(self.optouts.run(), "optouts")
         await self.optouts.caught_up()
         waiting("calls, directives and assignments")
-        await self._follower.start()
+        await self._follower.start(bury=not spare)
 
     async def start(self, handed_over: dict[int, socket.socket] | None = None) -> None:
         """After `follow`: resumes running calls, takes new ones. `handed_over` are the previous

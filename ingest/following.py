@@ -44,7 +44,10 @@ LONGEST_PERMIT_MS: Final = 600_000
 
 FORGET_EVERY_MS: Final = 1_000
 
-_OF_ALL_CALLS: Final = frozenset({"dialing", "answered", "ended"})
+_OF_ALL_CALLS: Final = frozenset(
+    {"dialing", "tried", "refused", "ringing", "early_media", "answered", "ended"}
+)
+"""Kinds that count whose call it may be: numbers in calls, and what trunks carry."""
 
 
 class Listener(Protocol):
@@ -89,9 +92,9 @@ class Following:
         self._forgot_ms = 0
 
     def wants(self, topic_name: str, key: bytes | None, kind: str) -> bool:
-        """Whether a record is worth decoding. Of another edge's call only its beginning and its
-        end are: nobody gets two calls at once. Directives all are, since each may raise the epoch
-        of its partition."""
+        """Whether a record is worth decoding. Of another edge's call only its tries, its beginning
+        and its end are: nobody gets two calls at once, and trunks have caps. Directives all are,
+        since each may raise the epoch of its partition."""
         if topic_name == "tasks.events":
             return kind == "assigned"
         if topic_name != "calls.events" or kind in _OF_ALL_CALLS or key is None:
@@ -232,14 +235,15 @@ class Follower:
         self._readers: list[TopicReader] = []
         self._ends = Ends(life.settings, "edge-ends", _places(self.TOPICS))
 
-    async def start(self) -> None:
-        """Reads everything up to the present end, then goes on; raises KafkaError."""
+    async def start(self, bury: bool) -> None:
+        """Reads everything up to the present end, then goes on; `bury` as by the method. Raises
+        KafkaError."""
         await self._ends.start()
         at_ms = now_ms()
         for topics, back_ms in self.TOPICS:
             since_ms = BEGINNING if back_ms is None else at_ms - back_ms
             reader = TopicReader(
-                self._life.settings, self._producer, topics, since_ms=since_ms, dead_letters=False,
+                self._life.settings, self._producer, topics, since_ms=since_ms, dead_letters=bury,
                 wants=self._wants,
             )  # fmt: skip
             await reader.start()

@@ -9,25 +9,28 @@ import asyncio
 import json
 import re
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 from urllib.parse import quote, unquote
 
 from ingest.freeswitch.causes import outcome_of
 from ingest.freeswitch.esl import EslEvent
 from ingest.freeswitch.socket import EslLost, EslSocket
 from ingest.trunks.driver import (
+    IncomingCall,
     LineEvent,
     LineEventKind,
     Listener,
     MediaAddress,
     Medium,
+    NotTaken,
     Order,
     Refused,
 )
 from ringlog import log
 from ringlog.clock import now_ms
+from schemas.ids import root_id
 
 logger = log.logger("ringlog.ingest.freeswitch")
 
@@ -43,6 +46,7 @@ DECIDED_S: Final = 4.0
 CONNECTED_S: Final = 5.0
 """How long `adopt` waits for the connection."""
 
+Q850_NORMAL: Final = 16
 Q850_OUT_OF_ORDER: Final = 38
 Q850_INVALID_NUMBER: Final = 28
 Q850_TEMPORARY: Final = 41
@@ -52,6 +56,7 @@ _NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _TARGET: Final = re.compile(r"[A-Za-z0-9_.+*#@-]{1,64}( [A-Za-z0-9_.-]{1,32}){0,2}")
 _KEYS: Final = re.compile(r"[0-9A-D*#]{1,64}")
 _ENDPOINT: Final = re.compile(r"[^\s{}\[\]<>&|,'\"\\]{1,255}")
+_CHANNEL: Final = re.compile(r"[0-9A-Za-z-]{1,64}")
 _MARK: Final = "ringlog/"
 _MARKED: Final = re.compile(r"ringlog/([^/]*)/([^/]*)/([0-9]{1,4})")
 
@@ -106,6 +111,7 @@ class FreeSwitch:
         self._channels: dict[str, _Channel] = {}
         self._jobs: dict[str, str] = {}  # job -> channel
         self._of_call: dict[str, str] = {}  # call -> channel of its newest try
+        self._given_up: set[str] = set()  # asked for, no answer came: ended if they appear
         self._work: asyncio.Task[None] | None = None
         self._background: set[asyncio.Task[object]] = set()
 
@@ -176,7 +182,8 @@ class FreeSwitch:
                 self._end(channel_id, channel, Q850_TEMPORARY, None, "failed")
         ours = self._listener.calls_on(self.name)
         for channel_id, mark in found.items():
-            if mark.call_id not in ours and channel_id not in self._channels:
+            given_up = channel_id in self._given_up
+            if given_up or (mark.call_id not in ours and channel_id not in self._channels):
                 logger.warning("a channel is nobody's call: ended", call_id=mark.call_id)
                 await socket.api(f"uuid_kill {channel_id} NORMAL_TEMPORARY_FAILURE")
 
@@ -201,7 +208,10 @@ class FreeSwitch:
             except EslLost as lost:
                 logger.warning("command lost", call_id=call_id, reason=str(lost))
 
-        task: asyncio.Task[object] = asyncio.create_task(work())
+        self._run(work())
+
+    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        task: asyncio.Task[object] = asyncio.create_task(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 
@@ -221,6 +231,7 @@ class FreeSwitch:
         self._of_call[order.call_id] = channel_id
         job = str(uuid.uuid4())
         self._jobs[job] = channel_id
+        answer = ""
         try:
             answer = await self._socket.bgapi(words, job)
             if not answer.startswith("+OK"):
@@ -232,7 +243,9 @@ class FreeSwitch:
         except EslLost as lost:
             self._forget(channel_id, channel)
             self._jobs.pop(job, None)
-            raise Refused(Q850_OUT_OF_ORDER, None, "failed", str(lost)) from None
+            if not answer:
+                self._given_up.add(channel_id)
+            raise Refused(Q850_OUT_OF_ORDER, None, "failed", str(lost), unsure=not answer) from None
         if channel.refused is not None:
             raise channel.refused
         return None
@@ -312,6 +325,14 @@ class FreeSwitch:
             return
         channel_id = event.get("Unique-ID")
         channel = self._channels.get(channel_id)
+        if channel_id in self._given_up:
+            self._given_up.discard(channel_id)
+            if event.name != "CHANNEL_HANGUP_COMPLETE":
+                self._spawn(f"uuid_kill {channel_id} NORMAL_TEMPORARY_FAILURE", "given up")
+        if event.name == "CHANNEL_PARK" and channel is None:
+            if event.get("variable_ringlog_edge") == self._config.edge_id:
+                self._run(self._came_in(channel_id, event))
+            return
         if channel is None or channel.over:
             return
         match event.name:
@@ -336,6 +357,39 @@ class FreeSwitch:
             case "mod_audio_stream::json":
                 if '"do":"break"' in event.body:
                     self._spawn(f"uuid_break {channel_id} all", channel.call_id)
+
+    async def _came_in(self, channel_id: str, event: EslEvent) -> None:
+        """A call to a number of ours, parked by the dial plan."""
+        if self._listener is None or not _CHANNEL.fullmatch(channel_id):
+            return
+        call_id = root_id(self.name, channel_id)
+        channel = _Channel(call_id, 1, self._media_url_of(call_id), 8, answered=True)
+        channel.decided.set()
+        self._channels[channel_id] = channel
+        self._of_call[call_id] = channel_id
+        called, caller = (
+            event.get("Caller-Destination-Number"),
+            event.get("Caller-Caller-ID-Number"),
+        )
+        try:
+            await self._listener.came_in(
+                IncomingCall(call_id, self.name, called, caller, self.medium)
+            )
+            mark = mark_of(self._config.edge_id, call_id, 1)
+            await self._api(f"uuid_setvar {channel_id} presence_data {mark}")
+            await self._api(f"uuid_answer {channel_id}")
+        except NotTaken as refused:
+            logger.warning("a call is not taken", switch=self.name, reason=str(refused))
+            self._forget(channel_id, channel)
+            self._spawn(f"uuid_kill {channel_id} {refused.cause_q850}", call_id)
+            return
+        except EslLost as lost:
+            logger.warning("command lost", call_id=call_id, reason=str(lost))
+            return
+        if channel.over:  # the caller has hung up before the call was known
+            self._end(channel_id, channel, Q850_NORMAL, None, "abandoned")
+        else:
+            self._stream(channel_id, channel)
 
     def _on_job(self, event: EslEvent) -> None:
         """The result of an originate; a failure before any progress is a refusal."""

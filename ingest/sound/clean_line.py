@@ -47,8 +47,8 @@ HUNG_S: Final = 0.5
 
 BRIDGE_MS: Final = 600
 """Of a hole in the far end's sound, this much is filled for the canceller, so that what follows
-stands beside its reference again. Measured: with 5 % of packets lost and nothing filled in, 14 % of
-the echo's loud frames stay, filled with silence 0.4 %."""
+stands beside its reference again. Of an echo 250 ms late with 5 % of its packets lost 14 % of the
+frames stayed loud with nothing filled in, 0.4 % with silence, of 76 % that were."""
 
 
 def apm_of(cleaning: Cleaning, rate_hz: int, reference_hz: int) -> Module:

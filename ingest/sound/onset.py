@@ -64,6 +64,11 @@ class Onset:
         self._speaking = False
         self._quiet = 0
 
+    @property
+    def speaking(self) -> bool:
+        """Whether the speech that was told still goes on."""
+        return self._speaking and self._quiet == 0
+
     def push(self, codec: CodecName, payload: bytes, playing_db: float = 0.0) -> bool:
         """Takes a frame of about 20 ms and the level that we played lately (`level_db`; 0: none).
 

@@ -46,6 +46,9 @@ KEEPALIVE_TICKS: Final = 50
 OPENING_TICKS: Final = 5
 """Silent frames at the start: they tell the far end where we are."""
 
+NO_TONE_FRAMES: Final = 2
+"""Loud frames without a tone after which what began as a tone is a voice: some vowels look so."""
+
 NOTHING_US: Final = 100_000
 """The far end sends nothing, and is not merely late."""
 
@@ -198,6 +201,7 @@ class Session:
         self._levels: deque[float] = deque(maxlen=ECHO_TICKS)
         self._key_ts = 0
         self._keys = KeyRate()
+        self._untoned = NO_TONE_FRAMES  # loud frames since one that may be a tone
         self._before: Frame | None = None  # the far end's last frame, while we play
         self._watch: AnswerWatch | None = None
         self._on_answer: Callable[[Heard], None] | None = None
@@ -309,17 +313,27 @@ class Session:
 
     def _listen(self, frame: Frame, level: float, now_us: int) -> None:
         playing = max(self._levels, default=0.0)
-        if not self._onset.push_level(level, playing) or not self.playout.interruptible:
+        begins = self._onset.push_level(level, playing)
+        if self.playout.paused and self._onset.speaking:
+            self.playout.voice(now_us)
+        if begins:
+            self._untoned = 0 if self._sounds_a_tone(frame) else NO_TONE_FRAMES
+        elif self._untoned < NO_TONE_FRAMES and self._onset.speaking:
+            self._untoned = 0 if self._sounds_a_tone(frame) else self._untoned + 1
+            begins = self._untoned == NO_TONE_FRAMES  # it was a vowel: a voice after all
+        if not begins or self._untoned < NO_TONE_FRAMES:
             return
-        if self._before is not None:
-            two = np.concatenate((_narrow(self._before), _narrow(frame)))
-            if len(two) == WINDOW and is_tone(two):
-                return
         if (paused := self.playout.onset(now_us)) is not None:
             self._log_said()
             if self._transport is not None:
                 self._transport.clear()
             self._owner.on_playout(self, (paused,))
+
+    def _sounds_a_tone(self, frame: Frame) -> bool:
+        if self._before is None or not self.playout.interruptible:
+            return False
+        two = np.concatenate((_narrow(self._before), _narrow(frame)))
+        return len(two) == WINDOW and is_tone(two)
 
     # Who answered --------------------------------------------------------------------------------
 

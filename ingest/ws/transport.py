@@ -32,6 +32,7 @@ class WsTransport:
     ) -> None:
         """`ended` is called once, when our side ends the call."""
         self.receiver = receiver
+        self._session = session
         self._connection = connection
         self._open = True
         self._ended = ended
@@ -107,18 +108,21 @@ class WsTransport:
         return self.receiver.flush()
 
     def close(self) -> None:
-        """Reports that the call is over and closes."""
-        if self._open:
+        """Closes; reports that the call is over, unless it goes on by another connection."""
+        if not self._open:
+            return
+        over = self._session.closed
+        if over:
             self.tell(ControlMessage("hangup"))
-            self._open = False
             if self._ended is not None:
                 self._ended()
-            asyncio.get_running_loop().create_task(self._close())
+        self._open = False
+        asyncio.get_running_loop().create_task(self._close(over))
 
-    async def _close(self) -> None:
+    async def _close(self, over: bool) -> None:
         linger_s = self.receiver.dialect.linger_s
-        if linger_s:
+        if linger_s and over:
             await asyncio.wait(
                 (asyncio.ensure_future(self._connection.wait_closed()),), timeout=linger_s
             )
-        await self._connection.close()
+        await self._connection.close(reason="" if over else "another connection has this call")

@@ -4,10 +4,12 @@ Options are pytest's.
 What cannot be had here is skipped, and named at the end with the reason.
 """
 
+import os
 import subprocess
 import sys
 import time
 
+from ringlog.settings import root
 from tests.peers.peers import PEERS, set_up
 
 
@@ -17,7 +19,9 @@ def main(options: list[str]) -> int:
     absent = set_up(lambda line: print(line, flush=True))
     print(f"real peers set up after {time.monotonic() - begun_s:.0f} s", flush=True)
     chosen = options or ["tests/peers", "-q"]
-    status = subprocess.call([sys.executable, "-m", "pytest", *chosen])
+    # Tied to this process: what tests start is tied to pytest, so a kill leaves nothing behind.
+    tie = [sys.executable, "-I", "-S", str(root() / "stack" / "exec_shim.py"), str(os.getpid())]
+    status = subprocess.call([*tie, sys.executable, "-m", "pytest", *chosen])
     for name, why in absent.items():
         print(f"skipped: everything that needs {name}: {why}")
     print(f"real peers here: {', '.join(p for p in PEERS if p not in absent) or 'none'}")

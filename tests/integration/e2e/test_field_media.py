@@ -83,28 +83,33 @@ def times_of(config: Settings, topic: str, call_id: str) -> list[tuple[int, Any]
 def test_T1_and_D2_silence_suppression_and_our_own_echo(product: Settings) -> None:
     """T1: the final comes in its time though nothing more arrives, and the robot answers it.
     D2: the robot's own voice makes no turn and stops no prompt; the silence fallback comes."""
-    suppressed = open_session(product)
+    suppressed = [open_session(product) for _ in range(3)]
     echoes = [(open_session(product), *line) for line in ((120, -6), (250, -12), (450, -18))]
 
     async def all_at_once() -> None:
         await asyncio.gather(
-            speak_and_stop(suppressed), *(echo(o, 12.0, delay, gain) for o, delay, gain in echoes)
+            *(speak_and_stop(s) for s in suppressed),
+            *(echo(o, 12.0, delay, gain) for o, delay, gain in echoes),
         )
 
     asyncio.run(all_at_once())
-    call = suppressed["call_id"]
-    finals = finals_of(product, call)
-    assert text_of(finals) == LINE
-    sound = [(at, c) for at, c in times_of(product, "media.audio", call)
-             if isinstance(c, MediaChunk) and (c.leg, c.kind) == ("customer", "chunk")]  # fmt: skip
-    final_ms = next(at for at, t in times_of(product, "asr.transcripts", call)
-                    if isinstance(t, Transcript) and t.kind == "final")  # fmt: skip
-    waited_ms = final_ms - sound[-1][0]
-    # The unit tests bound it to 200 ms by the log's own clock; here a busy machine is in it, too.
-    assert waited_ms <= sound[-1][1].turn_silence_ms + 1_500, f"{waited_ms} ms"
-    turns = [t for t in events_of(product, "dialogue.turns", call) if isinstance(t, Turn)]
-    answered = [t.input_kind for t in turns]
-    assert "silence" not in answered[: answered.index("final")]
+    late_ms = []
+    for opened in suppressed:
+        call = opened["call_id"]
+        assert text_of(finals_of(product, call)) == LINE
+        chunks = [(at, c) for at, c in times_of(product, "media.audio", call)
+                  if isinstance(c, MediaChunk)
+                  and (c.leg, c.kind) == ("customer", "chunk")]  # fmt: skip
+        final_ms = next(at for at, t in times_of(product, "asr.transcripts", call)
+                        if isinstance(t, Transcript) and t.kind == "final")  # fmt: skip
+        last_ms, last = chunks[-1]
+        late_ms.append(final_ms - last_ms - last.turn_silence_ms)
+        turns = [t for t in events_of(product, "dialogue.turns", call) if isinstance(t, Turn)]
+        answered = [t.input_kind for t in turns]
+        assert "silence" not in answered[: answered.index("final")]
+    # A busy machine makes some of them late, but not the product all three.
+    assert min(late_ms) <= 300, f"{late_ms} ms"
+    assert max(late_ms) <= 1_500, f"{late_ms} ms"
 
     for opened, delay, gain in echoes:
         call, line = opened["call_id"], f"{delay} ms, {gain} dB"
@@ -119,5 +124,5 @@ def test_T1_and_D2_silence_suppression_and_our_own_echo(product: Settings) -> No
         # edge's rule; the unit tests are strict. It must move nothing.
         assert {t.intent for t in heard} <= {"", "unclear", "hello"}, (line, heard)
         assert not any(t.directive_ids or t.outcome for t in heard), (line, heard)
-    for opened in (suppressed, *(o for o, _, _ in echoes)):
+    for opened in (*suppressed, *(o for o, _, _ in echoes)):
         close_session(product, opened["call_id"])

@@ -97,10 +97,10 @@ class Telephone(asyncio.DatagramProtocol):
 
 
 class Carrier:
-    """The sim carrier's HTTP side, answering with a telephone each."""
+    """The sim carrier's HTTP side, answering with a telephone each. Port 0 is any free one."""
 
-    def __init__(self, config: Settings) -> None:
-        self._config = config
+    def __init__(self, port: int) -> None:
+        self.port = port
         self.asked: list[dict[str, Any]] = []
         self.hung_up: list[str] = []
         self.phones: dict[str, Telephone] = {}
@@ -114,8 +114,8 @@ class Carrier:
         )
         self._runner = web.AppRunner(app)
         await self._runner.setup()
-        port = self._config.port(self._config.sim_port)
-        await web.TCPSite(self._runner, "127.0.0.1", port).start()
+        await web.TCPSite(self._runner, "127.0.0.1", self.port).start()
+        self.port = self._runner.addresses[0][1]
 
     async def _place(self, request: web.Request) -> web.Response:
         asked = await request.json()
@@ -379,7 +379,7 @@ class World:
         config = edge_settings(two, 0)
         self.config = config
         self.log = Log(config)
-        self.carrier = Carrier(config)
+        self.carrier = Carrier(config.port(config.sim_port))
         self.edge = EdgeProcess(config, folder / "edge.log")
         self.spare = EdgeProcess(config, folder / "edge-b.log", spare=True)
 

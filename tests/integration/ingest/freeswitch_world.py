@@ -185,6 +185,15 @@ class FakeFreeSwitch:
         self.of(channel, "CHANNEL_HANGUP_COMPLETE", **{
             "Hangup-Cause": cause, "variable_hangup_cause_q850": q850} | more)  # fmt: skip
 
+    def arrive(self, uuid: str, called: str, edge: str = "edge") -> Channel:
+        """Somebody calls; the dial plan names the edge and parks the call."""
+        channel = self.channels[uuid] = Channel(uuid, {"presence_data": ""}, "")
+        self.of(channel, "CHANNEL_PARK", **{
+            "Call-Direction": "inbound", "Caller-Destination-Number": called,
+            "Caller-Caller-ID-Number": "+8613900000000", "variable_ringlog_edge": edge,
+        })  # fmt: skip
+        return channel
+
     def press(self, channel: Channel, digit: str) -> None:
         self.of(channel, "DTMF", **{"DTMF-Digit": digit, "DTMF-Duration": "2000"})
 
@@ -205,6 +214,9 @@ class FakeFreeSwitch:
         match name:
             case "uuid_kill":
                 self.hang_up(channel, rest[1], "16")
+            case "uuid_answer":
+                channel.answered = True
+                self.of(channel, "CHANNEL_ANSWER")
             case "uuid_send_dtmf":
                 channel.keys += rest[1]
             case "uuid_transfer":

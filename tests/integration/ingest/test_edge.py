@@ -107,6 +107,19 @@ async def test_a_call_from_assignment_to_its_end(world: World) -> None:
     assert [c.rtp_ts for c in robot] == sorted({c.rtp_ts for c in robot})
 
 
+async def test_the_edge_tells_what_it_hears_of_who_answered(world: World) -> None:
+    log = world.log
+    call, _ = await world.answered_call()
+    await log.barrier(call, 5)
+    await log.direct(call, "listen", 5, reason="answerer")
+    await log.until(lambda: "amd" in log.kinds(call), "what it heard, within 2 s")
+    heard = next(e for e in log.call(call) if e.kind == "amd")
+    assert heard.answered_by is not None and heard.edge_id == log.call(call)[0].edge_id
+    await log.direct(call, "hangup", 5, reason="machine")
+    await log.until(lambda: "ended" in log.kinds(call), "the end")
+    assert log.call(call)[-1].disposition == "machine"
+
+
 async def test_a_number_that_opted_out_is_not_dialled(world: World) -> None:
     await world.log.opt_out("+8613999999999", site_key(world.config))
     call = await world.log.assign("+8613999999999")

@@ -8,8 +8,8 @@ from urllib.parse import quote
 
 import pytest
 
-from ingest.freeswitch.switch import FreeSwitch, FreeSwitchConfig
-from ingest.trunks.driver import IncomingCall, LineEvent, MediaAddress, Order, Refused
+from ingest.freeswitch.switch import FreeSwitch, FreeSwitchConfig, channel_id_of
+from ingest.trunks.driver import IncomingCall, LineEvent, MediaAddress, NotTaken, Order, Refused
 from ringlog.audio import g711
 from ringlog.settings import Settings
 from tests.integration.ingest.doors_world import World, world_of
@@ -23,6 +23,8 @@ class Told:
     def __init__(self) -> None:
         self.events: dict[str, list[LineEvent]] = {}
         self.calls: dict[str, str] = {}
+        self.came: list[IncomingCall] = []
+        self.world: World | None = None
 
     def on_progress(self, call_id: str, progress: LineEvent) -> None:
         self.events.setdefault(call_id, []).append(progress)
@@ -31,7 +33,11 @@ class Told:
         raise AssertionError("its sound comes by a socket")
 
     async def came_in(self, call: IncomingCall) -> MediaAddress | None:
-        raise AssertionError("nobody calls")
+        if self.world is None or call.called != "+861000":
+            raise NotTaken(1, "no such number")
+        self.came.append(call)
+        self.world.make(call.call_id)
+        return None
 
     def on_reachable(self, trunk: str, reachable: bool) -> None:
         raise AssertionError("it asks no trunk")
@@ -49,6 +55,7 @@ class Lab:
 
     def __init__(self, far: FakeFreeSwitch, world: World, raw: bool) -> None:
         self.far, self.world, self.told = far, world, Told()
+        self.told.world = world
         self.config = FreeSwitchConfig("127.0.0.1", far.port, PASSWORD, "edge", raw=raw)
         self.switch = self.make()
 
@@ -163,6 +170,23 @@ async def test_the_customer_hangs_up(lab: Lab) -> None:
     assert (over.cause_q850, over.cause_sip, over.disposition) == (16, None, "abandoned")
 
 
+async def test_a_call_to_our_number_is_answered(lab: Lab) -> None:
+    assert lab.far.arrive("u-0", "+861000", edge="another").streams == []
+    channel = lab.far.arrive("u-1", "+861000")
+    await until(lambda: len(lab.world.owner.sound("customer")) > 0)
+    (came,) = lab.told.came
+    assert (came.called, came.caller, came.medium) == ("+861000", "+8613900000000", "socket")
+    assert channel.answered and lab.far.call_of(came.call_id) is channel
+    lab.far.press(channel, "5")
+    await until(lambda: "dtmf" in lab.told.kinds(came.call_id))
+    lab.far.hang_up(channel, "NORMAL_CLEARING", "16")
+    await until(lambda: lab.told.kinds(came.call_id)[-1] == "ended")
+
+    lab.far.arrive("u-2", "+862000")
+    await until(lambda: "u-2" in lab.far.ended)
+    assert lab.far.ended["u-2"].cause == "1" and not lab.far.ended["u-2"].answered
+
+
 async def test_a_transfer_takes_the_customer_away(lab: Lab) -> None:
     channel = await lab.call("c1")
     await until(lambda: lab.told.kinds("c1")[-1:] == ["answered"])
@@ -233,11 +257,15 @@ async def test_a_switch_that_stops_answering_is_left(
 ) -> None:
     monkeypatch.setattr("ingest.freeswitch.socket.ANSWER_S", 0.2)
     lab.far.mute = True
-    with pytest.raises(Refused, match="no answer"):
+    with pytest.raises(Refused, match="no answer") as refused:
         await lab.call("c1")
+    assert refused.value.unsure, "it may place the call after all"
+    given_up = channel_id_of("c1")
+    lab.far.channels[given_up] = Channel(given_up, {"presence_data": "ringlog/edge/c1/1"}, "")
     lab.far.mute = False
     await until(lambda: not lab.switch._connected.is_set())
     await lab.connected()
+    assert given_up not in lab.far.channels, "nobody is called twice"
 
 
 async def test_a_wrong_password_is_no_connection(lab: Lab) -> None:

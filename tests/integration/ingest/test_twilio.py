@@ -204,6 +204,20 @@ async def test_a_second_stream_goes_on_with_the_call(world: World) -> None:
     assert len(world.wanted) == 1 and world.owner.ends == []
 
 
+async def test_a_stream_that_takes_over_ends_no_call(world: World, rest: Rest) -> None:
+    """Twilio has connected again before the first connection is known to be dead."""
+    async with dial(world) as first, dial(world) as second:
+        await Twilio(first).start(**OPENING)
+        await until(lambda: "CA1" in world.lines)
+        await until(lambda: world.session("CA1").transport is not None)
+        twilio = Twilio(second)
+        await twilio.start(**OPENING)
+        assert "another connection" in await closed_with(first)
+        await twilio.media(bytes(160))
+        await until(lambda: world.session("CA1").frames_in == 1)
+    assert rest.ended == [] and world.owner.ends == []
+
+
 @pytest.mark.parametrize("header", [None, signature("other", "ws://x"), ""])
 async def test_an_unsigned_handshake_is_refused(world: World, header: str | None) -> None:
     headers = {} if header is None else {"X-Twilio-Signature": header}

@@ -419,6 +419,32 @@ def test_a_successor_begins_with_a_fresh_module() -> None:
     assert len(loud) <= 10, "0.2 s in all"
 
 
+def test_lost_packets_do_not_bring_the_echo_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent = speech(PROMPTS[1]).astype(np.int16)
+    frames = [encode("pcmu", sent[n : n + 160]) for n in range(0, len(sent) - 159, 160)]
+    back = np.concatenate([np.zeros(2000, np.int16), sent // 2]) + noise(len(sent) + 2000, 5, 15)
+
+    def loud_share() -> float:
+        random = np.random.default_rng(3)
+        line, levels, lost = CleanLine("call", CHOICES["echo"], PCMU, INLINE), list[float](), 0
+        for n in range(len(frames)):
+            if random.random() < 0.05:
+                lost += 1
+            else:
+                sound = np.asarray(back[n * 160 :][:160], np.int16)
+                line.push(frame(n, 1600 + n * 160, sound, lost=lost))
+                lost = 0
+            line.said(n, frames[n], level_db("pcmu", frames[n]))
+            line.ticked(n)
+            levels += [level_db("pcmu", f.payload) for f in line.take()]
+        return float(np.mean(np.array(levels[50:]) > 36))
+
+    bridged = loud_share()
+    monkeypatch.setattr(clean_line, "BRIDGE_MS", 0)
+    assert bridged <= 0.02
+    assert loud_share() >= 0.04
+
+
 # What is known of the echo ------------------------------------------------------------------------
 
 

@@ -180,8 +180,9 @@ def test_speech_pauses_a_prompt_and_silence_lets_it_resume() -> None:
     said = call.chunks("robot")
     gaps = [b.leg.call_ms(b.ts) - a.leg.call_ms(a.ts) - len(a.payload) // 8
             for a, b in zip(said, said[1:], strict=False)]  # fmt: skip
-    assert [g for g in gaps if g] == [600], "the recording is silent while the prompt is paused"
-    assert paused.heard_ms == sum(len(c.payload) for c in said[: gaps.index(600) + 1]) // 8
+    (gap,) = [g for g in gaps if g]  # the recording is silent while the prompt is paused
+    assert 600 <= gap <= 720, "the voice sounds for 540 ms of it"
+    assert paused.heard_ms == sum(len(c.payload) for c in said[: gaps.index(gap) + 1]) // 8
 
 
 def hear(call: Call, samples: Int16) -> int:

@@ -1,5 +1,7 @@
 """The event socket's text: cut anywhere it is the same; garbage ends the connection."""
 
+import asyncio
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,13 +11,22 @@ from ingest.freeswitch.esl import (
     MAX_BODY_BYTES,
     MAX_HEAD_BYTES,
     EslError,
+    EslEvent,
     EslMessage,
     EslParser,
     command,
     event_of,
 )
 from ingest.freeswitch.socket import EslLost
-from ingest.freeswitch.switch import channel_id_of, channels_of, mark_of
+from ingest.freeswitch.switch import (
+    FreeSwitch,
+    FreeSwitchConfig,
+    _Channel,
+    channel_id_of,
+    channels_of,
+    mark_of,
+)
+from ingest.trunks.driver import IncomingCall, LineEvent, MediaAddress, NotTaken
 
 EVENT = (
     b"Event-Name: CUSTOM\nEvent-Subclass: mod_audio_stream%3A%3Aplay\nUnique-ID: u1\n"
@@ -111,3 +122,63 @@ def test_channels_that_are_no_json_are_an_error(shown: str) -> None:
 def test_one_call_is_one_channel() -> None:
     assert channel_id_of("c1") == channel_id_of("c1") != channel_id_of("c2")
     assert channel_id_of("c1", 2) != channel_id_of("c1")
+
+
+class Nobody:
+    """A listener that only counts."""
+
+    def __init__(self) -> None:
+        self.told: list[LineEvent] = []
+
+    def on_progress(self, call_id: str, progress: LineEvent) -> None:
+        self.told.append(progress)
+
+    def on_media(self, call_id: str, theirs: MediaAddress) -> None:
+        pass
+
+    async def came_in(self, call: IncomingCall) -> MediaAddress | None:
+        raise NotTaken(1, "no such number")
+
+    def on_reachable(self, trunk: str, reachable: bool) -> None:
+        pass
+
+    def calls_on(self, switch: str) -> dict[str, str]:
+        return {}
+
+
+NAMES = [
+    "CHANNEL_PARK", "CHANNEL_PROGRESS", "CHANNEL_ANSWER", "CHANNEL_HANGUP_COMPLETE", "DTMF",
+    "BACKGROUND_JOB", "CUSTOM", "x",
+]  # fmt: skip
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(
+    st.sampled_from(NAMES),
+    st.dictionaries(
+        st.sampled_from(["DTMF-Digit", "Event-Sequence", "Hangup-Cause", "Job-UUID",
+                         "variable_hangup_cause_q850", "variable_sip_term_status",
+                         "Event-Subclass"]),
+        st.text(max_size=9) | st.sampled_from(["mod_audio_stream::play", "5", "USER_BUSY", "j"]),
+    ),
+    st.text(max_size=9) | st.sampled_from(['{"file":"/tmp/a"}', '{"file":1}', "[]", "-ERR x"]),
+), max_size=6))  # fmt: skip
+def test_any_event_is_told_or_passed_over(
+    events: list[tuple[str, dict[str, str], str]],
+) -> None:
+    async def run() -> list[LineEvent]:
+        nobody = Nobody()
+        switch = FreeSwitch(
+            FreeSwitchConfig("127.0.0.1", 1, "", "edge"), lambda call_id: "ws://x?t="
+        )
+        switch._listener = nobody
+        switch._channels["u"] = _Channel("c1", 1, "ws://x?t=", 8)
+        switch._of_call["c1"], switch._jobs["j"] = "u", "u"
+        for name, headers, body in events:
+            switch._on_event(EslEvent(headers | {"Event-Name": name, "Unique-ID": "u"}, body))
+        await switch.close()
+        return nobody.told
+
+    told = asyncio.run(run())
+    ends = [n for n, event in enumerate(told) if event.kind == "ended"]
+    assert len(ends) <= 1 and (not ends or ends == [len(told) - 1]), "nothing follows the end"

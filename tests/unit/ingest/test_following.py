@@ -166,11 +166,11 @@ def test_only_what_an_edge_serves_is_decoded() -> None:
     asked = [
         (call, kind, ours.wants("calls.events", call.encode(), kind))
         for call in ("near", "far", "unknown")
-        for kind in ("playout_started", "ringing", "dialing", "answered", "ended")
+        for kind in ("playout_started", "ringing", "dialing", "tried", "answered", "ended")
     ]
     assert [(call, kind) for call, kind, wanted in asked if not wanted] == [
-        ("far", "playout_started"), ("far", "ringing"),
-    ]  # fmt: skip
+        ("far", "playout_started"),
+    ]
     assert ours.wants("dialogue.directives", b"far", "say"), "it may raise the epoch"
     kinds = ("queued", "assigned", "completed")
     assert [k for k in kinds if ours.wants("tasks.events", b"t", k)] == ["assigned"]

@@ -137,6 +137,21 @@ def test_a_paused_prompt_waits_for_somebody_to_hear_it() -> None:
     assert playout.tick(PAUSE_US + TICK_US).frame == b"a1"
 
 
+def test_a_voice_that_goes_on_is_given_the_time_of_its_first_words() -> None:
+    for voiced_ms, paused_ms in ((200, 600), (580, 680), (5_000, 1_000)):
+        clock = Clock()
+        clock.playout.add(say("a", 100, "speech"))
+        clock.run(10)
+        clock.playout.onset(clock.now_us)
+        begun_us = clock.now_us
+        while clock.playout.paused:
+            if clock.now_us - begun_us <= voiced_ms * 1000:
+                clock.playout.voice(clock.now_us)
+            clock.run(1)
+        waited_ms = (clock.now_us - TICK_US - begun_us) // 1000
+        assert paused_ms <= waited_ms <= paused_ms + 40, (voiced_ms, waited_ms)
+
+
 def test_a_stop_ends_a_paused_prompt() -> None:
     clock = Clock()
     prompt = say("a", 40, "speech")

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.trunks.plan import SitePlan, default_plan, load_plan, parse_plan
+from ingest.trunks.plan import SitePlan, default_plan, load_plan, parse_plan, plan_file
 from ringlog.settings import Settings, root
 from ringlog.yaml_source import InvalidFile
+from stack.services import build
 
 GOOD = """\
 switches:
@@ -89,3 +90,21 @@ def test_any_text_is_a_plan_or_a_clear_error(text: str) -> None:
 def test_odd_yaml_is_a_clear_error(text: str) -> None:
     with pytest.raises(InvalidFile):
         parse_plan(text)
+
+
+def test_the_printed_example_is_the_one_that_is_tried() -> None:
+    page = (root() / "docs" / "how-to" / "trunks.md").read_text(encoding="utf-8")
+    printed = page.partition("```yaml\n")[2].partition("```")[0]
+    assert printed == (root() / "examples" / "trunks.yaml").read_text(encoding="utf-8")
+    assert parse_plan(printed).routing.tries == 4
+
+
+def test_the_stack_publishes_a_file_that_is_there(tmp_path: Path) -> None:
+    def steps(config: Settings) -> set[str]:
+        return {part.name for part in build(config)}
+
+    assert "trunks" not in steps(Settings(home=tmp_path))
+    (tmp_path / "trunks.yaml").write_text(GOOD)
+    assert "trunks" in steps(Settings(home=tmp_path))
+    other = Settings(home=tmp_path / "no", trunks_file=tmp_path / "trunks.yaml")
+    assert "trunks" in steps(other) and plan_file(other) == tmp_path / "trunks.yaml"

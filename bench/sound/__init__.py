@@ -1,0 +1,1 @@
+"""Cleaned sound: error rates with and without it, and what it costs."""
