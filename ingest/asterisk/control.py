@@ -54,7 +54,8 @@ MAX_FAILURES: Final = 5
 
 Q850_TEMPORARY_FAILURE: Final = 41
 Q850_UNSPECIFIED: Final = 31
-"""For a call that was answered and has ended while nobody told us why."""
+"""For a call that has ended and nobody told us why. It may have been answered meanwhile, so this is
+no cause for which another trunk is tried."""
 
 
 def decide(app: str, call: LineCall, given: LineInput) -> list[LineCommand]:
@@ -162,8 +163,7 @@ def _gone(call: LineCall, name: str, cause: int | None) -> LineCall:
     if found.role == "line":
         ours_first = call.closing and call.causes.q850 is not None
         known = call.causes.q850 if cause is None or ours_first else told_cause(cause)
-        if known is None:
-            known = Q850_UNSPECIFIED if call.answered else Q850_TEMPORARY_FAILURE
+        known = Q850_UNSPECIFIED if known is None else known
         if call.over:
             return call
         return replace(call, causes=EndCauses(known, call.causes.sip), over=True, closing=True)
@@ -204,8 +204,7 @@ def _found(app: str, call: LineCall, found: Found) -> LineCall:
         if channel.made and channel.name not in found.channels:
             call = _gone(call, channel.name, None)
     if call.line is None:
-        cause = Q850_UNSPECIFIED if call.answered else Q850_TEMPORARY_FAILURE
-        call = replace(call, over=True, closing=True, causes=EndCauses(cause))
+        call = replace(call, over=True, closing=True, causes=EndCauses(Q850_UNSPECIFIED))
     if found.bridge:
         return replace(call, bridge="there")
     if call.closing or call.bridge == "there" or not known_before:

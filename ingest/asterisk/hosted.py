@@ -114,7 +114,7 @@ class HostedCall:
             match command:
                 case TellStep(kind):
                     if not self.call.inbound:
-                        event = LineEvent(kind, now_ms(), try_no=self.call.try_no)
+                        event = LineEvent(kind, now_ms(), try_no=self._told_try)
                         self._news.tell(self, event)
                 case TellConnected(name, ok):
                     waiting = self._connected.pop(name, None)
@@ -135,6 +135,11 @@ class HostedCall:
     def is_line(self, name: str) -> bool:
         """Whether a channel is the customer's leg."""
         return self.call.line is not None and self.call.line.name == name
+
+    @property
+    def _told_try(self) -> int | None:
+        """A call that came in has no tries."""
+        return None if self.call.inbound else self.call.try_no
 
     def begin(self) -> None:
         """The call is on the switch; nobody waits for its placing any more."""
@@ -166,7 +171,7 @@ class HostedCall:
             self,
             LineEvent(
                 "ended", now_ms(), cause_q850=causes.q850, cause_sip=causes.sip,
-                disposition=disposition, try_no=self.call.try_no,
+                disposition=disposition, try_no=self._told_try,
             ),
         )  # fmt: skip
 
