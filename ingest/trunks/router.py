@@ -108,8 +108,7 @@ class TrunkRouter:
                         )
                     )  # fmt: skip
             case "refused":
-                if event.try_no == self.tries.last_try(call_id):
-                    self._over(self.tries.end(call_id), event)
+                self._over(self.tries.refused(call_id, event.try_no), event)
             case "ringing" | "early_media" | "answered":
                 self._responded(call_id, at_ms, answered=event.kind == "answered")
             case "ended":

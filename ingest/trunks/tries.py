@@ -44,12 +44,14 @@ class Tries:
         self._contacts: OrderedDict[str, deque[int]] = OrderedDict()  # contact -> when, an hour
         self._last: OrderedDict[str, tuple[int, int]] = OrderedDict()  # call -> (last try, when)
         self._used: dict[str, list[str]] = {}  # call -> trunks tried
+        self._replaced: dict[str, Try] = {}  # call -> its try before, whose end is not read yet
 
     def begin(self, one: Try) -> bool:
         """Counts a try; False when it is counted already, or its call is over."""
         if one.n <= self._last.get(one.call_id, (0, 0))[0]:
             return False
-        self.end(one.call_id)
+        if (before := self.end(one.call_id)) is not None:
+            self._replaced[one.call_id] = before
         self._last[one.call_id] = (one.n, one.began_ms)
         self._last.move_to_end(one.call_id)
         self._used.setdefault(one.call_id, []).append(one.trunk)
@@ -69,9 +71,20 @@ class Tries:
             self._count(one, -1)
         return one
 
+    def refused(self, call_id: str, n: int | None) -> Try | None:
+        """A try has failed; None when that is known. An edge that begins the next one at once reads
+        the end of the last only after that."""
+        running, before = self.running.get(call_id), self._replaced.get(call_id)
+        if running is not None and running.n == n:
+            return self.end(call_id)
+        if before is not None and before.n == n:
+            return self._replaced.pop(call_id)
+        return None
+
     def close(self, call_id: str, at_ms: int) -> Try | None:
         """The call is over: no further try of it counts."""
         one = self.end(call_id)
+        self._replaced.pop(call_id, None)
         if call_id in self._used:
             del self._used[call_id]
             self._last[call_id] = (1_000_000, at_ms)

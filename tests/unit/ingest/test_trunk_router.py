@@ -340,3 +340,15 @@ def test_an_own_try_counts_before_it_is_read_back() -> None:
     router = TrunkRouter(plan({"a": {"calls": 1}}))
     router.begin(Try("c", 1, "c", "a", None, "e", 0))
     assert not router.choose(ask("d"), 1).ways
+
+
+def test_a_fault_counts_that_is_read_after_the_next_try_has_begun() -> None:
+    """The edge begins the next try at once, and reads its own `refused` later."""
+    router = TrunkRouter(plan({"a": {}, "b": {}}, routing={"breaker": {"failures": 1}}))
+    router.begin(Try("c", 1, "c", "a", None, "e", 0))
+    router.begin(Try("c", 2, "c", "b", None, "e", 1))
+    one = event("refused", "c", 2, try_no=1, cause_q850=38)
+    router.evolve(one)
+    router.evolve(one)
+    assert (router.figures("a", 3).state, router.figures("a", 3).failures) == ("open", 1)
+    assert router.figures("b", 3).calls == 1 and router.figures("b", 3).failures == 0
