@@ -67,15 +67,22 @@ class Earpiece:
 
     def __init__(self) -> None:
         self._waiting: dict[int, Int16] = {}
-        self._first_ts: int | None = None
+        self._last_ts: int | None = None
+        self._last_index = 0
         self._next = 0
         self._arrived_s = 0.0
 
     def put(self, rtp_ts: int, frame: Int16, now_s: float) -> None:
-        """A received frame of 20 ms."""
-        if self._first_ts is None:
-            self._first_ts = rtp_ts
-        self._waiting[((rtp_ts - self._first_ts) & 0xFFFFFFFF) // FRAME] = frame
+        """A received frame of 20 ms.
+
+        Its place is counted from the frame before and rounded: a switch in between may move times
+        by some samples, and frames must neither collide nor leave holes for that.
+        """
+        if self._last_ts is not None:
+            behind = ((rtp_ts - self._last_ts + 0x80000000) & 0xFFFFFFFF) - 0x80000000
+            self._last_index += round(behind / FRAME)
+        self._last_ts = rtp_ts
+        self._waiting[self._last_index] = frame
         self._arrived_s = now_s
 
     def take(self, now_s: float) -> list[Int16]:

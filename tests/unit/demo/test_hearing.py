@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from demo.hearing import FRAME, Ear, Heard, Int16
+from demo.hearing import FRAME, Ear, Earpiece, Heard, Int16
 from ringlog.audio import g711
 from ringlog.audio.espeak import speak
 
@@ -78,3 +78,20 @@ def test_a_prompt_right_behind_another_is_heard(lead_ms: int, prompts: dict[str,
     sound = line(quiet(lead_ms), prompts["who"], prompts["greeting"], quiet(1200))
     ended = [(h.prompt, h.complete) for h in listen(Ear(prompts), sound) if h.kind == "ended"]
     assert ended == [("who", True), ("greeting", True)]
+
+
+def test_times_that_wander_by_some_samples_lose_no_frame() -> None:
+    earpiece = Earpiece()
+    wander = [0, -8, 8, -8, 0, 8]
+    for n, off in enumerate(wander):
+        earpiece.put(
+            (0xFFFFFF00 + n * FRAME + off) & 0xFFFFFFFF, np.full(FRAME, n + 1, np.int16), 0
+        )
+    assert [int(frame[0]) for frame in earpiece.take(0)] == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_hole_is_silence_and_a_swapped_pair_is_put_in_order() -> None:
+    earpiece = Earpiece()
+    for n in (0, 2, 1, 5):
+        earpiece.put(n * FRAME, np.full(FRAME, n + 1, np.int16), 0)
+    assert [int(frame[0]) for frame in earpiece.take(0)] == [1, 2, 3, 0, 0, 6]
