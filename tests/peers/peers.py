@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from demo.asterisk import packages, system
 from demo.asterisk.packages import Report, Unobtainable
+from tests.peers import voice
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,7 @@ PEERS = {
         _of_packages("baresip", "baresip-core"),
         _of_packages("sox", "sox"),
         _of_packages("chromium", "chromium", "chromium-driver"),
+        Peer("piper-voice", voice.reason_absent, voice.provide),
     )
 }
 """All by name: what a test may name in `@pytest.mark.needs(...)`."""
