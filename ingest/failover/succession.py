@@ -10,16 +10,13 @@ from the broker hears nobody, and must not take that for their deaths.
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Final, Literal
+from typing import Final
 
-from ingest.call.types import Call, Phase
 from ringlog.edges import SILENCE_MS, edge_of
 from schemas.events import Lease
 
 TURN_MS: Final = 2_000
 """How much later the next edge in line claims, in case the first is dying, too."""
-
-Fate = Literal["adopt", "end"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +88,3 @@ class Succession:
         return sorted(living, key=lambda e: hashlib.sha256(f"{dead}|{e}".encode()).digest()).index(
             self._edge_id
         )
-
-
-def fate(call: Call, movable: Callable[[str], bool]) -> Fate:
-    """What becomes of an inherited call. `movable`: whether the switch of a trunk holds the call
-    and can send its sound to another edge."""
-    alive = Phase.PLACED <= call.phase < Phase.ENDED
-    return "adopt" if alive and movable(call.trunk) else "end"

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from ingest.call.types import Call, Identity, Phase
 from ingest.failover.inheritance import ends_of
-from ingest.failover.succession import TURN_MS, EdgeClaim, Succession, fate
+from ingest.failover.succession import TURN_MS, EdgeClaim, Succession
 from schemas.events import CallEvent, Lease
 from schemas.ids import call_once_id, root_id
 
@@ -111,13 +111,7 @@ def call(phase: Phase, trunk: str = "sim") -> Call:
     return Call(Identity("c1", "a", "outbound", task_id="t1"), trunk, phase)
 
 
-def test_what_becomes_of_a_call() -> None:
-    def held(trunk: str) -> bool:
-        return trunk == "asterisk"
-
-    assert fate(call(Phase.ANSWERED, "asterisk"), held) == "adopt"
-    assert fate(call(Phase.ANSWERED, "sim"), held) == "end"
-    assert fate(call(Phase.DIALING, "asterisk"), held) == "end", "perhaps nobody was asked"
+def test_an_inherited_call_is_ended() -> None:
     for phase in (Phase.DIALING, Phase.RINGING, Phase.ANSWERED):
         [(topic, event)] = ends_of(call(phase), 7)
         assert isinstance(event, CallEvent) and topic == "calls.events"
