@@ -287,6 +287,7 @@ class Pool:
         out: list[Output] = []
         if kind in CONNECTED:
             task.answered = True
+            self._touch(task)
         if task.state is State.ASSIGNED:
             task.state = State.CALLING
             task.timers.pop("permit", None)

@@ -240,6 +240,25 @@ def test_a_restart_at_any_point_gives_the_same_outputs(
                 at += 1
 
 
+def test_an_answer_while_a_call_ends_is_in_the_next_snapshot() -> None:
+    """`answered` that comes after our own end decides what the end means: completed, not failed."""
+    journal, chance = live(511, 104).journal, random.Random(2)
+    rows: dict[str, str] = {}
+    pool, at, steps = Snapshots(Pool("main", POLICY)), 0, 0
+    while at < len(journal):
+        record, now, expected = journal[at]
+        assert pool.pool.step(record, now) == expected
+        at, steps = at + 1, steps + 1
+        happens = chance.choice(["nothing"] * 6 + ["snapshot", "kill"])
+        if happens == "snapshot":
+            rows.update(pool.pages())
+            key, value = pool.head(at)
+            rows[key] = value
+        elif happens == "kill" and steps < 2_000:
+            pool = Snapshots.load("main", rows, POLICY)
+            at = pool.offset
+
+
 def test_an_empty_snapshot_is_an_empty_pool() -> None:
     loaded = Snapshots.load("main", {}, POLICY)
     assert (loaded.offset, loaded.pool.tasks) == (0, {})
