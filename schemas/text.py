@@ -5,7 +5,6 @@ number are understood too.
 """
 
 import base64
-import binascii
 import json
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -79,7 +78,7 @@ def from_json(topic_name: str, data: Any) -> Event:
         if isinstance(data.get(name), str):
             try:
                 data[name] = base64.b64decode(data[name], validate=True)
-            except binascii.Error as error:
+            except ValueError as error:
                 raise ValueError(f"{name}: not base64: {error}") from None
     return topic(topic_name).model.model_validate(data)
 

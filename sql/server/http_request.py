@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -119,7 +118,7 @@ def _credentials(
             raise ServerError(AUTHENTICATION_FAILED, "Only Basic authorization is supported")
         try:
             text = base64.b64decode(value, validate=True).decode()
-        except (binascii.Error, UnicodeDecodeError):
+        except ValueError:  # no base64, no ASCII or no UTF-8
             raise ServerError(AUTHENTICATION_FAILED, "Malformed Basic authorization") from None
         name, _, password = text.partition(":")
         return name, password

@@ -128,7 +128,7 @@ def test_credentials_in_three_places() -> None:
     assert who({"user": "u", "password": "p"}, {}) == ("u", "p")
     assert who({}, {"X-ClickHouse-User": "u", "X-ClickHouse-Key": "p"}) == ("u", "p")
     assert who({"user": "x"}, {"Authorization": f"Basic {basic}"}) == ("u", "p:q")
-    for value in ("Basic !", "Bearer x", "Basic /w=="):
+    for value in ("Basic !", "Bearer x", "Basic /w==", "Basic \u00e9"):
         with pytest.raises(ServerError):
             who({}, {"Authorization": value})
 
