@@ -333,8 +333,8 @@ async def test_a_stopped_edge_ends_its_calls_and_its_lease(world: World) -> None
     await log.until(lambda: world.carrier.hung_up == [call], "the carrier is told")
     await log.until(lambda: log.chunks(call, "customer")[-1].kind == "end", "the leg's end")
     leases = [e for e in log.events["robots.leases"] if isinstance(e, Lease)]
-    shards = {e.shard for e in leases if e.kind != "started"}
-    assert shards == {"edge/edge"} and leases[-1].kind == "release"
+    ours = [e.kind for e in leases if e.shard == "edge/edge"]  # other tests have edges of their own
+    assert "heartbeat" in ours and ours[-1] == "release"
     assert "Traceback" not in world.edge.log.read_text()
 
 
