@@ -62,7 +62,8 @@ async def until(condition: Any, seconds: float = 5.0) -> None:
 
 def test_the_printed_configuration_starts_without_an_error(asterisk: Asterisk) -> None:
     assert ari(asterisk, "GET", "/asterisk/info")["system"]["version"].startswith("2")
-    assert asterisk.errors() == []
+    # Another test dials a trunk that is not there.
+    assert [line for line in asterisk.errors() if "'no-such-trunk'" not in line] == []
     assert "carrier-b/sip:127.0.0.12" in asterisk.command("pjsip show aors")
 
 
@@ -152,7 +153,7 @@ async def test_the_far_end_places_a_call(
     await asyncio.wait_for(call.ended.wait(), 5)
     assert call.ending is not None
     assert call.ending.by == "refused"
-    await until(lambda: "Stasis app 'ringlog' doesn't exist" in asterisk.log_tail(200))
+    await until(lambda: "Stasis app 'ringlog-edge' doesn't exist" in asterisk.log_tail(200))
 
 
 async def test_a_killed_carrier_says_no_word_and_comes_back(

@@ -217,15 +217,17 @@ class Call {
   // The end ----------------------------------------------------------------------------------
 
   async hangUp() {
+    for (const track of this.microphone.getTracks()) track.enabled = false;
     await fresh().catch(() => {});
-    this.tellEnd();
+    // Close after the answer: whoever sees the connection close first takes it for lost.
+    await Promise.race([this.tellEnd(), new Promise((done) => setTimeout(done, 2_000))]);
     this.pc.close(); // the events tell how it ended
     setTimeout(() => this.end(words.ended("completed")), 3_000);
   }
 
-  tellEnd() {
+  async tellEnd() {
     if (!this.session) return;
-    fetch(this.session, {
+    await fetch(this.session, {
       method: "DELETE", keepalive: true, headers: { Authorization: `Bearer ${token.value}` },
     }).catch(() => {});
   }
