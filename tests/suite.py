@@ -25,7 +25,7 @@ FIRST_S = 1_000_000
 """Weight of what is to be said first, since it is soon over."""
 
 USUAL_S = {
-    "types": FIRST_S + 1, "unit": FIRST_S, "e2e": 240, "verify": 130, "archive": 115,
+    "types": FIRST_S + 1, "unit": FIRST_S, "e2e": 240, "ingest": 225, "verify": 130, "archive": 115,
     "robots": 115, "history": 90, "stack": 80, "analytics": 77, "asr": 68,
 }  # fmt: skip
 """How long jobs take by themselves, s: the longest begin first, so that both lanes end together."""
