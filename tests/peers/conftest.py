@@ -40,6 +40,15 @@ def asterisk_media_url() -> str:
     return "ws://127.0.0.1:18090/media/asterisk"
 
 
+def made(media_url: str) -> Asterisk:
+    """An Asterisk by the printed configuration, not started yet."""
+    trunks = [
+        TrunkAddress(name, host, free_port(host, socket.SOCK_DGRAM))
+        for name, host in [*CARRIERS.items(), ("sipp", SIPP_HOST)]
+    ]
+    return Asterisk(trunks, media_url, {"extensions.conf": _LOOP})
+
+
 @pytest.fixture(scope="session")
 def asterisk(asterisk_media_url: str) -> Iterator[Asterisk]:
     """A running Asterisk with the trunks `CARRIERS`, and `sipp`; one for the session.
@@ -48,11 +57,7 @@ def asterisk(asterisk_media_url: str) -> Iterator[Asterisk]:
     """
     if (why := _why_absent("asterisk")) is not None:
         pytest.skip(f"asterisk: {why}")
-    trunks = [
-        TrunkAddress(name, host, free_port(host, socket.SOCK_DGRAM))
-        for name, host in [*CARRIERS.items(), ("sipp", SIPP_HOST)]
-    ]
-    instance = Asterisk(trunks, asterisk_media_url, {"extensions.conf": _LOOP})
+    instance = made(asterisk_media_url)
     try:
         yield instance.start()
     finally:
