@@ -65,7 +65,7 @@ from ingest.sound.session import Session
 from ingest.sound.types import PCMU, Format
 from ingest.ticker import tick
 from ingest.trunks.driver import IncomingCall, LineEvent, MediaAddress, Medium
-from ingest.trunks.plan import Inbound, default_plan, load_plan, plan_file
+from ingest.trunks.plan import Inbound, default_plan, of_called
 from ingest.trunks.status import TrunkStatuses
 from ingest.trunks.switchboard import Switchboard
 from ingest.trunks.switches import SwitchMaker
@@ -552,11 +552,8 @@ class Edge:
 
     def of_called(self, number: str) -> tuple[str, Inbound] | None:
         """The trunk and the entry of a number of ours, E.164."""
-        if (found := self.switchboard.router.plan.of_called(number)) is not None:
-            return found
-        path = plan_file(self.config)  # of a site that has not published it
         try:
-            return load_plan(path).of_called(number) if path.exists() else None
+            return of_called(self.switchboard.router.plan, self.config, number)
         except InvalidFile as error:
             logger.error("trunks.yaml cannot be read", reason=str(error))
             return None

@@ -212,6 +212,15 @@ def plan_file(settings: Settings) -> Path:
     return settings.trunks_file or settings.home / "trunks.yaml"
 
 
+def of_called(published: SitePlan, settings: Settings, number: str) -> tuple[str, Inbound] | None:
+    """The trunk and the entry of a number of ours, E.164: by what is published, else by the file of
+    a site that has not published it. Raises InvalidFile."""
+    if (found := published.of_called(number)) is not None:
+        return found
+    path = plan_file(settings)
+    return load_plan(path).of_called(number) if path.exists() else None
+
+
 def load_plan(path: Path) -> SitePlan:
     """The plan of a file; raises InvalidFile with every fault and its line."""
     try:

@@ -156,8 +156,9 @@ class BinaryDialect:
         return () if control is None else (control,)
 
     def parse(self, text: str) -> ControlMessage | None:
-        """The message in a peer's text; None when it is to be ignored. Raises WsRefused."""
-        raise NotImplementedError
+        """The message in a peer's text; None when it is to be ignored. Raises WsRefused. Here texts
+        mean nothing; a dialect that has some reads them."""
+        return None
 
     def opened(self, sound: Format) -> Iterable[str | bytes]:
         """Nothing: the handshake has said it all."""
