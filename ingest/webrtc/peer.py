@@ -16,6 +16,7 @@ import av
 from aioice.candidate import Candidate as HostCandidate
 from aioice.candidate import candidate_foundation, candidate_priority
 from aioice.ice import Connection, StunProtocol
+from aioice.stun import parse_message
 from aiortc import (
     RTCConfiguration,
     RTCIceCandidate,
@@ -43,6 +44,9 @@ MAX_WAITING: Final = 500
 """Datagrams that wait until ICE and DTLS take them."""
 
 MAX_DATAGRAM_BYTES: Final = 2_048
+
+LAST_STUN_BYTE: Final = 3
+"""A datagram that begins with 0 to 3 is STUN (RFC 7983 section 7)."""
 
 CODECS["audio"].append(
     RTCRtpCodecParameters(
@@ -90,17 +94,35 @@ class RobotTrack(MediaStreamTrack):
 
 
 class GuardedStun(StunProtocol):
-    """A socket whose strangers can neither fill the memory nor raise an error in the loop."""
+    """A socket whose strangers can neither end the call nor fill the memory.
+
+    DTLS and SRTP are taken from addresses only that the browser has named, or has proved by a check
+    with the password (RFC 8445 section 7.3.1.3): the library closes a connection on what it cannot
+    read, an empty datagram for instance.
+    """
 
     def datagram_received(self, data: bytes | str, addr: tuple[Any, ...]) -> None:
         """Takes a datagram of anybody."""
+        assert isinstance(data, bytes)
         if self.receiver._queue.qsize() >= MAX_WAITING or len(data) > MAX_DATAGRAM_BYTES:
             RTP_PACKETS_DROPPED.labels("rate").inc()
-            return
-        try:
-            super().datagram_received(data, addr)
-        except Exception:  # whatever a STUN message may hold
+        elif not data:
             RTP_PACKETS_DROPPED.labels("malformed").inc()
+        elif data[0] > LAST_STUN_BYTE and not self._is_browser(addr):
+            RTP_PACKETS_DROPPED.labels("source").inc()
+        else:
+            try:
+                if data[0] <= LAST_STUN_BYTE:
+                    parse_message(data)
+                super().datagram_received(data, addr)
+            except Exception:  # whatever a STUN message may hold
+                RTP_PACKETS_DROPPED.labels("malformed").inc()
+
+    def _is_browser(self, addr: tuple[Any, ...]) -> bool:
+        return any(
+            candidate._network_host == addr[0] and candidate.port == addr[1]
+            for candidate in self.receiver._remote_candidates
+        )
 
 
 OnPacket = Callable[[int, int, int, int, bytes], None]

@@ -34,20 +34,40 @@ def receiver() -> BrowserReceiver:
     return BrowserReceiver(OFFER, lambda us: us // 1000)
 
 
+BROWSER, STRANGER = ("192.0.2.1", 5), ("192.0.2.1", 6)
+
+
+def stun_socket() -> GuardedStun:
+    """A socket that knows one address of its browser."""
+    connection = Connection(ice_controlling=False)
+    connection._remote_candidates.append(HostCandidate("f", 1, "udp", 1, *BROWSER, "host"))
+    socket = GuardedStun(connection)
+    socket.transport = Mock()
+    socket.local_candidate = HostCandidate("f", 1, "udp", 1, "127.0.0.1", 9, "host")
+    return socket
+
+
 @given(st.lists(st.binary(max_size=200), max_size=20))
 @settings(max_examples=40, deadline=None)
-def test_no_strangers_datagram_harms(datagrams: list[bytes]) -> None:
+def test_nothing_of_a_stranger_reaches_the_connection(datagrams: list[bytes]) -> None:
     async def work() -> int:
-        connection = Connection(ice_controlling=False)
-        socket = GuardedStun(connection)
-        socket.transport = Mock()
-        socket.local_candidate = HostCandidate("f", 1, "udp", 1, "127.0.0.1", 9, "host")
-        for datagram in datagrams:
-            for head in (b"", b"\x00\x01\x00\x08\x21\x12\xa4\x42"):
-                socket.datagram_received(head + datagram, ("192.0.2.1", 5))
+        socket = stun_socket()
+        for datagram in [*datagrams, b""]:
+            for head in (b"", b"\x00\x01\x00\x08\x21\x12\xa4\x42", b"\x16\xfe\xfd", b"\x80"):
+                socket.datagram_received(head + datagram, STRANGER)
+        return socket.receiver._queue.qsize()
+
+    assert asyncio.run(work()) == 0
+
+
+def test_what_a_browser_sends_waits_within_limits() -> None:
+    async def work() -> int:
+        socket = stun_socket()
+        socket.datagram_received(b"", BROWSER)  # would close the connection
+        assert socket.receiver._queue.empty()
         for _ in range(2 * MAX_WAITING):
-            socket.datagram_received(b"\x80", ("192.0.2.1", 5))
-        return connection._queue.qsize()
+            socket.datagram_received(b"\x80", BROWSER)
+        return socket.receiver._queue.qsize()
 
     assert asyncio.run(work()) == MAX_WAITING
 
