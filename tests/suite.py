@@ -4,11 +4,16 @@ Every room has a stack of its own: one room's records on the log would be anothe
 their time rooms wait, for a service to start or for a call to be spoken, so two share two cores;
 more would make them wait for the processor, and tests that measure latency would measure that.
 
+Two rooms still disturb each other now and then. Where at most three tests of a room failed, they
+run once more at the end, with nothing beside them. Their first failure stays in the output, and one
+of the last lines names them.
+
     python -m tests.suite            everything but the heavy tests
     python -m tests.suite --all      and those, and the faults under load
 """
 
 import argparse
+import json
 import os
 import signal
 import subprocess
@@ -32,6 +37,9 @@ USUAL_S = {
 
 OTHERWISE_S = 45
 
+MOST_AGAIN = 3
+"""More failed tests than this in one room are not chance: the room has failed."""
+
 CHECKED = ("schemas", "ringlog", "cli", "ingest", "asr_worker", "streams", "sql", "stack", "verify",
            "demo", "bench", "tests", "docs")  # fmt: skip
 
@@ -42,6 +50,8 @@ class Job:
 
     name: str
     command: tuple[str, ...]
+    cache: Path | None = None
+    """Where pytest keeps which tests failed last; None for what does not run again."""
 
     @property
     def weight_s(self) -> float:
@@ -66,9 +76,32 @@ def jobs(everything: bool, rooms: Sequence[Path]) -> list[Job]:
     out = [
         Job("types", (sys.executable, "-m", "mypy", "--strict", *CHECKED)),
         Job("unit", (*tests, "tests/unit")),
-        *(Job(room.name, (*tests, *light, str(room))) for room in rooms),
     ]
+    for room in rooms:
+        cache = Path(".pytest_cache") / room.name
+        out.append(Job(room.name, (*tests, *light, f"-o=cache_dir={cache}", str(room)), cache))
     return sorted(out, key=lambda job: -job.weight_s)
+
+
+def failed_last(job: Job) -> list[str]:
+    """The tests that failed when a job ran last."""
+    try:
+        return sorted(json.loads(_memory(job).read_text())) if job.cache else []
+    except FileNotFoundError:
+        return []
+
+
+def _memory(job: Job) -> Path:
+    assert job.cache is not None
+    return ROOT / job.cache / "v" / "cache" / "lastfailed"
+
+
+def again(job: Job) -> Job | None:
+    """The failed tests of a job by themselves; None where that would prove nothing."""
+    tests = failed_last(job)
+    if not 0 < len(tests) <= MOST_AGAIN:
+        return None
+    return Job(f"{job.name}.again", (*job.command[:-1], *tests), job.cache)
 
 
 def rooms_of(root: Path, everything: bool) -> list[Path]:
@@ -129,6 +162,23 @@ def _lane(number: int, queue: list[Job], outcome: Outcome) -> None:
                 outcome.failed.append(job.name)
 
 
+def run_twice(todo: list[Job], lanes: int) -> list[str]:
+    """Runs all jobs, then a room's few failed tests by themselves; the names of what failed."""
+    for job in todo:
+        if job.cache is not None:
+            _memory(job).unlink(missing_ok=True)
+    failed = run(todo, lanes)
+    if "interrupted" in failed:
+        return failed
+    for job in todo:
+        if job.name in failed and (repeated := again(job)) is not None:
+            tests = failed_last(job)
+            if not run([repeated], 1):
+                failed.remove(job.name)
+                print(f"failed beside another room, good alone: {', '.join(tests)}", flush=True)
+    return failed
+
+
 def main() -> int:
     """Exit code 1 when a job failed."""
     parser = argparse.ArgumentParser(prog="python -m tests.suite", description=__doc__)
@@ -140,7 +190,9 @@ def main() -> int:
     if unknown := set(asked.names) - {job.name for job in todo}:
         parser.error(f"no such jobs: {', '.join(sorted(unknown))}")
     begun_s = time.monotonic()
-    failed = run([job for job in todo if not asked.names or job.name in asked.names], asked.lanes)
+    failed = run_twice(
+        [job for job in todo if not asked.names or job.name in asked.names], asked.lanes
+    )
     print(f"== all after {time.monotonic() - begun_s:.0f} s", flush=True)
     if failed:
         print(f"failed: {', '.join(failed)}", file=sys.stderr)

@@ -3,6 +3,9 @@
 import re
 import sys
 import threading
+from pathlib import Path
+
+import pytest
 
 from ringlog.settings import root
 from tests import suite
@@ -41,3 +44,25 @@ def test_no_more_jobs_run_at_a_time_than_there_are_lanes() -> None:
     nap = (sys.executable, "-c", "import time; time.sleep(0.05)")
     assert suite.run([Job(str(n), nap) for n in range(4)], 2) == []
     assert threading.active_count() == before
+
+
+@pytest.mark.parametrize(("failing", "second"), [(2, []), (2, ["room"]), (4, ["room"])])
+def test_few_failed_tests_run_again_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: int, second: list[str]
+) -> None:
+    """Each run is noted; what fails twice has failed, and many failures are not tried again."""
+    monkeypatch.setattr(suite, "ROOT", tmp_path)
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    (tmp_path / "test_room.py").write_text(f"""
+import pathlib, pytest
+@pytest.mark.parametrize("n", range(6))
+def test_it(n):
+    runs = pathlib.Path(f"runs{{n}}")
+    runs.write_text((runs.read_text() if runs.exists() else "") + "x")
+    assert n >= {failing} or {not second} and len(runs.read_text()) > 1
+""")
+    cache = Path("cache")
+    command = (sys.executable, "-m", "pytest", "-q", "-p", "no:cov", f"-o=cache_dir={cache}")
+    assert suite.run_twice([Job("room", (*command, "test_room.py"), cache)], 2) == second
+    runs = [(tmp_path / f"runs{n}").read_text() for n in range(6)]
+    assert runs == ["xx" if n < failing < 4 else "x" for n in range(6)]
