@@ -7,10 +7,10 @@ is less than the sound's length. The number grows until that fails.
 
 import multiprocessing
 import resource
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from bench import edge_sender, edge_server
+from bench import edge_connections, edge_sender, edge_server
 from bench.edge_server import Kind, Served
 from bench.measure import Measure, Outcome
 from bench.own_stack import own_stack
@@ -24,7 +24,9 @@ _PATIENCE_S = 120.0
 
 @dataclass(frozen=True)
 class Step:
-    """One number of legs tried. `share` is CPU time by sound time: cores needed."""
+    """One number of legs tried. `share` is CPU time by sound time: cores needed. `overflowed` of
+    the lost packets were dropped by the kernel; `late_us` has the lateness of shared ticks; `said`
+    frames of ours were sent, and `came` to the far end."""
 
     legs: int
     sent: int
@@ -32,6 +34,10 @@ class Step:
     dropped: int
     share: float
     late: float
+    overflowed: int = 0
+    said: int = 0
+    came: int = 0
+    late_us: list[int] = field(default_factory=list)
 
     @property
     def lost(self) -> int:
@@ -45,20 +51,27 @@ class Step:
 
 
 def attempt(
-    kind: Kind, legs: int, seconds: float, config: Settings | None, cleaned: int = 0
-) -> Step:
-    """Sends `seconds` of sound on every leg to a fresh server, which cleans so many of them."""
+    kind: Kind, legs: int, seconds: float, config: Settings | None, cleaned: int = 0,
+    cores: tuple[int | None, int | None] = (None, None),
+) -> Step:  # fmt: skip
+    """Sends `seconds` of sound on every leg to a fresh server, which cleans so many of them. The
+    server's threads stay on the first of `cores`, the sender on the second."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     to_sender, at_sender = context.Pipe()
-    server = context.Process(target=edge_server.main, args=(kind, legs, config, theirs, cleaned))
-    sender = context.Process(target=edge_sender.main, args=(seconds, at_sender))
+    here, there = cores
+    far_end = edge_connections.main if kind in edge_server.SOCKETS else edge_sender.main
+    asked = (kind, legs, config, theirs, cleaned, here)
+    server = context.Process(target=edge_server.main, args=asked)
+    sender = context.Process(target=far_end, args=(seconds, at_sender, there))
     try:
         server.start()
         sender.start()
-        ports = _answer(ours, server)
+        to_sender.send(_answer(ours, server))
+        if kind in edge_server.SOCKETS:
+            _answer(to_sender, sender)  # all connections are open
         ours.send("begin")
-        to_sender.send(ports)
+        to_sender.send("begin")
         sent: edge_sender.Sent = _answer(to_sender, sender)
         ours.send("end")
         served: Served = _answer(ours, server)
@@ -71,7 +84,7 @@ def attempt(
     sound_s = sent.packets / legs / edge_sender.PACKETS_PER_S
     return Step(
         legs, sent.packets, served.received, served.dropped, served.cpu_s / sound_s,
-        sent.wall_s / sound_s,
+        sent.wall_s / sound_s, served.overflowed, served.said, sent.came, served.late_us,
     )  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """The far end of the edge benchmark, as a process: RTP at 50 packets a second and leg."""
 
+import os
 import socket
 import struct
 import time
@@ -16,10 +17,11 @@ _HEADER = struct.Struct("!BBHII")
 
 @dataclass(frozen=True)
 class Sent:
-    """Packets sent, and how long that took."""
+    """Packets sent, how long that took, and how many of the robot's frames came."""
 
     packets: int
     wall_s: float
+    came: int = 0
 
 
 def send(ports: list[int], seconds: float) -> Sent:
@@ -45,6 +47,10 @@ def send(ports: list[int], seconds: float) -> Sent:
         return Sent(packets, time.monotonic() - began_s)
 
 
-def main(seconds: float, pipe: Connection) -> None:
-    """Entry of the process: ports in, `Sent` out."""
-    pipe.send(send(pipe.recv(), seconds))
+def main(seconds: float, pipe: Connection, core: int | None = None) -> None:
+    """Entry of the process: ports in, "begin" in, `Sent` out."""
+    if core is not None:
+        os.sched_setaffinity(0, {core})
+    ports = pipe.recv()
+    pipe.recv()
+    pipe.send(send(ports, seconds))

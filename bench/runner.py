@@ -18,6 +18,7 @@ BENCHMARKS = {
     "codec": ("bench.codec", "Codec of transcripts, fastavro and Apache avro"),
     "dispatch": ("bench.dispatch", "dispatch core with a long queue"),
     "edge": ("bench.edge", "RTP legs that one core of the edge carries"),
+    "legs": ("bench.legs", "1,000 RTP legs and 200 connections for a minute on one core"),
     "sink": ("bench.sink", "history sink and ClickHouse's own Kafka engine"),
     "sound": ("bench.sound.run", "recognition with and without cleaned sound"),
     "safety": ("bench.safety", "cost of acknowledgements and of a standby"),

@@ -48,17 +48,17 @@ Application = EchoApplication | ContraryApplication
 
 
 class AudioSocketFloor:
-    """Serves one application on a free port of 127.0.0.1."""
+    """Serves one application on a port of 127.0.0.1; 0 takes a free one."""
 
-    def __init__(self, application: Application) -> None:
+    def __init__(self, application: Application, port: int = 0) -> None:
         self._application = application
         self._server: asyncio.Server | None = None
-        self.port = 0
+        self.port = port
         self._open: dict[asyncio.Task[None] | None, asyncio.StreamWriter] = {}
 
     async def start(self) -> "AudioSocketFloor":
         """Listens."""
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 

@@ -141,6 +141,18 @@ def echo_delay(beep: Int16, out: list[float]) -> Script:
     return script
 
 
+def telling(script: Script, over: asyncio.Event) -> Script:
+    """The script, which tells when its call is over."""
+
+    async def told(call: SipCall) -> None:
+        try:
+            await script(call)
+        finally:
+            over.set()
+
+    return told
+
+
 async def _voice_after(call: SipCall, after_s: float, wait_s: float) -> float | None:
     """When voice is first heard after a time; None when none comes while it is waited for."""
     loop = asyncio.get_running_loop()

@@ -1,6 +1,7 @@
 """The floor: calls through the same Asterisk to AudioSocket applications without any recogniser."""
 
 import asyncio
+import socket
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,8 +10,8 @@ import aiohttp
 import numpy as np
 
 from bench.lines.audiosocket import AudioSocketFloor, ContraryApplication, EchoApplication
-from bench.lines.caller import Heard, cut_in, echo_delay
-from demo.asterisk.instance import Asterisk
+from bench.lines.caller import Heard, cut_in, echo_delay, telling
+from demo.asterisk.instance import Asterisk, free_port
 from demo.sip.carrier import SipCarrier
 from demo.sip.media import RATE_HZ
 from demo.sip.scripts import Script
@@ -20,24 +21,30 @@ _CALL_S = 20.0
 
 
 class Floor:
-    """The two applications, listening, and the dialplan that leads to them."""
+    """The two applications, and the dialplan that leads to them."""
 
     def __init__(self) -> None:
-        self._echo = AudioSocketFloor(EchoApplication())
-        self._contrary = AudioSocketFloor(ContraryApplication())
+        ports = [free_port("127.0.0.1", socket.SOCK_STREAM) for _ in range(2)]
+        self._echo = AudioSocketFloor(EchoApplication(), ports[0])
+        self._contrary = AudioSocketFloor(ContraryApplication(), ports[1])
+
+    @property
+    def extensions(self) -> str:
+        """Text for `extensions.conf`."""
+        return f"[{CONTEXT}]\n" + "".join(
+            f"exten => {name},1,Answer()\n"
+            f" same => n,AudioSocket({uuid.uuid4()},127.0.0.1:{server.port})\n"
+            " same => n,Hangup()\n"
+            for name, server in (("echo", self._echo), ("contrary", self._contrary))
+        )
 
     @asynccontextmanager
-    async def listening(self) -> AsyncIterator[str]:
-        """Gives the text for `extensions.conf`."""
+    async def listening(self) -> AsyncIterator[None]:
+        """While calls are placed."""
         await self._echo.start()
         await self._contrary.start()
         try:
-            yield f"[{CONTEXT}]\n" + "".join(
-                f"exten => {name},1,Answer()\n"
-                f" same => n,AudioSocket({uuid.uuid4()},127.0.0.1:{server.port})\n"
-                " same => n,Hangup()\n"
-                for name, server in (("echo", self._echo), ("contrary", self._contrary))
-            )
+            yield
         finally:
             await self._echo.close()
             await self._contrary.close()
@@ -65,9 +72,11 @@ async def contrary(asterisk: Asterisk, carrier: SipCarrier, calls: int) -> list[
 
 
 async def _call(asterisk: Asterisk, carrier: SipCarrier, extension: str, script: Script) -> None:
-    carrier.default = script
+    number = f"13800000{len(carrier.calls):03d}"
+    over = asyncio.Event()
+    carrier.when(number, telling(script, over))
     asked = {
-        "endpoint": f"PJSIP/13800000000@{carrier.name}", "extension": extension,
+        "endpoint": f"PJSIP/{number}@{carrier.name}", "extension": extension,
         "context": CONTEXT, "priority": "1", "formats": "alaw",
     }  # fmt: skip
     login = aiohttp.BasicAuth(asterisk.ari_user, asterisk.password)
@@ -76,5 +85,4 @@ async def _call(asterisk: Asterisk, carrier: SipCarrier, extension: str, script:
         session.post(f"{asterisk.ari_url}/channels", params=asked) as answer,
     ):
         answer.raise_for_status()
-    call = await carrier.next_call()
-    await asyncio.wait_for(call.ended.wait(), _CALL_S)
+    await asyncio.wait_for(over.wait(), _CALL_S)

@@ -1,7 +1,7 @@
 """Calls of the product through the same Asterisk, timed by the same far end as the floor.
 
-One campaign of single calls, one after another: each person answers greeting and offer when they
-have been spoken, cuts the details short, waits for the robot's answer, and hangs up.
+One campaign, some calls side by side: each person answers greeting and offer when they have been
+spoken, cuts the details short, waits for the robot's answer, and hangs up.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 
 from pydantic import SecretStr
 
-from bench.lines.caller import Heard, converse
+from bench.lines.caller import Heard, converse, telling
 from bench.own_stack import free_shift
 from demo.asterisk.instance import Asterisk
 from demo.campaign import Desk, tell_crm
@@ -53,22 +53,29 @@ def stack_on(asterisk: Asterisk, trunk: str, home: str) -> Iterator[Settings]:
             control.down(config)
 
 
-async def conversations(config: Settings, carrier: SipCarrier, calls: int) -> list[Heard]:
-    """Delays of so many calls, one after another."""
+async def conversations(
+    config: Settings, carrier: SipCarrier, calls: int, together: int
+) -> list[Heard]:
+    """Delays of so many calls, at most `together` of them at a time."""
     out: list[Heard] = []
     polite = [utterance(text, _VOICE) for text in POLITE]
-    carrier.default = converse(polite, utterance(OVER, _VOICE), out)
+    script = converse(polite, utterance(OVER, _VOICE), out)
     number = int(time.time())
     campaign = f"bench-{number}"
     cast = {phone_of(number, n): _PERSON for n in range(calls)}
+    slots = asyncio.Semaphore(together)
     async with _desk(config) as (desk, producer):
         await tell_crm(producer, campaign, cast)
         await asyncio.sleep(2)
-        for n, phone in enumerate(cast):
-            await desk.assign(campaign, n, phone)
-            call = await carrier.next_call(_DIAL_S)
-            await asyncio.wait_for(call.ended.wait(), _CALL_S)
-            await asyncio.sleep(0.5)
+
+        async def one(n: int, phone: str) -> None:
+            over = asyncio.Event()
+            carrier.when(f"*{phone.lstrip('+')}", telling(script, over))
+            async with slots:
+                await desk.assign(campaign, n, phone)
+                await asyncio.wait_for(over.wait(), _DIAL_S + _CALL_S)
+
+        await asyncio.gather(*(one(n, phone) for n, phone in enumerate(cast)))
     return out
 
 

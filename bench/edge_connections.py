@@ -1,0 +1,158 @@
+"""The far end of the edge benchmark where sound comes by connections, as a process: peers that
+speak AudioSocket or chan_websocket as Asterisk does, 20 ms of sound 50 times a second each."""
+
+import asyncio
+import base64
+import os
+import uuid
+from multiprocessing.connection import Connection
+from typing import Final, Protocol, cast
+
+import uvloop
+
+from bench.edge_sender import GROUPS, PACKETS_PER_S, Sent
+from ingest.asterisk.frames import KIND_SLIN, KIND_UUID, FrameReader, framed
+
+_OPEN_S: Final = 30.0
+_AT_A_TIME: Final = 50
+_LINGER_S: Final = 0.5
+"""What is on its way comes within this time."""
+
+_SLIN_FRAME: Final = framed(KIND_SLIN, bytes(320))
+_MASKED: Final = 0x80
+_BINARY, _PING, _PONG = 0x82, 0x89, 0x8A
+_MASK: Final = bytes(4)
+"""Zeroes: what they mask stays as it is (RFC 6455 section 5.3)."""
+
+
+class SoundPeer(Protocol):
+    """One connection."""
+
+    came: int
+    opened: asyncio.Event
+
+    def send(self) -> None:
+        """20 ms of sound."""
+        ...
+
+
+class AudioSocketPeer(asyncio.Protocol):
+    """Says its UUID, then sends frames and counts those that come."""
+
+    def __init__(self, name: str) -> None:
+        self.came = 0
+        self.opened = asyncio.Event()
+        self._name = uuid.UUID(name).bytes
+        self._reader = FrameReader()
+        self._out: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._out = cast(asyncio.Transport, transport)
+        self._out.write(framed(KIND_UUID, self._name))
+        self.opened.set()
+
+    def data_received(self, data: bytes) -> None:
+        self.came += sum(frame.kind == KIND_SLIN for frame in self._reader.feed(data))
+
+    def send(self) -> None:
+        if self._out is not None:
+            self._out.write(_SLIN_FRAME)
+
+
+class ChanWebSocketPeer(asyncio.Protocol):
+    """A WebSocket client as small as it can be, so that its core is not what is measured."""
+
+    _sound: Final = bytes([_BINARY, _MASKED | 126]) + (160).to_bytes(2) + _MASK + bytes(160)
+
+    def __init__(self, path: str) -> None:
+        self.came = 0
+        self.opened = asyncio.Event()
+        self._path = path
+        self._held = b""
+        self._out: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._out = cast(asyncio.Transport, transport)
+        key = base64.b64encode(os.urandom(16)).decode()
+        head = [
+            f"GET {self._path} HTTP/1.1", "Host: 127.0.0.1", "Upgrade: websocket",
+            "Connection: Upgrade", f"Sec-WebSocket-Key: {key}", "Sec-WebSocket-Version: 13",
+            "Sec-WebSocket-Protocol: media", "", "",
+        ]  # fmt: skip
+        self._out.write("\r\n".join(head).encode())
+
+    def data_received(self, data: bytes) -> None:
+        held = self._held + data
+        if not self.opened.is_set():
+            head, end, held = held.partition(b"\r\n\r\n")
+            if not end:
+                self._held = head
+                return
+            if not head.startswith(b"HTTP/1.1 101"):
+                raise RuntimeError(f"refused: {head[:60]!r}")
+            self._text(b"MEDIA_START connection_id:bench channel:bench format:ulaw")
+            self.opened.set()
+        at = 0
+        while len(held) - at >= 2:
+            length, begins = held[at + 1], at + 2
+            if length == 126:
+                length, begins = int.from_bytes(held[at + 2 : at + 4]), at + 4
+            if len(held) < begins + length:
+                break
+            self._take(held[at], held[begins : begins + length])
+            at = begins + length
+        self._held = held[at:]
+
+    def send(self) -> None:
+        if self._out is not None:
+            self._out.write(self._sound)
+
+    def _take(self, kind: int, payload: bytes) -> None:
+        if kind == _BINARY:
+            self.came += 1
+        elif kind == _PING and self._out is not None:
+            self._out.write(bytes([_PONG, _MASKED | len(payload)]) + _MASK + payload)
+
+    def _text(self, said: bytes) -> None:
+        assert self._out is not None
+        self._out.write(bytes([0x81, _MASKED | len(said)]) + _MASK + said)
+
+
+async def converse(wanted: list[tuple[int, str]], seconds: float, pipe: Connection) -> None:
+    """Opens all connections, then sends `seconds` of sound on each, on time."""
+    peers = await _opened(wanted)
+    pipe.send("open")
+    await asyncio.to_thread(pipe.recv)
+    groups = [peers[n::GROUPS] for n in range(GROUPS)]
+    slots, slot_s = int(seconds * PACKETS_PER_S) * GROUPS, 1 / PACKETS_PER_S / GROUPS
+    loop = asyncio.get_running_loop()
+    began_s = loop.time()
+    for n in range(slots):
+        await asyncio.sleep(max(0.0, began_s + n * slot_s - loop.time()))
+        for peer in groups[n % GROUPS]:
+            peer.send()
+    wall_s = loop.time() - began_s
+    await asyncio.sleep(_LINGER_S)
+    packets = int(seconds * PACKETS_PER_S) * len(peers)
+    pipe.send(Sent(packets, wall_s, sum(peer.came for peer in peers)))
+
+
+async def _opened(wanted: list[tuple[int, str]]) -> list[SoundPeer]:
+    loop = asyncio.get_running_loop()
+    peers: list[SoundPeer] = []
+    for at in range(0, len(wanted), _AT_A_TIME):
+        some: list[SoundPeer] = []
+        for port, first in wanted[at : at + _AT_A_TIME]:
+            made = ChanWebSocketPeer(first) if first.startswith("/") else AudioSocketPeer(first)
+            await loop.create_connection(lambda made=made: made, "127.0.0.1", port)  # type: ignore[misc] # mypy infers no lambda with a default
+            some.append(made)
+        await asyncio.wait_for(asyncio.gather(*(peer.opened.wait() for peer in some)), _OPEN_S)
+        peers += some
+    return peers
+
+
+def main(seconds: float, pipe: Connection, core: int | None = None) -> None:
+    """Entry of the process: ports and first words in, "open" out, "begin" in, `Sent` out."""
+    if core is not None:
+        os.sched_setaffinity(0, {core})
+    uvloop.run(converse(pipe.recv(), seconds, pipe))
