@@ -6,12 +6,13 @@ requests, and any page open in a browser on this machine.
 
 import hmac
 import ipaddress
-import socket
 from pathlib import Path
 from typing import Final
 
 from aiohttp import web
 from aiohttp.http import HttpVersion11
+
+from ringlog.socket_owner import owner_of
 
 _OF_PROXIES: Final = (
     "Forwarded",
@@ -79,25 +80,6 @@ def _is_own_user(request: web.Request) -> bool:
         loopback = named == "localhost" or ipaddress.ip_address(named).is_loopback
         if not loopback or not ipaddress.ip_address(peer[0]).is_loopback:
             return False
-        return _owner(peer[:2], ours[:2]) == Path("/proc/self").stat().st_uid
+        return owner_of(peer[:2], ours[:2]) == Path("/proc/self").stat().st_uid
     except (OSError, ValueError, TypeError, IndexError):
         return False
-
-
-def _owner(peer: tuple[str, int], ours: tuple[str, int]) -> int | None:
-    """User id of the process at the other end of a connection within this machine (proc(5))."""
-    table = "/proc/net/tcp6" if ":" in peer[0] else "/proc/net/tcp"
-    wanted = [_as_in_table(*peer), _as_in_table(*ours)]
-    for line in Path(table).read_text(encoding="ascii").splitlines()[1:]:
-        fields = line.split()
-        if fields[1:3] == wanted:
-            return int(fields[7])
-    return None
-
-
-def _as_in_table(host: str, port: int) -> str:
-    """An address as the kernel prints it: 32-bit words in the machine's byte order, in hex."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    raw = socket.inet_pton(family, host)
-    words = (raw[n : n + 4][::-1].hex().upper() for n in range(0, len(raw), 4))
-    return f"{''.join(words)}:{port:04X}"

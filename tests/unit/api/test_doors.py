@@ -269,7 +269,7 @@ async def test_a_proxy_of_another_user_opens_nothing(
 ) -> None:
     """HTTP/1.1, a loopback Host and no header of its own: only its user tells it from ours."""
     assert (await api.ask("GET", "/api/calls/status"))[0] == 200
-    monkeypatch.setattr("ringlog.callers._owner", lambda peer, ours: 33)  # www-data
+    monkeypatch.setattr("ringlog.callers.owner_of", lambda peer, ours: 33)  # www-data
     assert (await api.ask("GET", "/api/calls/status"))[0] == 401
 
 
