@@ -1,0 +1,93 @@
+"""What a campaign asks of dispatch: who may be called when, by whom, and what follows from an end.
+
+A campaign's version lies on `campaigns`; whoever reads it makes `Terms` of it. Terms are pure: they
+know no clock, chance or network, so the same version gives the same answers for ever. Times are
+milliseconds since 1970 UTC.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Callee:
+    """Whom a task would call, as rules may look at them.
+
+    `phone` is in E.164 form. `tags` are those of the request and of the profile, sorted.
+    `attributes` are the profile's, such as `zone` (an IANA name).
+    """
+
+    phone: str
+    tenant_id: str = ""
+    customer_id: str = ""
+    level: str = "normal"
+    tags: tuple[str, ...] = ()
+    purchase_intent: float = 0.0
+    attributes: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Permission:
+    """Whether and when somebody may be called.
+
+    `at_ms` is the earliest time: in the past or now, the call may be placed; None: never. `rule`
+    names the rule that forbids it now, `reason` says why in words; both are empty if none does.
+    """
+
+    at_ms: int | None
+    rule: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What a task demands of its robot, beyond what its request does.
+
+    `skills` are levels that the robot must have. `best` names the skills in which it should be
+    as good as can be, by the sum of its levels; empty for an ordinary customer, who gets the robot
+    that wastes least. For a better robot that will soon be free the task waits `wait_ms` at most.
+    `rise` is added to the score of its priority.
+    """
+
+    skills: Mapping[str, int] = field(default_factory=dict)
+    best: tuple[str, ...] = ()
+    wait_ms: int = 0
+    rise: float = 0.0
+
+
+class Terms(Protocol):
+    """One version of a campaign, or what holds for tasks without one."""
+
+    @property
+    def version(self) -> str:
+        """Names the version; part of what is recorded with a decision."""
+
+    @property
+    def running(self) -> bool:
+        """Whether it calls now; tasks of a paused or ended campaign wait."""
+
+    @property
+    def concurrency(self) -> int | None:
+        """Calls of the campaign in one pool at once, at most; None: no limit."""
+
+    @property
+    def calls_per_s(self) -> float | None:
+        """Permits of the campaign in one pool a second, at most; None: no limit."""
+
+    def permission(self, callee: Callee, dials: Sequence[int], now_ms: int) -> Permission:
+        """Whether the callee may be called now, by law and campaign: hours, holidays, caps.
+
+        `dials` are the times at which their number was dialled lately, by any campaign of the
+        pool, oldest first. Opt-outs and "one call at a time" are dispatch's own.
+        """
+
+    def demand(self, callee: Callee, skills: Mapping[str, int]) -> Demand:
+        """What the callee's tags, level and intention ask for; `skills` are the request's."""
+
+    def retry_at(self, disposition: str, dials: int, now_ms: int) -> int | None:
+        """When a task is tried again whose call ended so after that many dials; None: not again.
+
+        Asked only for dispositions after which a task may be tried again
+        (`ringlog.dispositions.RETRIED`).
+        """
