@@ -7,6 +7,7 @@ from schemas.events.dialogue import Directive, Token, Transcript, Turn
 from schemas.events.operations import (
     Audit,
     Campaign,
+    CampaignContact,
     DeadLetter,
     Lease,
     LogLine,
@@ -25,6 +26,7 @@ __all__ = [
     "Audit",
     "CallEvent",
     "Campaign",
+    "CampaignContact",
     "CustomerChange",
     "DeadLetter",
     "Directive",

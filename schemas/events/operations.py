@@ -87,7 +87,10 @@ class PromptSound(Event):
 
 
 class Campaign(Event):
-    """`campaigns`: a campaign's settings and state; `settings` is JSON text."""
+    """`campaigns`: one version of a campaign, after one change; `settings` is JSON text.
+
+    Two versions of one number have the same id, so that of two changes at once the first counts.
+    """
 
     kind: Literal["campaign"] = "campaign"
     name: str = Field(description="Name")
@@ -96,6 +99,30 @@ class Campaign(Event):
     )
     playbook: str | None = Field(None, description="Script")
     settings: str = Field(_EMPTY_JSON, description="JSON text")
+    version: int = Field(0, description="Counts the changes, from 1")
+    action: str | None = Field(
+        None, description="created, changed, started, paused, resumed or stopped"
+    )
+    actor: str | None = Field(None, description="Who did it")
+    reason: str | None = Field(None, description="Why, in words")
+
+
+class CampaignContact(Event):
+    """`campaigns.contacts`: somebody whom a campaign is to call, as a list named them."""
+
+    kind: Literal["added"] = "added"
+    contact_id: str = Field(description="Derived from campaign and customer")
+    import_id: str = Field(description="The list: digest of the file")
+    row: int = Field(description="Where in the list, from 1, headings not counted")
+    phone: str = Field(description="Number to call, E.164")
+    priority: Literal["high", "medium", "low"] = Field("medium", description="How urgent")
+    skills: dict[str, int] = Field(default_factory=dict, description="Levels that the robot needs")
+    tags: list[str] = Field(default_factory=list, description="Labels")
+    name: str | None = Field(None, description="The customer's name")
+    attributes: dict[str, str] = Field(
+        default_factory=dict, description="The other columns; zone, region and consent among them"
+    )
+    actor: str | None = Field(None, description="Who loaded the list")
 
 
 class TrunkSetting(Event):
