@@ -13,6 +13,9 @@ MINUTE_MS = 60_000
 AHEAD_DAYS = 40
 """How far ahead an opening is looked for."""
 
+_FURTHEST_EAST, _FURTHEST_WEST = timedelta(hours=15), timedelta(hours=13)
+"""No zone of the present is further from UTC."""
+
 Windows = Callable[[date], tuple[tuple[int, int], ...]]
 """The windows of a local date, in minutes since midnight."""
 
@@ -74,9 +77,9 @@ def _around(day: date) -> tuple[date, date, date]:
 def _minutes_of(day: date, zone: ZoneInfo) -> Iterator[int]:
     """Every minute of a local date, in UTC's order. A date may have fewer or more than 1,440; one
     that a zone skipped has none, and the first of the next date comes instead."""
-    begin = datetime(day.year, day.month, day.day, tzinfo=UTC) - timedelta(hours=15)
-    at = _ms(begin)
-    last = at + 42 * 60 * MINUTE_MS
+    midnight = datetime(day.year, day.month, day.day, tzinfo=UTC)
+    at = _ms(midnight - _FURTHEST_EAST)
+    last = _ms(midnight + timedelta(days=1) + _FURTHEST_WEST)
     found = False
     while at < last:
         shown = local(at, zone).date()
