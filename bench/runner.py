@@ -23,6 +23,7 @@ BENCHMARKS = {
     "sound": ("bench.sound.run", "recognition with and without cleaned sound"),
     "safety": ("bench.safety", "cost of acknowledgements and of a standby"),
     "lines": ("bench.lines.run", "what a far end hears, and when, through a real Asterisk"),
+    "held": ("bench.lines.held", "calls held through a real Asterisk, and what gives first"),
     "latency": ("bench.latency", "answers of eight calls at once, through everything"),
 }
 """Name -> module with `run(quick) -> Outcome`, and what it is about."""

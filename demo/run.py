@@ -101,10 +101,12 @@ async def conduct(
     began: float,
     console: Console,
     beside: Callable[[Observer], Coroutine[Any, Any, None]] | None = None,
+    assign: Callable[[Desk], Coroutine[Any, Any, None]] | None = None,
 ) -> Conducted:
     """Calls the cast and waits until all is over and written.
 
     `people` answer while it is entered, and log to the file that it gives. `beside` runs along.
+    `assign` hands the tasks in; without it, all at once.
     """
     seen = Observer(campaign)
     calls = len(cast)
@@ -121,7 +123,7 @@ async def conduct(
         stack.push_async_callback(_cancel, tasks)
         await tell_crm(producer, campaign, cast)
         async with Desk(config) as desk:
-            await desk.assign_all(campaign, cast)
+            await (assign(desk) if assign else desk.assign_all(campaign, cast))
         await _until_over(seen, calls, tasks[0])
         await _until_windows(seen)
         rows, failures = await history.check(config, seen)

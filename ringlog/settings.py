@@ -158,6 +158,9 @@ class Settings(BaseSettings):
     ari_user: str = Field("", description="User of ari.conf")
     ari_password: SecretStr | None = Field(None, description="Its password")
     ari_password_file: Path | None = Field(None, description="File that holds its password")
+    ari_ca_file: Path | None = Field(
+        None, description="PEM file of who signs the certificate of ari_url; unset: the system's"
+    )
     ari_endpoint: str = Field(
         "PJSIP/{number}@carrier",
         description="What Asterisk dials; {number} is E.164, {digits} the same without +",

@@ -9,16 +9,25 @@ import hmac
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 NAMESPACE = uuid5(NAMESPACE_URL, "https://ringlog.dev/events")
+_SALT = NAMESPACE.bytes
+
+
+def uuid_of(name: str) -> str:
+    """`uuid5(NAMESPACE, name)` as text, at a third of its cost: an edge names 10,000 chunks of
+    sound a second."""
+    h = hashlib.sha1(_SALT + name.encode(), usedforsecurity=False).hexdigest()
+    variant = "89ab"[int(h[16], 16) & 3]
+    return f"{h[:8]}-{h[8:12]}-5{h[13:16]}-{variant}{h[17:20]}-{h[20:32]}"
 
 
 def event_id(causation_id: str, kind: str, n: int = 0) -> str:
     """Id of the n-th event of a kind that one event caused; n counts from that event alone."""
-    return str(uuid5(NAMESPACE, f"{causation_id}/{kind}/{n}"))
+    return uuid_of(f"{causation_id}/{kind}/{n}")
 
 
 def root_id(*parts: str | int) -> str:
     """Id of an event with no cause among ours, from what names it in the world."""
-    return str(uuid5(NAMESPACE, "|".join(str(p) for p in parts)))
+    return uuid_of("|".join(map(str, parts)))
 
 
 def task_id(tenant_id: str, route: str, idempotency_key: str) -> str:

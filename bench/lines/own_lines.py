@@ -5,7 +5,7 @@ and the moment of a clear is known to this process.
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -20,8 +20,8 @@ from ingest.rtp.receiver import Receiver
 from ingest.rtp.socket import RtpTransport
 from ingest.sound.chunker import Logged
 from ingest.sound.clock import monotonic_us
-from ingest.sound.pacer import Pacer
-from ingest.sound.playout import PlayoutEvent, Started
+from ingest.sound.pacer import TICK_US, Pacer
+from ingest.sound.playout import Ended, PlayoutEvent, Started
 from ingest.sound.session import Clock, Session
 from ingest.sound.types import PCMU, Digit, Frame, Leg, stream_ids
 from ingest.trunks.driver import (
@@ -80,10 +80,17 @@ class OwnLines:
     """The lines of one Asterisk, with one kind of media; also the driver's listener."""
 
     def __init__(
-        self, asterisk: Asterisk, trunk: str, media: MediaKind, media_port: int = 0
+        self,
+        asterisk: Asterisk,
+        trunk: str,
+        media: MediaKind,
+        media_port: int = 0,
+        talks: Callable[[OwnCall], None] | None = None,
     ) -> None:
-        """`media_port`: where `websocket_client.conf` says that our media server is."""
+        """`media_port`: where `websocket_client.conf` says that our media server is. `talks` plays
+        a robot's sentence, first when a call is answered and again whenever one is over."""
         self.calls: dict[str, OwnCall] = {}
+        self._talks = talks
         self._media, self._media_port, self._trunk = media, media_port, trunk
         plan = AsteriskPlan(
             "bench", asterisk.base_url, asterisk.ari_user, SecretStr(asterisk.password),
@@ -111,11 +118,6 @@ class OwnLines:
         if self._tick is not None:
             self._tick.cancel()
 
-    @property
-    def behind_us(self) -> int:
-        """How late the next tick of all calls is; negative while it is not due."""
-        return self._pacer.late_us(monotonic_us())
-
     async def place(self, call_id: str, number: str) -> OwnCall:
         """A call, answered. Raises Refused, and TimeoutError when nobody answers."""
         clock = Clock(monotonic_us(), self._pacer.tick)
@@ -134,6 +136,8 @@ class OwnLines:
         if theirs is not None:
             self.on_media(call_id, theirs)
         await asyncio.wait_for(call.answered.wait(), _ANSWER_S)
+        if self._talks is not None:
+            self._talks(call)
         return call
 
     async def hang_up(self, call: OwnCall) -> None:
@@ -185,8 +189,14 @@ class OwnLines:
 
     def on_playout(self, session: Session, events: Iterable[PlayoutEvent]) -> None:
         call = self.calls.get(session.call_id)
-        if call is not None and any(isinstance(event, Started) for event in events):
-            call.started_us.append(monotonic_us())
+        if call is None:
+            return
+        for event in events:
+            if isinstance(event, Started):
+                due_us = self._pacer.origin_us + (self._pacer.tick - 1) * TICK_US
+                call.started_us.append(due_us)
+            elif isinstance(event, Ended) and self._talks is not None and not session.closed:
+                self._talks(call)
 
     def on_digit(self, session: Session, digit: Digit) -> None:
         """Nobody presses keys."""

@@ -31,7 +31,7 @@ _SHIFT = 5_000
 def main(arguments: list[str]) -> int:
     """Exit code 0: everything as it should be; 1: it is not; 2: it cannot be had here."""
     parser = argparse.ArgumentParser(prog="python -m demo.asterisk")
-    parser.add_argument("--calls", type=int, default=20)
+    parser.add_argument("--calls", type=int, default=20, help="six at least")
     asked = parser.parse_args(arguments)
     console = Console()
     began = time.monotonic()
@@ -66,7 +66,7 @@ def main(arguments: list[str]) -> int:
 
 
 def site_trunks(asterisk: Asterisk, password_file: Path) -> dict[str, object]:
-    """`trunks.yaml`: two carriers of one Asterisk that share the calls."""
+    """`trunks.yaml`: two carriers of one Asterisk that share the calls, the first one more."""
     return {
         "switches": {
             "pbx": {
@@ -76,7 +76,8 @@ def site_trunks(asterisk: Asterisk, password_file: Path) -> dict[str, object]:
             }
         },
         "trunks": {
-            name: {"switch": "pbx", "endpoint": f"PJSIP/{{number}}@{name}"} for name in CARRIERS
+            name: {"switch": "pbx", "endpoint": f"PJSIP/{{number}}@{name}", "weight": weight}
+            for name, weight in zip(CARRIERS, (2, 1), strict=True)
         },
         "routing": {"no_response_s": 3, "breaker": {"failures": 2, "open_s": 60}},
     }  # fmt: skip

@@ -42,7 +42,8 @@ class Asterisk:
         media_url: str = "ws://127.0.0.1:18090/media/asterisk",
         extra: Mapping[str, str] | None = None,
     ) -> None:
-        """`extra` is text to add at the end of files, by name: more endpoints, more extensions."""
+        """`extra` is text to add at the end of files, by name: more endpoints, more extensions.
+        `{etc}` in it is the folder of these files."""
         _sweep()
         self.name = f"t{os.getpid()}-{secrets.token_hex(3)}"
         self.host = "127.0.0.1"
@@ -59,7 +60,8 @@ class Asterisk:
         surface = page.Surface(self.http_port, self.sip_port, self.password, media_url, trunks)
         texts |= page.fill(page.files(), surface)
         for name, text in (extra or {}).items():
-            texts[name] = texts.get(name, "") + "\n" + text
+            added = text.replace("{etc}", f"{self._base}/etc")
+            texts[name] = texts.get(name, "") + "\n" + added
         self._lock = self._write(texts)
 
     @property

@@ -6,6 +6,7 @@ https://docs.asterisk.org/Configuration/Interfaces/Asterisk-REST-Interface-ARI/
 import asyncio
 import json
 import random
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from http import HTTPStatus
 from typing import Any, Final, NamedTuple
@@ -72,11 +73,20 @@ def ari_path(*parts: str) -> str:
 class Ari:
     """One application's connection. `app` is its name; the password is never logged."""
 
-    def __init__(self, url: str, user: str, password: SecretStr, app: str) -> None:
+    def __init__(
+        self,
+        url: str,
+        user: str,
+        password: SecretStr,
+        app: str,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        """`tls`: what checks the certificate of a URL `https:`; None: the system's authorities."""
         base = url.rstrip("/").removesuffix("/ari")
         self.url = f"{base}/ari"
         self.app = app
         self._auth = aiohttp.BasicAuth(user, password.get_secret_value())
+        self._tls = tls
         self._http: aiohttp.ClientSession | None = None
 
     def session(self) -> aiohttp.ClientSession:
@@ -86,7 +96,7 @@ class Ari:
             self._http = aiohttp.ClientSession(
                 auth=self._auth,
                 timeout=aiohttp.ClientTimeout(total=REQUEST_S),
-                connector=aiohttp.TCPConnector(limit=0),
+                connector=aiohttp.TCPConnector(limit=0, ssl=self._tls or True),
             )
         return self._http
 

@@ -69,7 +69,8 @@ async def check_asterisk(
 ) -> AsyncIterator[Finding]:
     """Tries one switch; stops where nothing further can be tried. `host`: where Asterisk reaches
     us; `endpoints`: names of `pjsip.conf` that trunks dial."""
-    ari = Ari(plan.url, plan.user, plan.password, f"ringlog-check-{os.getpid()}")
+    app = f"ringlog-check-{os.getpid()}"
+    ari = Ari(plan.url, plan.user, plan.password, app, plan.tls)
     try:
         async for finding in _all(ari, plan, host, endpoints):
             yield finding
@@ -88,7 +89,10 @@ async def _all(
         info = await ari.request("GET", "/asterisk/info")
     except AriLost as lost:
         mend = (
-            "http.conf: enabled = yes, bindaddr and bindport; a firewall between may be in the way"
+            "name who signs its certificate: ca_file"
+            if "Certificate" in str(lost)
+            else "http.conf: enabled = yes, bindaddr and bindport; a firewall between may be in "
+            "the way"
         )
         yield Finding("connection", False, f"{ari.url}: {lost}", mend)
         return

@@ -1,6 +1,7 @@
 """Media legs of each kind: what Asterisk is asked for, and what we do for it."""
 
 import asyncio
+import ssl
 from collections.abc import Callable
 from typing import Protocol
 
@@ -126,13 +127,22 @@ class WebSocketLegs:
     our media server; without one we connect to its `/media/ID`."""
 
     def __init__(
-        self, find: Find, token_of: Callable[[str], str], base_url: str, client: str = ""
+        self,
+        find: Find,
+        token_of: Callable[[str], str],
+        base_url: str,
+        client: str = "",
+        json_control: bool = False,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
-        """`token_of`: a call's secret; `base_url`: of Asterisk's HTTP server."""
+        """`token_of`: a call's secret; `base_url`: of Asterisk's HTTP server, with `tls` where it
+        is `https:`. `json_control`: messages of both sides are JSON and not plain text."""
         self._find = find
         self._token_of = token_of
         self._media_url = "ws" + base_url.rstrip("/").removeprefix("http") + "/media/"
         self._client = client
+        self._form = "f(json)" if json_control else ""
+        self._tls = tls
         self._calls: dict[str, tuple[str, str]] = {}
         self._work: set[asyncio.Task[None]] = set()
 
@@ -155,10 +165,11 @@ class WebSocketLegs:
         call_id, form = self._calls[call]
         asked = {"format": form, "transport": "websocket", "encapsulation": "none"}
         if not self._client:
+            asked |= {"transport_data": self._form} if self._form else {}
             return asked | {"external_host": "INCOMING", "connection_type": "server"}
         return asked | {
             "external_host": self._client, "connection_type": "client",
-            "transport_data": f"v(call={call_id},token={self._token_of(call_id)})",
+            "transport_data": f"v(call={call_id},token={self._token_of(call_id)}){self._form}",
         }  # fmt: skip
 
     def made(self, call: str, name: str, channel: AriChannel) -> None:
@@ -169,7 +180,7 @@ class WebSocketLegs:
         if not found or not found.replace("-", "").isalnum():
             raise AriMalformed("the media leg has no MEDIA_WEBSOCKET_CONNECTION_ID")
         call_id = self._calls[call][0] if call in self._calls else ""
-        task = asyncio.create_task(bring(self._media_url + found, call_id, self._find))
+        task = asyncio.create_task(bring(self._media_url + found, call_id, self._find, self._tls))
         self._work.add(task)
         task.add_done_callback(self._work.discard)
 

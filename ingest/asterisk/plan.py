@@ -1,8 +1,9 @@
 """How one Asterisk is reached and what it dials."""
 
 import re
+import ssl
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -10,6 +11,7 @@ from pydantic import SecretStr
 from ingest.addresses import rtp_host
 from ingest.asterisk.media import MediaKind
 from ingest.asterisk.names import app_of
+from ingest.asterisk.tls import tls_of
 from ingest.trunks.plan import SitePlan, SwitchPlan
 from ringlog.settings import Settings
 
@@ -23,6 +25,7 @@ class AsteriskPlan:
     the codecs that a called party is offered. `rtp_host`: where Asterisk takes RTP, if not at the
     address that it names. `media`: how sound comes; `host` is where Asterisk reaches an AudioSocket
     port of ours, 0 takes a free one; `websocket_client` is a section of `websocket_client.conf`.
+    `json_control`: whether chan_websocket is asked to speak JSON. `tls` is for a URL `https:`.
     """
 
     name: str
@@ -39,14 +42,20 @@ class AsteriskPlan:
     host: str = "127.0.0.1"
     audiosocket_port: int = 0
     websocket_client: str = "ringlog-media"
+    json_control: bool = False
+    tls: ssl.SSLContext | None = field(default=None, compare=False)
 
 
 def asterisk_plan(config: Settings, edge_id: str, name: str, plan: SwitchPlan) -> AsteriskPlan:
     """One switch of a plan; what it leaves out is as in the settings RINGLOG_ARI_*.
 
-    Raises ValueError for a password that is not there.
+    Raises ValueError for a password or a file of authorities that is not there, and for control
+    messages of another form.
     """
     options = plan.options
+    control = options.get("control", "text")
+    if control not in ("text", "json"):
+        raise ValueError(f"{name}: control is text or json, not {control!r}")
     return AsteriskPlan(
         name,
         plan.url,
@@ -62,6 +71,8 @@ def asterisk_plan(config: Settings, edge_id: str, name: str, plan: SwitchPlan) -
         rtp_host(config),
         config.ari_audiosocket_port,
         options.get("websocket_client", "ringlog-media"),
+        control == "json",
+        tls_of(plan.url, options.get("ca_file", str(config.ari_ca_file or ""))),
     )
 
 

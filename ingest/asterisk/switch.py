@@ -93,7 +93,7 @@ class AsteriskSwitch:
         self.medium: Medium = "rtp" if plan.media == "rtp" else "socket"
         self.fenced = False
         self._plan = plan
-        self._ari = Ari(plan.url, plan.user, plan.password, plan.app)
+        self._ari = Ari(plan.url, plan.user, plan.password, plan.app, plan.tls)
         self._legs = _legs_of(plan, find or (lambda call_id: None), token_of)
         self._listener: Listener | None = None
         self._connected = asyncio.Event()
@@ -445,9 +445,11 @@ def _legs_of(plan: AsteriskPlan, find: Find, token_of: Callable[[str], str]) -> 
         case "audiosocket":
             return AudioSocketLegs(find, plan.bind_host, plan.host, plan.audiosocket_port)
         case "websocket":
-            return WebSocketLegs(find, token_of, plan.url, plan.websocket_client)
+            return WebSocketLegs(find, token_of, plan.url, plan.websocket_client, plan.json_control)
         case "websocket-in":
-            return WebSocketLegs(find, token_of, plan.url)
+            return WebSocketLegs(
+                find, token_of, plan.url, json_control=plan.json_control, tls=plan.tls
+            )
 
 
 def _variables(order: Order, endpoint: str) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """Sound by chan_websocket where we are the client: we connect to Asterisk's `/media/ID`."""
 
+import ssl
 from collections.abc import Callable
 from typing import Final
 
@@ -21,13 +22,18 @@ logger = log.logger("ringlog.ingest.asterisk")
 OPEN_S: Final = 3.0
 
 
-async def bring(url: str, call_id: str, find: Callable[[str], WsLine | None]) -> None:
+async def bring(
+    url: str,
+    call_id: str,
+    find: Callable[[str], WsLine | None],
+    tls: ssl.SSLContext | None = None,
+) -> None:
     """Connects a call to its media leg, and brings its sound until one of them ends."""
     try:
         async with connect(
             url, subprotocols=[Subprotocol("media")], compression=None, open_timeout=OPEN_S,
             close_timeout=1, max_size=MAX_MESSAGE_BYTES, max_queue=MAX_QUEUE,
-            ping_interval=PING_S, ping_timeout=PONG_S, proxy=None,
+            ping_interval=PING_S, ping_timeout=PONG_S, proxy=None, ssl=tls,
         ) as connection:  # fmt: skip
             line = find(call_id)
             if line is None:

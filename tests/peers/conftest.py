@@ -12,6 +12,7 @@ from demo.asterisk.instance import Asterisk, free_port
 from demo.asterisk.page import TrunkAddress
 from demo.sip.carrier import SipCarrier
 from tests.integration.conftest import port_shift, stack
+from tests.peers.baresip import BARESIP_HOST
 from tests.peers.peers import PEERS
 from tests.peers.sipp import SIPP_HOST, Sipp
 
@@ -44,14 +45,14 @@ def made(media_url: str) -> Asterisk:
     """An Asterisk by the printed configuration, not started yet."""
     trunks = [
         TrunkAddress(name, host, free_port(host, socket.SOCK_DGRAM))
-        for name, host in [*CARRIERS.items(), ("sipp", SIPP_HOST)]
+        for name, host in [*CARRIERS.items(), ("sipp", SIPP_HOST), ("baresip", BARESIP_HOST)]
     ]
     return Asterisk(trunks, media_url, {"extensions.conf": _LOOP})
 
 
 @pytest.fixture(scope="session")
 def asterisk(asterisk_media_url: str) -> Iterator[Asterisk]:
-    """A running Asterisk with the trunks `CARRIERS`, and `sipp`; one for the session.
+    """A running Asterisk with the trunks `CARRIERS`, `sipp` and `baresip`; one for the session.
 
     A test that kills it starts it again before it ends. For one of your own: `Asterisk(...)`.
     """

@@ -11,20 +11,27 @@ import pytest
 
 from demo.asterisk.instance import Asterisk, free_port
 from demo.sip import scripts
+from demo.sip.call import SipCall
 from demo.sip.carrier import SipCarrier
 from ingest.asterisk.media import MediaKind
 from ingest.asterisk.switch import AsteriskSwitch
 from ingest.trunks.driver import Order
+from ingest.ws.dialects.asterisk_media import AsteriskMediaDialect
 from ingest.ws.doors.asterisk import AsteriskDoor
 from ingest.ws.line import WsLine
 from ingest.ws.server import MediaServer
+from ingest.ws.transport import WsTransport
 from tests.peers.asterisk_world import DriverEar, SocketEnd, plan_of, strongest_hz, tone
 from tests.peers.test_harness import ari, until
 
 pytestmark = pytest.mark.needs("asterisk")
 
 TOKEN = "a-token-of-this-call"
-KINDS: list[MediaKind] = ["audiosocket", "websocket", "websocket-in"]
+KINDS: list[tuple[MediaKind, bool]] = [
+    ("audiosocket", False), ("websocket", False), ("websocket-in", False), ("websocket", True),
+    ("websocket-in", True),
+]  # fmt: skip
+"""Each kind, and whether its control messages are JSON."""
 
 
 @pytest.fixture(scope="module")
@@ -45,12 +52,13 @@ def pbx(asterisk: Asterisk, media_port: int) -> Iterator[Asterisk]:
 
 @asynccontextmanager
 async def calling(
-    pbx: Asterisk, kind: MediaKind, port: int, end: SocketEnd, ear: DriverEar
+    pbx: Asterisk, kind: MediaKind, port: int, end: SocketEnd, ear: DriverEar, json: bool = False
 ) -> AsyncIterator[AsteriskSwitch]:
     lines: dict[str, WsLine] = {end.session.call_id: end.line}
     server = MediaServer(lines.get, lambda call_id: TOKEN, doors={"asterisk": AsteriskDoor()})
     await server.start("127.0.0.1", port)
-    switch = AsteriskSwitch(replace(plan_of(pbx), media=kind), lines.get, lambda call_id: TOKEN)
+    plan = replace(plan_of(pbx), media=kind, json_control=json)
+    switch = AsteriskSwitch(plan, lines.get, lambda call_id: TOKEN)
     await switch.start(ear)
     try:
         yield switch
@@ -59,15 +67,25 @@ async def calling(
         await server.stop()
 
 
-@pytest.mark.parametrize("kind", KINDS)
+async def a_clear_is_heard(end: SocketEnd, far: SipCall) -> None:
+    """A tone that is cleared after half a second has not sounded much longer."""
+    before = len(far.media.voiced())
+    end.say(tone(500, 2.0))
+    await asyncio.sleep(0.5)
+    end.session.flush()
+    await asyncio.sleep(1.0)
+    assert 10 < len(far.media.voiced()) - before < 60
+
+
+@pytest.mark.parametrize(("kind", "json"), KINDS)
 async def test_both_sides_hear_each_other_and_a_lost_leg_is_replaced(
-    pbx: Asterisk, media_port: int, carriers: dict[str, SipCarrier], kind: MediaKind,
+    pbx: Asterisk, media_port: int, carriers: dict[str, SipCarrier], kind: MediaKind, json: bool,
     tmp_path: Path,
 ) -> None:  # fmt: skip
-    call_id = f"call-{kind}"
+    call_id = f"call-{kind}-{'json' if json else 'text'}"
     carriers["carrier-a"].default = scripts.answer(say=tone(700, 1.0), after_s=0.2, keys="5")
     ear, end = DriverEar(), SocketEnd(call_id)
-    async with calling(pbx, kind, media_port, end, ear) as switch:
+    async with calling(pbx, kind, media_port, end, ear, json) as switch:
         order = Order(call_id, "13800000001", "carrier-a", "pcmu", None)
         assert await switch.dial(order) is None
         far = await carriers["carrier-a"].next_call()
@@ -81,6 +99,11 @@ async def test_both_sides_hear_each_other_and_a_lost_leg_is_replaced(
         await until(lambda: ear.keys == ["5"])
         first = end.session.transport
         assert first is not None
+        if isinstance(first, WsTransport):
+            dialect = first.receiver.dialect
+            assert isinstance(dialect, AsteriskMediaDialect)
+            assert dialect.speaks_json == json
+        await a_clear_is_heard(end, far)
         ari(pbx, "DELETE", f"/channels/ringlog-edge~{call_id}~1-media1")
         await until(lambda: end.session.transport not in (None, first))
         heard_s = asyncio.get_running_loop().time()

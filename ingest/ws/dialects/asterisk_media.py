@@ -12,12 +12,15 @@ from ingest.ws.dialects.base import ControlMessage, Heard, Wanted, WsRefused, co
 class AsteriskMediaDialect(AsteriskDialect):
     """Sound, and the commands that concern Asterisk's queue."""
 
+    max_text_bytes = 8_192
+    """MEDIA_START as JSON has all variables of the channel."""
+
     def __init__(self) -> None:
-        self._json = False
+        self.speaks_json = False
 
     def parse(self, text: str) -> ControlMessage | None:
         """Marks only; raises WsRefused for what is no message."""
-        self._json = self._json or text.lstrip().startswith("{")
+        self.speaks_json = self.speaks_json or text.lstrip().startswith("{")
         found = super().parse(text)
         return found if found is not None and found.type == "mark" else None
 
@@ -25,7 +28,7 @@ class AsteriskMediaDialect(AsteriskDialect):
         """A command, in the form that Asterisk speaks. Only ARI ends a leg."""
         if message.type == "hangup" or (said := super().word(message)) is None:
             return None
-        if not self._json:
+        if not self.speaks_json:
             return said
         command, _, name = said.partition(" ")
         return compact({"command": command} | ({"correlation_id": name} if name else {}))

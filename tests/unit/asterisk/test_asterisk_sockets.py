@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import uuid
 from http import HTTPStatus
 
@@ -21,11 +22,14 @@ from ingest.asterisk.frames import (
     FrameRefused,
     framed,
 )
+from ingest.asterisk.legs import WebSocketLegs
 from ingest.ws.admission import Admission
+from ingest.ws.dialects.asterisk import AsteriskDialect
 from ingest.ws.dialects.asterisk_media import AsteriskCallsDialect, AsteriskMediaDialect
 from ingest.ws.dialects.base import ControlMessage, Sound, Wanted, WsRefused
 from ingest.ws.doors.asterisk import AsteriskDoor
 from ingest.ws.doors.base import DoorClosed, Handshake
+from ingest.ws.protocol import WsReader
 
 FRAMES = st.lists(
     st.builds(AudioFrame, st.integers(0, 255), st.binary(max_size=400)), max_size=8
@@ -128,6 +132,62 @@ def test_commands_are_json_where_asterisk_speaks_json() -> None:
     assert dialect.word(ControlMessage("clear")) == '{"command":"FLUSH_MEDIA"}'
     marked = dialect.word(ControlMessage("mark", name="d1"))
     assert marked == '{"command":"MARK_MEDIA","correlation_id":"d1"}'
+
+
+def test_json_tells_the_same_as_text() -> None:
+    for dialect, said in (
+        (AsteriskDialect(), ("DTMF_END digit:5", "MEDIA_MARK_PROCESSED correlation_id:d1")),
+        (AsteriskDialect(), ('{"event":"DTMF_END","digit":"5"}',
+                             '{"event":"MEDIA_MARK_PROCESSED","correlation_id":"d1"}')),
+    ):  # fmt: skip
+        told = [list(dialect.take(text)) for text in said]
+        assert told == [[ControlMessage("dtmf", digits="5")], [ControlMessage("mark", name="d1")]]
+
+
+def test_a_long_start_with_variables_is_taken() -> None:
+    """As JSON it has all variables of the channel."""
+    variables = {f"NAME{n}": "x" * 60 for n in range(60)}
+    start = json.dumps({"event": "MEDIA_START", "channel_variables": variables})
+    reader = WsReader(AsteriskCallsDialect("c1", "t"), 0)
+    assert list(reader.take(start, 0)) == [Wanted("c1", "t")]
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner),
+    max_leaves=10,
+)
+
+
+@given(
+    st.text(max_size=100)
+    | _JSON.map(json.dumps)
+    | st.builds(
+        lambda event, fields: json.dumps({"event": event} | fields),
+        st.sampled_from(["MEDIA_START", "DTMF_END", "MEDIA_MARK_PROCESSED", "MEDIA_XOFF"]) | _JSON,
+        st.dictionaries(st.sampled_from(["digit", "correlation_id", "channel_variables"]), _JSON),
+    )
+)
+def test_no_message_crashes_the_dialects(text: str) -> None:
+    for dialect in (AsteriskMediaDialect(), AsteriskCallsDialect("c1", "t"), AsteriskDialect()):
+        with contextlib.suppress(WsRefused):
+            for heard in dialect.take(text):
+                assert isinstance(heard, ControlMessage | Wanted)
+                if isinstance(heard, ControlMessage):
+                    assert isinstance(heard.name, str)
+
+
+@pytest.mark.parametrize(
+    ("client", "form", "asked"),
+    [("", False, None), ("", True, "f(json)"), ("media", False, "v(call=c1,token=t)"),
+     ("media", True, "v(call=c1,token=t)f(json)")],
+)  # fmt: skip
+def test_what_asterisk_is_asked_for(client: str, form: bool, asked: str | None) -> None:
+    legs = WebSocketLegs(lambda call: None, lambda call: "t", "https://pbx", client, form)
+    legs.expect("bridge", "c1", None, "pcmu")
+    query = legs.query("bridge", "leg")
+    assert query.get("transport_data") == asked
+    assert query["external_host"] == (client or "INCOMING")
 
 
 @pytest.mark.parametrize("first", [b"\xff" * 160, "DTMF_END digit:5", "{}"])

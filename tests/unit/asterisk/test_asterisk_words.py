@@ -1,7 +1,9 @@
 """What Asterisk says and how things are called there: events, names, causes, versions."""
 
 import json
+import ssl
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -19,8 +21,9 @@ from ingest.asterisk.events import (
     parse_ids,
 )
 from ingest.asterisk.names import OurName, app_of, endpoint_of, name_of, ours
-from ingest.asterisk.plan import asterisks_of
-from ingest.trunks.plan import default_plan, parse_plan
+from ingest.asterisk.plan import AsteriskPlan, asterisk_plan, asterisks_of
+from ingest.asterisk.tls import tls_of
+from ingest.trunks.plan import SwitchPlan, default_plan, parse_plan
 from ringlog.settings import Settings
 
 CHANNEL = {
@@ -200,3 +203,29 @@ def test_switches_and_trunks_are_checked_by_name() -> None:
     assert only == ["carrier-e"]
     with pytest.raises(ValueError, match="no Asterisk"):
         asterisks_of(config, site, "toy")
+
+
+def planned(url: str, **options: str) -> AsteriskPlan:
+    """A switch of `trunks.yaml` with these options."""
+    config = Settings(ari_user="u", ari_password=SecretStr("p"))
+    return asterisk_plan(
+        config, "edge", "pbx", SwitchPlan(type="asterisk", url=url, options=options)
+    )
+
+
+def test_control_messages_are_text_or_json() -> None:
+    assert planned("http://pbx:8088").json_control is False
+    assert planned("http://pbx:8088", control="json").json_control is True
+    with pytest.raises(ValueError, match="text or json"):
+        planned("http://pbx:8088", control="xml")
+
+
+def test_a_certificate_is_checked_where_the_url_is_https(tmp_path: Path) -> None:
+    assert planned("http://pbx:8088", ca_file="/nowhere").tls is None
+    tls = tls_of("https://pbx:8089")
+    assert tls is not None and tls.check_hostname and tls.verify_mode == ssl.CERT_REQUIRED
+    garbage = tmp_path / "ca.pem"
+    garbage.write_text("no certificate", encoding="ascii")
+    for file in (garbage, tmp_path / "absent.pem"):
+        with pytest.raises(ValueError, match="ca_file"):
+            planned("https://pbx:8089", ca_file=str(file))

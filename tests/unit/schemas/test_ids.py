@@ -22,6 +22,11 @@ def test_golden_ids() -> None:
     assert ids.window_id("job", "c", "i", 10, 0, 1) == "df9bd1dd-7702-5ff1-73d5-39e5b1f36c3f"
 
 
+@given(st.text(st.characters(exclude_categories=["Cs"])))
+def test_a_name_has_the_uuid_of_the_standard_library(name: str) -> None:
+    assert ids.uuid_of(name) == str(uuid5(ids.NAMESPACE, name))
+
+
 def test_phone_hash_ignores_how_a_number_is_written() -> None:
     assert ids.phone_hash("+86 138-0000 0000", b"k") == ids.phone_hash("+8613800000000", b"k")
     assert ids.phone_hash("+8613800000000", b"k") != ids.phone_hash("+8613800000000", b"other")
