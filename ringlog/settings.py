@@ -13,6 +13,8 @@ from typing import Annotated, Literal
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from ringlog.webhooks import keys_of
+
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 _AmqpName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,119}$")]
@@ -20,7 +22,7 @@ _AmqpName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,119}$")
 METRICS_SERVICES = (
     "edge", "asr", "robots-a", "robots-b", "profiles", "dispatch", "history", "analytics", "api",
     "clickhouse", "supervisor", "edge-b", "asr-b", "archive", "edge-2", "edge-2-b", "crm",
-    "crm-capture",
+    "debezium",
 )  # fmt: skip
 """Services in the order of their metrics ports, from `metrics_port` upwards."""
 
@@ -208,6 +210,11 @@ class Settings(BaseSettings):
     crm_queue: _AmqpName = Field(
         "crm.changes", description="Queue of changes; made as a quorum queue if there is none"
     )
+    crm_webhook_secret: SecretStr | None = Field(
+        None,
+        description="whsec_ secret of the CRM's webhook; two with a space between while one "
+        "replaces the other; unset: not served",
+    )
     crm_prefetch: Annotated[int, Field(ge=1, le=10_000)] = Field(
         256, description="Messages that the bridge holds without having acknowledged them"
     )
@@ -218,6 +225,13 @@ class Settings(BaseSettings):
     def _is_base64(cls, secret: SecretStr | None) -> SecretStr | None:
         if secret is not None:
             base64.b64decode(secret.get_secret_value(), validate=True)  # raises ValueError
+        return secret
+
+    @field_validator("crm_webhook_secret")
+    @classmethod
+    def _has_keys(cls, secret: SecretStr | None) -> SecretStr | None:
+        if secret is not None:
+            keys_of(secret.get_secret_value())  # raises ValueError
         return secret
 
     def port(self, base: int) -> int:

@@ -37,7 +37,7 @@ _JVM_PARTS = {
     "kafka": "kafka",
     "registry": "registry",
     "analytics": "flink",
-    "crm-capture": "debezium",
+    "debezium": "debezium",
 }
 
 

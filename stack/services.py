@@ -248,7 +248,7 @@ def _crm(s: Settings) -> list[Service]:
         queue = tuple(name for name in here if name == "rabbitmq")
         parts.append(_with_metrics(s, "crm", "streams.crm", ("contract", *queue)))
     if s.captures_crm:
-        parts.append(_with_metrics(s, "crm-capture", "streams.crm.capture", here))
+        parts.append(_with_metrics(s, "debezium", "streams.crm.capture", here))
     return parts
 
 

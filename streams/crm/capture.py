@@ -21,7 +21,7 @@ from streams.crm import rabbit
 from streams.crm.engine import Captured, CaptureEngine, properties, run_in_thread
 from streams.crm.waves import waves
 
-SERVICE = "crm-capture"
+SERVICE = "debezium"
 _PAUSE_S = 0.5
 _STOP_S = 8.0
 
