@@ -29,6 +29,7 @@ _COMMANDS = {
     "playbooks": ("cli.robots:playbooks", "Check, try and publish call scripts."),
     "playbook": ("cli.robots:playbooks", "The same as playbooks."),
     "trunks": ("cli.trunks:trunks", "Publish and watch carriers and switches."),
+    "crm": ("cli.crm:crm", "Check the CRM's mapping; look at dead messages."),
     "analytics": ("cli.analytics:analytics", "Submit the analytics job to a cluster."),
 }
 

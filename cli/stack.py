@@ -17,10 +17,12 @@ from stack.services import UnknownService
 @click.command()
 @click.option("-d", "--detach", is_flag=True, help="Return when all is ready.")
 @click.option("--only", default="", help="Services to start (a,b), with all that they need.")
-def up(detach: bool, only: str) -> None:
+@click.option("--crm", is_flag=True, help="With a sample CRM, RabbitMQ, capture and bridge.")
+def up(detach: bool, only: str, crm: bool) -> None:
     """Start the stack."""
+    config = settings().model_copy(update={"crm": True}) if crm else settings()
     try:
-        sys.exit(control.up(settings(), parse_only(only), detach, click.echo))
+        sys.exit(control.up(config, parse_only(only), detach, click.echo))
     except UnknownService as error:
         _fail(str(error), WRONG_USAGE)
     except (control.StackError, jvm.InstallError) as error:

@@ -77,3 +77,13 @@ RECORDING_BYTES = Counter("ringlog_recording_bytes_total", "Bytes of recordings 
 RECORDINGS_WAITING_AGE = Gauge(
     "ringlog_recordings_waiting_age_seconds", "Age of the oldest call not archived yet"
 )
+
+# Messages of the CRM by result: changed, ignored (a table that is not mapped, a tombstone), or
+# rejected: in the dead queue, with the reason in its headers (`ringlog crm dead`).
+CRM_MESSAGES = Counter("ringlog_crm_messages_total", "Messages of the CRM", ["result"])
+
+# Commit at the CRM to acknowledgement by Kafka, for changes that name their time; grows when the
+# bridge is behind or the clocks differ.
+CRM_LATENCY = Histogram(
+    "ringlog_crm_latency_seconds", "Change in the CRM to Kafka", buckets=_LATENCY_S
+)

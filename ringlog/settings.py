@@ -13,11 +13,16 @@ from typing import Annotated, Literal
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from ringlog.webhooks import keys_of
+
 Port = Annotated[int, Field(ge=1, le=65535)]
+
+_AmqpName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,119}$")]
 
 METRICS_SERVICES = (
     "edge", "asr", "robots-a", "robots-b", "profiles", "dispatch", "history", "analytics", "api",
-    "clickhouse", "supervisor", "edge-b", "asr-b", "archive", "edge-2", "edge-2-b",
+    "clickhouse", "supervisor", "edge-b", "asr-b", "archive", "edge-2", "edge-2-b", "crm",
+    "debezium",
 )  # fmt: skip
 """Services in the order of their metrics ports, from `metrics_port` upwards."""
 
@@ -98,6 +103,8 @@ class Settings(BaseSettings):
     )
     sim_port: Port = 18070
     flink_ui_port: Port = 18083
+    crm_postgres_port: Port = Field(18432, description="PostgreSQL of the sample CRM")
+    crm_amqp_port: Port = Field(18672, description="RabbitMQ; the next three ports are its node's")
     rtp_port_min: Port = Field(20000, description="First RTP port, even")
     rtp_port_max: Port = Field(20998, description="Last RTP port, even")
     metrics_port: Port = Field(19100, description="Metrics port of the first service")
@@ -183,6 +190,37 @@ class Settings(BaseSettings):
     ari_rtp_host: str = Field(
         "", description="Where Asterisk takes our RTP, if not at the address that it names"
     )
+    crm: bool = Field(False, description="Whether the one-machine stack has CRM and bridge")
+    crm_mapping: Path | None = Field(
+        None, description="Mapping file of the CRM; unset: `crm.yaml` in the home folder"
+    )
+    crm_database_url: SecretStr = Field(
+        SecretStr(""),
+        description="postgresql:// URL of the CRM's database to capture; empty: the stack's own",
+    )
+    crm_amqp_url: SecretStr = Field(
+        SecretStr(""), description="amqp:// URL of RabbitMQ; empty: the stack's own, with --crm"
+    )
+    crm_capture_properties: Path | None = Field(
+        None, description="Debezium's properties that replace ours, name=value by line"
+    )
+    crm_capture_jars: Path | None = Field(
+        None, description="Folder of further jars for the capture, such as another connector's"
+    )
+    crm_exchange: _AmqpName = Field(
+        "crm", description="Exchange that the CRM's changes come from, with .dead and .results"
+    )
+    crm_queue: _AmqpName = Field(
+        "crm.changes", description="Queue of changes; made as a quorum queue if there is none"
+    )
+    crm_webhook_secret: SecretStr | None = Field(
+        None,
+        description="whsec_ secret of the CRM's webhook; two with a space between while one "
+        "replaces the other; unset: not served",
+    )
+    crm_prefetch: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        256, description="Messages that the bridge holds without having acknowledged them"
+    )
     log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR")
 
     @field_validator("audiohook_secret")
@@ -190,6 +228,13 @@ class Settings(BaseSettings):
     def _is_base64(cls, secret: SecretStr | None) -> SecretStr | None:
         if secret is not None:
             base64.b64decode(secret.get_secret_value(), validate=True)  # raises ValueError
+        return secret
+
+    @field_validator("crm_webhook_secret")
+    @classmethod
+    def _has_keys(cls, secret: SecretStr | None) -> SecretStr | None:
+        if secret is not None:
+            keys_of(secret.get_secret_value())  # raises ValueError
         return secret
 
     def port(self, base: int) -> int:
@@ -240,6 +285,16 @@ class Settings(BaseSettings):
     def sim_url(self) -> str:
         """URL of the simulated carrier."""
         return f"http://127.0.0.1:{self.port(self.sim_port)}"
+
+    @property
+    def has_crm(self) -> bool:
+        """Whether a bridge to a CRM belongs to this site."""
+        return self.crm or bool(self.crm_amqp_url.get_secret_value())
+
+    @property
+    def captures_crm(self) -> bool:
+        """Whether the rows of a CRM's database are captured here."""
+        return self.crm or bool(self.crm_database_url.get_secret_value())
 
     @property
     def robot_death_s(self) -> float:

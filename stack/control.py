@@ -16,7 +16,7 @@ from typing import Any
 
 from ringlog.jvm import pins
 from ringlog.settings import Settings, root
-from stack import environment, guard, jvm, services
+from stack import environment, guard, jvm, rabbitmq, services
 from stack.output import tail_of
 from stack.runner import ServiceStatus
 
@@ -33,7 +33,12 @@ _ROLES = {
     "spare": "spare",
 }
 _IN_PAIRS = ("robots-", "edge", "asr")
-_JVM_PARTS = {"kafka": "kafka", "registry": "registry", "analytics": "flink"}
+_JVM_PARTS = {
+    "kafka": "kafka",
+    "registry": "registry",
+    "analytics": "flink",
+    "debezium": "debezium",
+}
 
 
 class StackError(RuntimeError):
@@ -85,6 +90,11 @@ def up(
     jvm_parts = {part for service, part in _JVM_PARTS.items() if service in names}
     if jvm.missing(pin for pin in pins() if pin.part in jvm_parts):
         jvm.install(report, jvm_parts)
+    if "rabbitmq" in names:
+        try:
+            rabbitmq.install(report)
+        except rabbitmq.NoRabbitMQ as error:
+            raise StackError(str(error)) from None
     if not detach:
         try:
             return guard.run(settings, only, console=True)

@@ -45,7 +45,8 @@ def install(report: Report = print, parts: Collection[str] | None = None, parall
     Raises InstallError naming each part that failed; what was fetched stays for the next run.
     """
     cache_dir().mkdir(parents=True, exist_ok=True)
-    wanted = [pin for pin in pins() if parts is None or pin.part in parts]
+    # Two parts may share a file.
+    wanted = list({p.file_name: p for p in pins() if parts is None or p.part in parts}.values())
     todo = [pin for pin in wanted if not is_good(pin, path_of(pin))]
     if not todo:
         report(f"JVM parts: all {len(wanted)} present in {cache_dir()}")

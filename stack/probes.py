@@ -1,5 +1,6 @@
 """Readiness: asked of the service itself, never guessed from an open port."""
 
+import asyncio
 import logging
 from typing import Literal
 
@@ -20,10 +21,21 @@ Answer = Literal["ready", "waits", "silent"]
 _STUCK = 500
 
 
+_GREETINGS = {
+    # StartupMessage of protocol 3.0; `R` asks for a password, `E` says that it is starting.
+    "postgres": (b"\x00\x00\x00\x16\x00\x03\x00\x00user\x00ringlog\x00\x00", b"R"),
+    # The protocol header; a method frame, Connection.Start, answers it.
+    "amqp": (b"AMQP\x00\x00\x09\x01", b"\x01"),
+}
+"""By kind of server: what a client sends first, and how the answer begins once it serves."""
+
+
 async def ask(probe: Probe) -> Answer:
     """One readiness check."""
     if probe.kind == "kafka":
         return await _ask_broker(probe.target)
+    if probe.kind in _GREETINGS:
+        return await _greet(probe.target, *_GREETINGS[probe.kind])
     timeout = aiohttp.ClientTimeout(total=_ANSWER_S)
     try:
         async with aiohttp.ClientSession(timeout=timeout) as http, http.get(probe.target) as answer:
@@ -44,3 +56,18 @@ async def _ask_broker(bootstrap: str) -> Answer:
         return "silent"
     finally:
         await client.close()
+
+
+async def _greet(target: str, greeting: bytes, ready: bytes) -> Answer:
+    host, _, port = target.rpartition(":")
+    try:
+        async with asyncio.timeout(_ANSWER_S):
+            reader, writer = await asyncio.open_connection(host, int(port))
+            try:
+                writer.write(greeting)
+                first = await reader.read(1)
+            finally:
+                writer.close()
+    except (OSError, TimeoutError):
+        return "silent"
+    return "ready" if first == ready else "waits"

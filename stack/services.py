@@ -11,7 +11,7 @@ from graphlib import TopologicalSorter
 from typing import Literal
 
 from ringlog.settings import METRICS_SERVICES, Settings
-from stack import kafka, last_words, registry
+from stack import kafka, last_words, postgres, rabbitmq, registry
 
 _SAVEPOINT_GRACE_S = 25.0
 """Flink's savepoint, and then the end of its JVM."""
@@ -33,9 +33,10 @@ class UnknownService(ValueError):
 
 @dataclass(frozen=True)
 class Probe:
-    """How readiness is checked: an HTTP address that answers 2xx, or a broker that names itself."""
+    """How readiness is checked: an HTTP address that answers 2xx, or a server (`host:port`) that
+    names itself in its own protocol."""
 
-    kind: Literal["http", "kafka"]
+    kind: Literal["http", "kafka", "postgres", "amqp"]
     target: str
 
 
@@ -67,7 +68,7 @@ def build(settings: Settings) -> list[Service]:
 
     A broker, registry or ClickHouse that the settings place elsewhere is not started here.
     """
-    parts = [*_servers(settings), *_steps(settings), *_own(settings)]
+    parts = [*_servers(settings), *_steps(settings), *_own(settings), *_crm(settings)]
     elsewhere = {
         name
         for name, address in (
@@ -182,14 +183,7 @@ def _own(s: Settings) -> list[Service]:
         needs: tuple[str, ...] = ("contract",),
         ports: Mapping[int, str] | None = None,
     ) -> Service:
-        metrics = s.metrics_port_of(name)
-        return Service(
-            name,
-            _python(module, *arguments),
-            needs=needs,
-            probe=Probe("http", f"http://127.0.0.1:{metrics}/readyz"),
-            ports={metrics: "metrics", **(ports or {})},
-        )
+        return _with_metrics(s, name, module, needs, arguments, ports)
 
     stored, published = ("contract", "migrate"), ("contract", "publish")
     edges: list[Service] = []
@@ -218,6 +212,63 @@ def _own(s: Settings) -> list[Service]:
         replace(service("analytics", "streams.analytics"), stop_grace_s=_SAVEPOINT_GRACE_S),
         service("api", "streams.api", needs=stored, ports={s.port(s.api_port): "REST"}),
     ]
+
+
+def _crm(s: Settings) -> list[Service]:
+    """The bridge to the CRM with what it needs here: database and RabbitMQ may be elsewhere."""
+    parts: list[Service] = []
+    if s.crm and not s.crm_database_url.get_secret_value():
+        port = s.port(s.crm_postgres_port)
+        parts += [
+            Service(
+                "postgres",
+                postgres.command(s),
+                probe=Probe("postgres", f"127.0.0.1:{port}"),
+                ports={port: "PostgreSQL"},
+                prepare=lambda: postgres.prepare(s),
+                silence_s=_LONG_SILENCE_S,
+            ),
+            Service("crm-schema", _python("stack.postgres"), needs=("postgres",)),
+        ]
+    if s.crm and not s.crm_amqp_url.get_secret_value():
+        parts.append(
+            Service(
+                "rabbitmq",
+                rabbitmq.command(),
+                probe=Probe("amqp", f"127.0.0.1:{s.port(s.crm_amqp_port)}"),
+                ports=rabbitmq.ports(s),
+                env=rabbitmq.environment(s),
+                prepare=lambda: rabbitmq.prepare(s),
+                stop_grace_s=20.0,
+                silence_s=_LONG_SILENCE_S,
+            )
+        )
+    here = tuple(part.name for part in parts if part.name != "postgres")
+    if s.has_crm:
+        queue = tuple(name for name in here if name == "rabbitmq")
+        parts.append(_with_metrics(s, "crm", "streams.crm", ("contract", *queue)))
+    if s.captures_crm:
+        parts.append(_with_metrics(s, "debezium", "streams.crm.capture", here))
+    return parts
+
+
+def _with_metrics(
+    s: Settings,
+    name: str,
+    module: str,
+    needs: tuple[str, ...],
+    arguments: Sequence[str] = (),
+    ports: Mapping[int, str] | None = None,
+) -> Service:
+    """A program of ours, ready when it says so at its metrics port."""
+    metrics = s.metrics_port_of(name)
+    return Service(
+        name,
+        _python(module, *arguments),
+        needs=needs,
+        probe=Probe("http", f"http://127.0.0.1:{metrics}/readyz"),
+        ports={metrics: "metrics", **(ports or {})},
+    )
 
 
 def edge_settings(s: Settings, n: int) -> Settings:

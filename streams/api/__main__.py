@@ -11,6 +11,7 @@ from ringlog.kafka.producer import EventProducer
 from ringlog.lifecycle import Lifecycle, run
 from streams.api.auth import middleware
 from streams.api.calls import CallRoutes
+from streams.api.crm import CrmRoutes
 from streams.api.edge import Edges
 from streams.api.fleet import FleetRoutes
 from streams.api.history import HistoryRows
@@ -74,6 +75,7 @@ def _application(life: Lifecycle, hub: Hub, producer: EventProducer) -> web.Appl
     app.add_routes(TaskRoutes(config, hub, producer, history).routes())
     app.add_routes(CallRoutes(config, hub, producer, history).routes())
     app.add_routes(OptOutRoutes(config, hub, producer).routes())
+    app.add_routes(CrmRoutes(config, producer).routes())
     app.add_routes(MediaRoutes(edges).routes())
     app.add_routes(FleetRoutes(hub.fleet, edges).routes())
     app.add_routes(WhipRoutes(edges).routes())

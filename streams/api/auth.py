@@ -7,10 +7,11 @@ from typing import Final
 from aiohttp import web
 
 from ringlog.callers import has_key, is_own_page, is_own_program
+from streams.api.crm import PATH as CRM_PATH
 from streams.api.problems import Problem
 from streams.api.softphone import PAGE_FILES, TOKEN_PATH, Tokens
 
-_OPEN_PATHS: Final = frozenset({"/openapi.json", *PAGE_FILES})
+_OPEN_PATHS: Final = frozenset({"/openapi.json", CRM_PATH, *PAGE_FILES})
 
 
 def middleware(key: str, configured: bool, tokens: Tokens) -> "web.middleware":  # type: ignore[valid-type] # aiohttp types it as a function

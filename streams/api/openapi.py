@@ -109,6 +109,18 @@ def document() -> dict[str, Any]:
                 "responses": _answers(s200=_json(CallStatus), s404="No such call"),
             },
         },
+        "/api/customers/changes": {"post": {
+            "summary": "A change of a customer, by a signed webhook (Standard Webhooks)",
+            "security": [],
+            "parameters": [
+                _parameter("webhook-id", "header", "Names the change", required=True),
+                _parameter("webhook-timestamp", "header", "Seconds since 1970", required=True),
+                _parameter("webhook-signature", "header", "v1,<base64>", required=True),
+            ],
+            "requestBody": {"required": True, "content": {"application/json": {}}},
+            "responses": _answers(s204="On the log", s401="Not signed", s404="No secret is set",
+                                  s422="The mapping does not fit", s503="No mapping"),
+        }},
         "/api/customers/{customer_id}/profile": {"get": {
             "summary": "A customer's newest profile",
             "parameters": [_parameter("customer_id", "path", "The customer", required=True)],

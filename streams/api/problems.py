@@ -79,6 +79,16 @@ def _without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return found
 
 
+async def bytes_of(request: web.Request) -> bytes:
+    """The request's body; raises Problem 400."""
+    try:
+        return await request.read()
+    except (HttpProcessingError, ClientPayloadError, web.RequestPayloadError):
+        raise Problem(
+            400, "Unreadable body", "its transfer or content encoding is incomplete"
+        ) from None
+
+
 async def body_of(request: web.Request, model: type[M], zone: str = "") -> M:
     """The request's JSON body as a model; raises Problem 400, 415 or 422.
 
@@ -89,12 +99,9 @@ async def body_of(request: web.Request, model: type[M], zone: str = "") -> M:
     charset = (request.charset or "utf-8").lower()
     if charset not in _CHARSETS:
         raise Problem(415, "Unknown charset", "send JSON as UTF-8, without a charset parameter")
+    content = await bytes_of(request)
     try:
-        data = json_of(await request.read(), charset)
-    except (HttpProcessingError, ClientPayloadError, web.RequestPayloadError):
-        raise Problem(
-            400, "Unreadable body", "its transfer or content encoding is incomplete"
-        ) from None
+        data = json_of(content, charset)
     except ValueError as error:
         raise Problem(400, "Not JSON", str(error)[:300]) from None
     try:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from demo.asterisk import packages, system
 from demo.asterisk.packages import Report, Unobtainable
+from ringlog.jvm import pins
+from stack import jvm, rabbitmq
 from tests.peers import voice
 
 
@@ -40,6 +42,29 @@ def _asterisk(report: Report) -> None:
     report(f"Asterisk {system.version()} in {system.root_dir()}")
 
 
+def _rabbitmq_absent() -> str | None:
+    return None if rabbitmq.is_here() else "not unpacked; `make test-peers` does it"
+
+
+def _rabbitmq(report: Report) -> None:
+    try:
+        rabbitmq.install(report)
+    except rabbitmq.NoRabbitMQ as error:
+        raise Unobtainable(str(error)) from None
+
+
+def _debezium_absent() -> str | None:
+    lacking = jvm.missing(pins("debezium"))
+    return f"{len(lacking)} jars are missing; `make install` brings them" if lacking else None
+
+
+def _debezium(report: Report) -> None:
+    try:
+        jvm.install(report, {"debezium"})
+    except jvm.InstallError as error:
+        raise Unobtainable(str(error)) from None
+
+
 PEERS = {
     peer.name: peer
     for peer in (
@@ -48,6 +73,8 @@ PEERS = {
         _of_packages("baresip", "baresip-core"),
         _of_packages("sox", "sox"),
         _of_packages("chromium", "chromium", "chromium-driver"),
+        Peer("rabbitmq", _rabbitmq_absent, _rabbitmq),
+        Peer("debezium", _debezium_absent, _debezium),
         Peer("piper-voice", voice.reason_absent, voice.provide),
     )
 }

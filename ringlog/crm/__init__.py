@@ -1,0 +1,1 @@
+"""What a CRM says, as `customers.changes`: a pure translation by the site's mapping file."""

@@ -1,0 +1,166 @@
+"""The mapping file: which field of a CRM's row or message is which field of a customer.
+
+```yaml
+source: shop
+tables:                      # rows as Debezium tells them, by table or schema.table
+  customers:
+    customer_id: id
+    level: {path: grade, values: {A: vip, B: normal}}
+    attributes: {amount_due: balance}
+messages:                    # plain JSON; the first whose `when` holds counts
+  - when: {type: customer.updated}
+    customer_id: data.id
+    id: event_id
+```
+"""
+
+from pathlib import Path as FilePath
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
+
+from ringlog.settings import Settings, root
+from ringlog.yaml_source import InvalidFile, Problem, parse
+
+MAX_FILE_BYTES = 262_144
+"""Longest mapping file."""
+
+SAMPLE_FILE = root() / "examples" / "crm.yaml"
+"""Mapping of the sample CRM."""
+
+Text = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+_Attribute = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Take(_Part):
+    """Where a value is, and what becomes of it."""
+
+    path: Text = Field(description="Keys from the row or message downwards, with dots between")
+    values: dict[str, str] = Field({}, description="Their word for a value: ours; others stay")
+    split: Annotated[str, StringConstraints(min_length=1, max_length=8)] | None = Field(
+        None, description="Separator of a list that is one text"
+    )
+    prefix: Annotated[str, StringConstraints(max_length=64)] = Field(
+        "", description="Put before the value, so that ids of two systems differ"
+    )
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The path's steps."""
+        return tuple(self.path.split("."))
+
+
+def _take(value: object) -> object:
+    return {"path": value} if isinstance(value, str) else value
+
+
+Spot = Annotated[Take, BeforeValidator(_take)]
+"""A path, or a `Take` that does more."""
+
+
+class _Fields(_Part):
+    """What rows and messages have in common."""
+
+    customer_id: Spot
+    tenant_id: Spot | None = None
+    name: Spot | None = None
+    phone: Spot | None = None
+    level: Spot | None = None
+    tags: Spot | None = None
+    purchases: Spot | None = None
+    attributes: Annotated[dict[_Attribute, Spot], Field(max_length=64)] = {}
+
+
+class RowMapping(_Fields):
+    """A table. With `deletes: ignore` a deleted row says nothing of the customer (an order's)."""
+
+    deletes: Literal["customer", "ignore"] = "customer"
+
+
+class MessageMapping(_Fields):
+    """A kind of plain JSON message."""
+
+    when: dict[str, str | int | bool] = Field({}, description="Path: the value that it must have")
+    change: Literal["upsert", "delete"] = "upsert"
+    id: Annotated[
+        tuple[Text, ...],
+        BeforeValidator(lambda v: [v] if isinstance(v, str) else v),
+        Field(max_length=8),
+    ] = Field((), description="Paths that name the message; empty: AMQP's message-id")
+    time: Text | None = Field(None, description="Path of the time of the change")
+
+
+class Mapping(_Part):
+    """A mapping file."""
+
+    source: Text = Field(description="Name of the system, stamped on its changes")
+    tables: dict[str, RowMapping] = {}
+    messages: tuple[MessageMapping, ...] = ()
+
+    @model_validator(mode="after")
+    def _not_empty(self) -> "Mapping":
+        if not self.tables and not self.messages:
+            raise ValueError("it maps nothing: name `tables` or `messages`")
+        return self
+
+    def table(self, schema: str, name: str) -> RowMapping | None:
+        """The mapping of a table, by its full name first."""
+        return self.tables.get(f"{schema}.{name}") or self.tables.get(name)
+
+
+def mapping_file(config: Settings) -> FilePath:
+    """Where the site's mapping is; the sample CRM has one."""
+    own = config.crm_mapping or config.home / "crm.yaml"
+    sample = config.crm and config.crm_mapping is None and not own.exists()
+    return SAMPLE_FILE if sample else own
+
+
+def load_mapping(config: Settings) -> Mapping:
+    """The site's mapping; raises InvalidFile, also when there is none."""
+    return read_mapping(mapping_file(config))
+
+
+def read_mapping(path: FilePath) -> Mapping:
+    """The mapping in a file; raises InvalidFile."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            text = file.read(MAX_FILE_BYTES + 1)
+    except (OSError, UnicodeDecodeError) as error:
+        mend = "name a readable UTF-8 file by RINGLOG_CRM_MAPPING; see examples/crm.yaml"
+        raise InvalidFile([Problem(str(path), 1, f"cannot be read: {error}", mend)]) from None
+    return parse_mapping(text, str(path))
+
+
+def parse_mapping(text: str, file: str) -> Mapping:
+    """The mapping in a YAML text; raises InvalidFile with every fault and its line."""
+    if len(text.encode()) > MAX_FILE_BYTES:
+        raise InvalidFile([Problem(file, 1, "longer than 256 KiB", "split or shorten it")])
+    source = parse(text, file)
+    if source.duplicates:
+        raise InvalidFile(source.duplicates)
+    try:
+        return Mapping.model_validate(source.data)
+    except ValidationError as error:
+        raise InvalidFile([_problem(file, source.line, e) for e in error.errors()]) from None
+
+
+def _problem(file: str, line_of: Any, error: Any) -> Problem:
+    where = tuple(part for part in error["loc"] if part != "[key]")
+    named = ".".join(str(part) for part in where) or "the file"
+    mend = {
+        "missing": "add it",
+        "extra_forbidden": "remove it, or look for a spelling mistake",
+    }.get(error["type"], "see the how-to page of the CRM")
+    return Problem(file, line_of(where), f"{named}: {error['msg']}", mend)

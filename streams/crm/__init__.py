@@ -1,0 +1,1 @@
+"""The bridge between the site's CRM on RabbitMQ and the log."""

@@ -1,0 +1,143 @@
+"""`python -m streams.crm.capture`: row changes of the CRM's database, onto RabbitMQ.
+
+A batch is published with confirms and only then marked as read. While RabbitMQ is away the batch
+waits, and the database keeps its log.
+"""
+
+import asyncio
+import sys
+from functools import partial
+
+import aio_pika
+from aio_pika.abc import AbstractExchange
+
+from ringlog import log
+from ringlog.crm.mapping import load_mapping
+from ringlog.lifecycle import Lifecycle, run
+from ringlog.settings import settings
+from ringlog.stopping import Stopped
+from ringlog.yaml_source import InvalidFile
+from streams.crm import rabbit
+from streams.crm.engine import Captured, CaptureEngine, properties, run_in_thread
+from streams.crm.waves import waves
+
+SERVICE = "debezium"
+_PAUSE_S = 0.5
+_STOP_S = 8.0
+
+_log = log.logger("streams.crm.capture")
+
+
+_Batch = tuple[list[Captured], "asyncio.Future[None]"]
+
+
+class CaptureFailed(RuntimeError):
+    """The engine ended by itself."""
+
+
+class Publisher:
+    """Publishes batches, connecting again whenever RabbitMQ was away."""
+
+    def __init__(self, life: Lifecycle) -> None:
+        self._life = life
+        self._batches: asyncio.Queue[_Batch] = asyncio.Queue()
+        self._held: _Batch | None = None
+        self._stopped = False
+
+    async def put(self, batch: list[Captured]) -> None:
+        """Returns once the broker has the batch; raises Stopped."""
+        if self._stopped:
+            raise Stopped("the batch is read again")
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        await self._batches.put((batch, done))
+        await done
+
+    def stop(self) -> None:
+        """Nobody waits any longer for what is not published yet."""
+        self._stopped = True
+        waiting = [self._held] if self._held is not None else []
+        while not self._batches.empty():
+            waiting.append(self._batches.get_nowait())
+        for _, done in waiting:
+            if not done.done():
+                done.set_exception(Stopped("the batch is read again"))
+
+    async def run(self) -> None:
+        """For ever."""
+        while True:
+            try:
+                async with rabbit.connected(self._life.settings) as connection:
+                    place = await rabbit.declare(connection, self._life.settings)
+                    exchange = await place.queue.channel.get_exchange(
+                        self._life.settings.crm_exchange, ensure=False
+                    )
+                    self._life.health.blocked = str
+                    while True:
+                        self._held = self._held or await self._batches.get()
+                        batch, done = self._held
+                        await _publish(exchange, batch)
+                        self._held = None
+                        if not done.done():
+                            done.set_result(None)
+            except rabbit.LOST as error:
+                why = f"RabbitMQ: {type(error).__name__}"
+                _log.warning("waiting", why=why)
+                self._life.health.blocked = partial(str, why)
+                await asyncio.sleep(_PAUSE_S)
+
+
+async def _publish(exchange: AbstractExchange, batch: list[Captured]) -> None:
+    for wave in waves(batch, lambda record: (record.destination, record.key)):
+        await asyncio.gather(
+            *[
+                exchange.publish(
+                    aio_pika.Message(
+                        record.value.encode(),
+                        content_type="application/json",
+                        delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
+                    ),
+                    record.destination,
+                )
+                for record in wave
+            ]
+        )
+
+
+async def main(life: Lifecycle) -> None:
+    """Runs until told to stop; raises CaptureFailed."""
+    config = life.settings
+    loop = asyncio.get_running_loop()
+    publisher = Publisher(life)
+    life.spawn(publisher.run(), "publisher")
+    ended = asyncio.Event()
+
+    def handle(batch: list[Captured]) -> None:
+        asyncio.run_coroutine_threadsafe(publisher.put(batch), loop).result()
+
+    life.health.set_waiting("the database")
+    engine = await asyncio.to_thread(
+        CaptureEngine,
+        properties(config, load_mapping(config)),
+        handle,
+        lambda: loop.call_soon_threadsafe(life.health.set_ready),
+        sorted(config.crm_capture_jars.glob("*.jar")) if config.crm_capture_jars else (),
+    )
+    thread = run_in_thread(engine, lambda: loop.call_soon_threadsafe(ended.set))
+    waits = [asyncio.ensure_future(w) for w in (life.until_stopped(), ended.wait())]
+    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    if ended.is_set():
+        raise CaptureFailed(f"Debezium ended: {engine.failure or 'without a reason'}")
+    waits[1].cancel()
+    publisher.stop()
+    await asyncio.wait_for(asyncio.to_thread(engine.close), _STOP_S)
+    await asyncio.to_thread(thread.join, _STOP_S)
+
+
+if __name__ == "__main__":
+    try:
+        load_mapping(settings())
+    except InvalidFile as error:
+        log.configure(SERVICE, settings().log_level)
+        log.logger("streams.crm").error("the mapping is not valid", error=str(error))
+        sys.exit(1)
+    run(SERVICE, main)

@@ -1,0 +1,224 @@
+"""Debezium's engine in this process: Java by JPype, batches handed to Python.
+
+Debezium documentation, "Debezium Engine": a batch's records are marked only after their publication
+was confirmed, so that a crash repeats them and loses none.
+"""
+
+import os
+import re
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import jpype
+
+from ringlog import jvm
+from ringlog.crm.addresses import postgres_url
+from ringlog.crm.mapping import Mapping
+from ringlog.settings import Settings
+
+NAME = "ringlog_crm"
+"""Of slot and publication in PostgreSQL."""
+
+HEARTBEATS = "__debezium-heartbeat"
+_START_FAST = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto")
+_LOG = "-Dorg.slf4j.simpleLogger"
+_LOGGING = (f"{_LOG}.defaultLogLevel=warn", f"{_LOG}.logFile=System.out")
+
+
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """One record: where it belongs (`prefix.schema.table`), its key and envelope as JSON."""
+
+    destination: str
+    key: str
+    value: str
+
+
+Handle = Callable[[list[Captured]], None]
+"""Returns once the records are safe; raises to end the engine without marking them."""
+
+
+def properties(config: Settings, mapping: Mapping) -> dict[str, str]:
+    """The engine's settings; the site's own file comes last. Raises OSError, SiteKeyError.
+
+    Retries are short: by default a PostgreSQL that was restarted is missed for 17 s. The heartbeat
+    moves the slot on while only other tables change; it must not be 0, or the engine spins.
+    """
+    url = urlsplit(postgres_url(config))
+    state = config.home.absolute() / "crm"
+    state.mkdir(parents=True, exist_ok=True)
+    return {
+        "name": NAME,
+        "connector.class": "io.debezium.connector.postgresql.PostgresConnector",
+        "offset.storage": "org.apache.kafka.connect.storage.FileOffsetBackingStore",
+        "offset.storage.file.filename": str(state / "offsets"),
+        "offset.flush.interval.ms": "0",
+        "database.hostname": url.hostname or "127.0.0.1",
+        "database.port": str(url.port or 5432),
+        "database.user": unquote(url.username or ""),
+        "database.password": unquote(url.password or ""),
+        "database.dbname": url.path.strip("/"),
+        "topic.prefix": "crm",
+        "table.include.list": ",".join(map(_pattern, mapping.tables)),
+        "plugin.name": "pgoutput",
+        "slot.name": NAME,
+        "publication.name": NAME,
+        "publication.autocreate.mode": "filtered",
+        "snapshot.mode": "when_needed",
+        "decimal.handling.mode": "string",
+        "tombstones.on.delete": "false",
+        "poll.interval.ms": "50",
+        "heartbeat.interval.ms": "10000",
+        "key.converter.schemas.enable": "false",
+        "value.converter.schemas.enable": "false",
+        "retriable.restart.connector.wait.ms": "500",
+        "errors.retry.delay.initial.ms": "200",
+        "errors.retry.delay.max.ms": "1000",
+        "errors.max.retries": "-1",
+    } | _of_file(config.crm_capture_properties)  # fmt: skip
+
+
+def _pattern(table: str) -> str:
+    """The regular expression of `schema.table`, or of `table` in any schema."""
+    schema, _, name = table.rpartition(".")
+    return f"{re.escape(schema) if schema else '[^.]+'}[.]{re.escape(name)}"
+
+
+def _of_file(path: Path | None) -> dict[str, str]:
+    """`name=value` lines; `#` begins a comment."""
+    if path is None:
+        return {}
+    lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
+    pairs = (line.partition("=") for line in lines if line and not line.startswith("#"))
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+class CaptureEngine:
+    """One run of the engine; a process can have one."""
+
+    def __init__(
+        self, settings: dict[str, str], handle: Handle, started: Callable[[], object],
+        more_jars: Iterable[Path] = (),
+    ) -> None:  # fmt: skip
+        self.failure: str | None = None
+        self._start_java(more_jars)
+        java_properties = jpype.JClass("java.util.Properties")()
+        for name, value in settings.items():
+            java_properties.setProperty(name, value)
+        api = jpype.JPackage("io").debezium.engine
+        proxy: Any = jpype.JProxy
+        engine_type = api.DebeziumEngine
+        self._engine = (
+            engine_type.create(api.format.Json)
+            .using(java_properties)
+            .notifying(proxy(engine_type.ChangeConsumer, inst=_Consumer(handle)))
+            .using(proxy(engine_type.CompletionCallback, inst=_Completion(self)))
+            .using(proxy(engine_type.ConnectorCallback, inst=_Connector(started)))
+            .build()
+        )
+
+    @staticmethod
+    def _start_java(more_jars: Iterable[Path]) -> None:
+        java_home = Path(jvm.JAVA).parent.parent
+        jpype.startJVM(
+            str(java_home / "lib" / "server" / "libjvm.so"),
+            "-Xmx160m",
+            "-Xrs",  # signals are ours, not Java's
+            *_START_FAST, *_LOGGING,
+            classpath=[*jvm.classpath("debezium").split(os.pathsep), *map(str, more_jars)],
+            convertStrings=True,
+        )  # fmt: skip
+
+    def run(self) -> None:
+        """Until closed, or failed: `failure` then says why. Blocks."""
+        self._engine.run()
+
+    def close(self) -> None:
+        """Ends `run`, from another thread."""
+        jpype.JClass("java.lang.Thread").attach()
+        try:
+            self._engine.close()
+        except jpype.JException:
+            pass  # it has ended by itself
+
+
+class _Consumer:
+    """Java's ChangeConsumer."""
+
+    def __init__(self, handle: Handle) -> None:
+        self._handle = handle
+
+    def handleBatch(self, records: Any, committer: Any) -> None:  # noqa: N802 # Java's name
+        found = list(records)
+        self._handle(
+            [
+                Captured(str(r.destination()), _text(r.key()), _text(r.value()))
+                for r in found
+                if not str(r.destination()).startswith(HEARTBEATS)
+            ]
+        )
+        for record in found:
+            committer.markProcessed(record)
+        committer.markBatchFinished()
+
+    def supportsTombstoneEvents(self) -> bool:  # noqa: N802 # Java's name
+        return True
+
+
+class _Completion:
+    """Java's CompletionCallback."""
+
+    def __init__(self, engine: CaptureEngine) -> None:
+        self._engine = engine
+
+    def handle(self, success: bool, message: Any, error: Any) -> None:
+        if not success:
+            # The message may quote settings; the class of the error does not.
+            self._engine.failure = "" if error is None else str(error.getClass().getName())
+
+
+class _Connector:
+    """Java's ConnectorCallback."""
+
+    def __init__(self, started: Callable[[], object]) -> None:
+        self._started = started
+
+    def taskStarted(self) -> None:  # noqa: N802 # Java's name
+        self._started()
+
+    def connectorStarted(self) -> None:  # noqa: N802 # Java's name
+        pass
+
+    def connectorStopped(self) -> None:  # noqa: N802 # Java's name
+        pass
+
+    def taskStopped(self) -> None:  # noqa: N802 # Java's name
+        pass
+
+    def pollingStarted(self) -> None:  # noqa: N802 # Java's name
+        pass
+
+    def pollingStopped(self) -> None:  # noqa: N802 # Java's name
+        pass
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value)
+
+
+def run_in_thread(engine: CaptureEngine, ended: Callable[[], object]) -> threading.Thread:
+    """Runs the engine; `ended` is called in its thread when it is over."""
+
+    def work() -> None:
+        try:
+            engine.run()
+        finally:
+            ended()
+
+    thread = threading.Thread(target=work, name="debezium", daemon=True)
+    thread.start()
+    return thread

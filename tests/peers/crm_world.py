@@ -1,0 +1,154 @@
+"""A real CRM around the bridge: PostgreSQL with the sample schema, Debezium, RabbitMQ."""
+
+import os
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Self
+
+import requests
+from confluent_kafka import TopicPartition
+
+from ringlog.kafka.codec import codec_of
+from ringlog.kafka.sync import consumer_of, read
+from ringlog.settings import Settings, root
+from schemas.catalogue import topic
+from schemas.events import CustomerChange, Profile
+from stack import postgres
+
+PATIENCE_S = 60.0
+_MARK = "<done>"
+
+
+def until(what: str, look: Callable[[], Any], patience_s: float = PATIENCE_S) -> Any:
+    """What `look` finds; raises AssertionError when it finds nothing in time."""
+    end = time.monotonic() + patience_s
+    while time.monotonic() < end:
+        if found := look():
+            return found
+        time.sleep(0.1)
+    raise AssertionError(f"waited in vain for {what}")
+
+
+class Sql:
+    """A session of `psql` that stays open: a statement is committed when `run` returns."""
+
+    def __init__(self, config: Settings) -> None:
+        self._psql = subprocess.Popen(
+            postgres.psql(config, "-At"), env=postgres.psql_environment(config), text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=1,
+        )  # fmt: skip
+
+    def run(self, statement: str) -> list[str]:
+        """Its rows; raises AssertionError if psql gave up."""
+        assert self._psql.stdin is not None and self._psql.stdout is not None
+        self._psql.stdin.write(f"{statement};\n\\echo {_MARK}\n")
+        rows = []
+        while (line := self._psql.stdout.readline().rstrip("\n")) != _MARK:
+            assert line or self._psql.poll() is None, "psql gave up"
+            rows.append(line)
+        return rows
+
+    def close(self) -> None:
+        """Ends the session."""
+        assert self._psql.stdin is not None
+        self._psql.stdin.close()
+        self._psql.wait(10)
+
+
+class Part:
+    """One of our processes, tied to the test's."""
+
+    def __init__(self, config: Settings, service: str, module: str, folder: Path) -> None:
+        self._command = [sys.executable, "-m", module]
+        self._ready = f"http://127.0.0.1:{config.metrics_port_of(service)}/readyz"
+        self._log = folder / f"{service}.log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> Self:
+        """Starts it, at once."""
+        shim = [sys.executable, "-I", "-S", str(root() / "stack" / "exec_shim.py"),
+                str(os.getpid())]  # fmt: skip
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [*shim, *self._command], cwd=root(), stdout=log, stderr=log
+            )
+        return self
+
+    def ready(self) -> Self:
+        """Waits until it says so."""
+
+        def look() -> bool:
+            assert self._process is not None and self._process.poll() is None, self.log
+            try:
+                return requests.get(self._ready, timeout=2).ok
+            except requests.RequestException:
+                return False
+
+        until(" ".join(self._command[1:]), look)
+        return self
+
+    def kill(self) -> None:
+        """As a power cut would."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    def stop(self) -> int:
+        """Its exit status, asked to stop."""
+        assert self._process is not None
+        self._process.terminate()
+        return self._process.wait(30)
+
+    @property
+    def log(self) -> str:
+        """Its last words."""
+        return self._log.read_text(errors="replace")[-3000:]
+
+
+class Tail:
+    """What comes on some topics, from now on."""
+
+    def __init__(self, config: Settings, *topics: str) -> None:
+        self._codec = codec_of(config)
+        self._consumer = consumer_of(config, "crm-test")
+        places = [TopicPartition(t, p) for t in topics for p in range(topic(t).partitions)]
+        for place in places:
+            place.offset = self._consumer.get_watermark_offsets(place, timeout=10)[1]
+        self._consumer.assign(places)
+
+    def first(
+        self, wanted: Callable[[CustomerChange | Profile], bool], patience_s: float = PATIENCE_S
+    ) -> CustomerChange | Profile:
+        """The first event like that; raises AssertionError when none comes in time."""
+        end = time.monotonic() + patience_s
+        while time.monotonic() < end:
+            message = self._consumer.poll(0.05)
+            if message is None or message.error() is not None:
+                continue
+            event = self._codec.decode(message.topic() or "", message.value())
+            assert isinstance(event, CustomerChange | Profile)
+            if wanted(event):
+                return event
+        raise AssertionError("it did not come")
+
+    def close(self) -> None:
+        """Leaves the broker."""
+        self._consumer.close()
+
+
+def changes(config: Settings) -> dict[str, list[CustomerChange]]:
+    """Changes on the log by customer, in order; of records with one id the first counts."""
+    codec = codec_of(config)
+    seen: set[str] = set()
+    found: dict[str, list[CustomerChange]] = defaultdict(list)
+    for record in read(config, "customers.changes", client_id="crm-test"):
+        event = codec.decode("customers.changes", record.value)
+        assert isinstance(event, CustomerChange) and event.customer_id is not None
+        if event.event_id not in seen:
+            seen.add(event.event_id)
+            found[event.customer_id].append(event)
+    return found
