@@ -68,13 +68,13 @@ class Bridge:
                 await self._pause(failures)
                 failures += 1
 
-    async def _consume(self, inflow: rabbit.Inflow, place: rabbit.Place) -> None:
+    async def _consume(self, inflow: rabbit.Inflow, place: rabbit.Queues) -> None:
         while batch := await inflow.batch(MAX_BATCH, self._life.stopping):
             await self._work(batch, place)
             await batch[-1].ack(multiple=True)
         await inflow.stop()
 
-    async def _work(self, batch: Sequence[AbstractIncomingMessage], place: rabbit.Place) -> None:
+    async def _work(self, batch: Sequence[AbstractIncomingMessage], place: rabbit.Queues) -> None:
         counts: Counter[str] = Counter()
         changes: list[Made] = []
         for message in batch:
@@ -127,7 +127,7 @@ class Bridge:
             CRM_LATENCY.observe(max(0, now - event.occurred_at) / 1000)
 
     async def _bury(
-        self, message: AbstractIncomingMessage, reason: str, place: rabbit.Place
+        self, message: AbstractIncomingMessage, reason: str, place: rabbit.Queues
     ) -> None:
         """Publishes it to the dead, confirmed. Raises one of LOST."""
         _log.warning("a message is dead", reason=reason, queue=rabbit.dead_queue(self._config))

@@ -42,7 +42,7 @@ LOST = (AMQPError, ChannelInvalidStateError, OSError, TimeoutError)
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Queues:
     """The bridge's end: its queue, and where the dead go."""
 
     queue: AbstractQueue
@@ -71,7 +71,7 @@ async def connected(config: Settings) -> AsyncIterator[AbstractConnection]:
             pass  # the broker is away: there is nothing left to close
 
 
-async def declare(connection: AbstractConnection, config: Settings) -> Place:
+async def declare(connection: AbstractConnection, config: Settings) -> Queues:
     """Makes exchanges and queues that are not there; a queue that is there stays as it is. Call it
     before `consume`."""
     channel = await connection.channel(on_return_raises=True)
@@ -101,7 +101,7 @@ async def declare(connection: AbstractConnection, config: Settings) -> Place:
         )
         await made.bind(changes, "#")
     await channel.set_qos(prefetch_count=config.crm_prefetch)
-    return Place(await channel.get_queue(config.crm_queue, ensure=False), dead)
+    return Queues(await channel.get_queue(config.crm_queue, ensure=False), dead)
 
 
 async def _lacks(connection: AbstractConnection, queue: str) -> bool:
@@ -117,7 +117,7 @@ async def _lacks(connection: AbstractConnection, queue: str) -> bool:
 class Inflow:
     """Deliveries of one consumer, in order, by batches."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Queues) -> None:
         self._queue = place.queue
         self._waiting: asyncio.Queue[AbstractIncomingMessage] = asyncio.Queue()
         self._gone = asyncio.Event()
