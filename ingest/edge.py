@@ -378,8 +378,8 @@ class Edge:
 
     def on_reachable(self, trunk: str, reachable: bool) -> None:
         """A switch has tried a trunk by itself."""
-        logger.info("trunk", trunk=trunk, reachable=reachable)
-        self.switchboard.router.told(trunk, reachable, now_ms())
+        if self.switchboard.router.told(trunk, reachable, now_ms()):
+            logger.info("trunk", trunk=trunk, reachable=reachable)
 
     def on_progress(self, call_id: str, progress: LineEvent) -> None:
         """A switch has told a step of a call."""

@@ -9,7 +9,7 @@ import asyncio
 import json
 import re
 import uuid
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote, unquote
@@ -28,6 +28,7 @@ from ingest.trunks.driver import (
     Order,
     Refused,
 )
+from ingest.trunks.reach import Reach
 from ringlog import log
 from ringlog.clock import now_ms
 from schemas.ids import root_id
@@ -60,6 +61,9 @@ _CHANNEL: Final = re.compile(r"[0-9A-Za-z-]{1,64}")
 _MARK: Final = "ringlog/"
 _MARKED: Final = re.compile(r"ringlog/([^/]*)/([^/]*)/([0-9]{1,4})")
 
+_GATEWAY: Final = re.compile(r"sofia/gateway/([A-Za-z0-9_.:-]{1,64})/.*")
+_STATUS: Final = re.compile(r"<status>\s*([A-Z]{1,16})\b")
+
 _SPACE: Final = uuid.UUID("8e2d2a5c-6a0d-5d0e-9a53-5f1d4c1c7f10")
 
 
@@ -68,7 +72,8 @@ class FreeSwitchConfig:
     """Where a FreeSWITCH is, and how it dials.
 
     `dial`: the endpoint, with `{trunk}` and `{phone}`. `raw`: whether its mod_audio_stream plays
-    binary sound itself (1.0.3 and later). `edge_id` marks the channels of one edge.
+    binary sound itself (1.0.3 and later). `edge_id` marks the channels of one edge. `gateways`: our
+    trunks by the gateway that they dial.
     """
 
     host: str
@@ -78,6 +83,7 @@ class FreeSwitchConfig:
     name: str = "freeswitch"
     dial: str = "sofia/gateway/{trunk}/{phone}"
     raw: bool = True
+    gateways: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -106,6 +112,7 @@ class FreeSwitch:
         self._config = config
         self._media_url_of = media_url_of
         self._listener: Listener | None = None
+        self._reach = Reach(config.gateways)
         self._socket: EslSocket | None = None
         self._connected = asyncio.Event()
         self._channels: dict[str, _Channel] = {}
@@ -147,6 +154,7 @@ class FreeSwitch:
                     self._socket = socket
                     self._jobs.clear()
                     await self._compare(socket)
+                    await self._ask_gateways(socket)
                     self._connected.set()
                     wait_s, told = RETRY_S[0], ""
                     logger.info("connected", switch=self.name)
@@ -186,6 +194,21 @@ class FreeSwitch:
             if given_up or (mark.call_id not in ours and channel_id not in self._channels):
                 logger.warning("a channel is nobody's call: ended", call_id=mark.call_id)
                 await socket.api(f"uuid_kill {channel_id} NORMAL_TEMPORARY_FAILURE")
+
+    async def _ask_gateways(self, socket: EslSocket) -> None:
+        """Later changes come as events."""
+        for name in self._reach.names:
+            shown = await socket.api(f"sofia xmlstatus gateway {name}")
+            found = _STATUS.search(shown)
+            self._on_gateway(name, found[1] if found is not None else "")
+
+    def _on_gateway(self, name: str, status: str) -> None:
+        """FreeSWITCH dials by no gateway that is DOWN: it does not answer SIP OPTIONS (`ping`), or
+        its registration has failed."""
+        reachable = status != "DOWN"
+        for trunk in self._reach.news(name, reachable):
+            if self._listener is not None:
+                self._listener.on_reachable(trunk, reachable)
 
     async def _api(self, words: str) -> str:
         if self._socket is None:
@@ -322,6 +345,9 @@ class FreeSwitch:
     def _on_event(self, event: EslEvent) -> None:
         if event.name == "BACKGROUND_JOB":
             self._on_job(event)
+            return
+        if event.name == "sofia::gateway_state":
+            self._on_gateway(event.get("Gateway"), event.get("Ping-Status"))
             return
         channel_id = event.get("Unique-ID")
         channel = self._channels.get(channel_id)
@@ -492,6 +518,15 @@ def originate_of(config: FreeSwitchConfig, order: Order, channel_id: str) -> str
     if not _ENDPOINT.fullmatch(endpoint):
         raise Refused(Q850_INVALID_NUMBER, None, "failed", "not an endpoint")
     return f"originate {{{given}}}{endpoint} &park()"
+
+
+def gateways_of(endpoints: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    """Trunks by their gateway, from what each of them dials; `{trunk}` is its name."""
+    found: dict[str, tuple[str, ...]] = {}
+    for trunk, endpoint in endpoints.items():
+        if match := _GATEWAY.fullmatch(endpoint.replace("{trunk}", trunk)):
+            found[match[1]] = (*found.get(match[1], ()), trunk)
+    return found
 
 
 class ChannelMark(NamedTuple):

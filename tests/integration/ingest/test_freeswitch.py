@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
 
@@ -24,6 +25,7 @@ class Told:
         self.events: dict[str, list[LineEvent]] = {}
         self.calls: dict[str, str] = {}
         self.came: list[IncomingCall] = []
+        self.reachable: list[tuple[str, bool]] = []
         self.world: World | None = None
 
     def on_progress(self, call_id: str, progress: LineEvent) -> None:
@@ -40,7 +42,7 @@ class Told:
         return None
 
     def on_reachable(self, trunk: str, reachable: bool) -> None:
-        raise AssertionError("it asks no trunk")
+        self.reachable.append((trunk, reachable))
 
     def calls_on(self, switch: str) -> dict[str, str]:
         assert switch == "freeswitch"
@@ -56,11 +58,13 @@ class Lab:
     def __init__(self, far: FakeFreeSwitch, world: World, raw: bool) -> None:
         self.far, self.world, self.told = far, world, Told()
         self.told.world = world
-        self.config = FreeSwitchConfig("127.0.0.1", far.port, PASSWORD, "edge", raw=raw)
+        self.config = FreeSwitchConfig(
+            "127.0.0.1", far.port, PASSWORD, "edge", raw=raw, gateways={"west": ("west", "w2")}
+        )
         self.switch = self.make()
 
     def make(self, password: str = PASSWORD) -> FreeSwitch:
-        config = FreeSwitchConfig("127.0.0.1", self.far.port, password, "edge", raw=self.config.raw)
+        config = replace(self.config, port=self.far.port, password=password)
         return FreeSwitch(config, lambda call_id: (
             f"ws://127.0.0.1:{self.world.port}/media/{quote(call_id, safe='')}"
             f"?token={quote(f'secret-{call_id}')}"
@@ -313,3 +317,16 @@ async def test_the_open_module_plays_files_and_stops_them(tmp_path: Path) -> Non
         await until(lambda: len(channel.broadcasts) > 4)
         session.flush()
         await until(lambda: channel.breaks == 1)
+
+
+async def test_a_gateway_that_is_down_is_told_also_after_a_lost_connection(lab: Lab) -> None:
+    lab.far.ping("west", "DOWN")
+    lab.far.ping("west", "DOWN")
+    lab.far.ping("east", "DOWN")  # no trunk of ours
+    await until(lambda: lab.told.reachable == [("west", False), ("w2", False)])
+    await lab.far.stop()
+    await until(lambda: not lab.switch._connected.is_set())
+    lab.far.gateways["west"] = "UP"
+    await lab.far.start()
+    await lab.connected()
+    assert lab.told.reachable[2:] == [("west", True), ("w2", True)]
