@@ -44,9 +44,6 @@ PROBE_S: Final = 2.0
 DECIDED_S: Final = 4.0
 """How long `dial` waits for the first sign; a carrier's refusal in that time is `Refused`."""
 
-CONNECTED_S: Final = 5.0
-"""How long `adopt` waits for the connection."""
-
 Q850_NORMAL: Final = 16
 Q850_OUT_OF_ORDER: Final = 38
 Q850_INVALID_NUMBER: Final = 28
@@ -118,6 +115,7 @@ class FreeSwitch:
         self._channels: dict[str, _Channel] = {}
         self._jobs: dict[str, str] = {}  # job -> channel
         self._of_call: dict[str, str] = {}  # call -> channel of its newest try
+        self._adopting: dict[str, tuple[int, bool]] = {}  # call -> its try, whether it is answered
         self._given_up: set[str] = set()  # asked for, no answer came: ended if they appear
         self._work: asyncio.Task[None] | None = None
         self._background: set[asyncio.Task[object]] = set()
@@ -156,6 +154,7 @@ class FreeSwitch:
                     await self._compare(socket)
                     await self._ask_gateways(socket)
                     self._connected.set()
+                    await self._take_up_all()
                     wait_s, told = RETRY_S[0], ""
                     logger.info("connected", switch=self.name)
                     await self._probe(socket, reading)
@@ -277,34 +276,53 @@ class FreeSwitch:
         self, call_id: str, ours: MediaAddress | None, try_no: int = 1, answered: bool = False
     ) -> bool:
         """Takes up a channel of ours; its sound is streamed anew, since the module does not
-        reconnect."""
+        reconnect. Without a connection that is done once there is one, and what became of the call
+        meanwhile is told then."""
+        self._adopting[call_id] = try_no, answered
+        if not self._connected.is_set():
+            return True
         try:
-            async with asyncio.timeout(CONNECTED_S):
-                await self._connected.wait()
-            if call_id not in self._of_call:
-                shown = channels_of(await self._api("show channels as json"), self._config.edge_id)
-                tries = [
-                    (mark.try_no, one) for one, mark in shown.items() if mark.call_id == call_id
-                ]
-                if not tries:
-                    return False
-                try_no, channel_id = max(tries)
-                channel = _Channel(call_id, try_no, self._media_url_of(call_id), 8)
-                disposition = await self._api(f"uuid_getvar {channel_id} endpoint_disposition")
-                channel.answered = disposition == "ANSWER"
-                channel.decided.set()
-                self._channels[channel_id] = channel
-                self._of_call[call_id] = channel_id
-            channel_id = self._of_call[call_id]
-            if await self._api(f"uuid_exists {channel_id}") != "true":
-                return False
-            channel = self._channels[channel_id]
-            await self._api(f"uuid_audio_stream {channel_id} stop")
-            channel.streaming = False
-            self._stream(channel_id, channel)
-        except (TimeoutError, EslLost):
+            return await self._take_up(call_id)
+        except EslLost:
+            return True  # the next connection brings it
+
+    async def _take_up(self, call_id: str) -> bool:
+        """Whether the switch has a call that an earlier edge placed; raises EslLost."""
+        shown = channels_of(await self._api("show channels as json"), self._config.edge_id)
+        tries = [(mark.try_no, one) for one, mark in shown.items() if mark.call_id == call_id]
+        if not tries:
+            self._adopting.pop(call_id, None)
             return False
+        try_no, channel_id = max(tries)
+        channel = self._channels.get(channel_id)
+        if channel is None:
+            channel = _Channel(call_id, try_no, self._media_url_of(call_id), 8)
+            channel.decided.set()
+        if call_id in self._adopting:
+            self._channels[channel_id] = channel
+            self._of_call[call_id] = channel_id
+        disposition = await self._api(f"uuid_getvar {channel_id} endpoint_disposition")
+        await self._api(f"uuid_audio_stream {channel_id} stop")
+        if (known := self._adopting.pop(call_id, None)) is None:  # hung up meanwhile
+            await self._api(f"uuid_kill {channel_id} NORMAL_CLEARING")
+            return True
+        if disposition == "ANSWER" and not channel.answered:
+            channel.answered = True
+            if not known[1]:
+                self._tell(channel, "answered")
+        channel.streaming = False
+        self._stream(channel_id, channel)
         return True
+
+    async def _take_up_all(self) -> None:
+        """Calls that were to be adopted while there was no connection; raises EslLost."""
+        for call_id, (try_no, _) in list(self._adopting.items()):
+            if not await self._take_up(call_id) and self._listener is not None:
+                self._listener.on_progress(
+                    call_id,
+                    LineEvent("ended", now_ms(), cause_q850=Q850_TEMPORARY, disposition="failed",
+                              try_no=try_no),
+                )  # fmt: skip
 
     async def send_keys(self, call_id: str, digits: str) -> None:
         """Sends keys; no error if the call is over."""
@@ -314,6 +332,7 @@ class FreeSwitch:
 
     async def hang_up(self, call_id: str) -> None:
         """Ends a call; no error if it is already over."""
+        self._adopting.pop(call_id, None)
         channel_id = self._of_call.get(call_id)
         if channel_id is not None:
             self._channels[channel_id].decided.set()

@@ -1,9 +1,10 @@
 """The simulated carrier's driver: plain HTTP.
 
-`POST /calls` {call_id, phone, rtp_host, rtp_port, ssrc, codec} -> {rtp_host, rtp_port, ssrc}, or a
-SIP status as HTTP status, with {cause_q850} where the carrier knows better than the usual mapping;
-`DELETE /calls/{call_id}` hangs up; `POST /calls/{call_id}/transfer` {target} transfers. The carrier
-tells ringing, answered, dtmf and ended by `POST /api/calls/status`. `GET /readyz` asks, as SIP
+`POST /calls` {call_id, try_no, phone, rtp_host, rtp_port, ssrc, codec} -> {rtp_host, rtp_port,
+ssrc}, or a SIP status as HTTP status, with {cause_q850} where the carrier knows better than the
+usual mapping; `DELETE /calls/{call_id}` hangs up; `POST /calls/{call_id}/transfer` {target}
+transfers. The carrier tells ringing, answered, dtmf and ended by `POST /api/calls/status`, and
+`refused` with the `try_no` where it gives up a try that it had taken. `GET /readyz` asks, as SIP
 OPTIONS do, whether it is there: any answer says so.
 """
 
@@ -84,6 +85,7 @@ class SimSwitch:
         assert order.ours is not None, "the carrier sends RTP"
         asked = {
             "call_id": order.call_id,
+            "try_no": order.try_no,
             "phone": order.phone,
             "rtp_host": order.ours.host,
             "rtp_port": order.ours.port,

@@ -229,11 +229,40 @@ async def test_an_edge_that_restarted_takes_up_its_calls(lab: Lab) -> None:
     lab.switch = lab.make()
     await lab.switch.start(lab.told)
     assert await lab.switch.adopt("c1", None)
-    assert not await lab.switch.adopt("c2", None)
+    assert await lab.switch.adopt("c2", None)  # it cannot know yet
     await until(lambda: len(channel.streams) == 2)
+    await until(lambda: lab.told.kinds("c2") == ["ended"])
+    assert not await lab.switch.adopt("c3", None)
     lab.far.hang_up(channel, "NORMAL_CLEARING", "16")
     await until(lambda: lab.told.kinds("c1")[-1] == "ended")
     assert lab.told.events["c1"][-1].disposition == "abandoned"
+
+
+async def test_a_switch_that_is_away_while_an_edge_restarts_keeps_its_calls(lab: Lab) -> None:
+    """What happened while nobody listened is told once the switch is back."""
+    rings = await lab.call("c1", "+8613800000180")
+    stays = await lab.call("c2")
+    given_up = await lab.call("c3")
+    await until(lambda: "answered" in lab.told.kinds("c2"))
+    await lab.switch.close()
+    await lab.far.stop()
+    lab.told.events.clear()
+    lab.switch = lab.make()
+    await lab.switch.start(lab.told)
+    assert await lab.switch.adopt("c1", None)
+    assert await lab.switch.adopt("c2", None, answered=True)
+    assert await lab.switch.adopt("c3", None)
+    assert await lab.switch.adopt("c4", None)
+    await lab.switch.hang_up("c3")
+    del lab.told.calls["c3"]
+    rings.answered = True
+    await lab.far.start()
+    await until(lambda: lab.told.kinds("c1") == ["answered"] and "c4" in lab.told.events)
+    assert lab.told.kinds("c2") == [] and lab.told.kinds("c3") == []
+    assert lab.told.events["c4"][0].disposition == "failed"
+    await until(lambda: len(stays.streams) == 2 and given_up.cause != "")
+    lab.far.hang_up(stays, "NORMAL_CLEARING", "16")
+    await until(lambda: lab.told.kinds("c2") == ["ended"])
 
 
 async def test_the_tries_of_a_call_are_channels_of_their_own(lab: Lab) -> None:

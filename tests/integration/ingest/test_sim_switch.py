@@ -55,8 +55,8 @@ async def carrier() -> AsyncIterator[tuple[Carrier, SimSwitch]]:
 async def test_a_call_is_asked_for_as_agreed(carrier: tuple[Carrier, SimSwitch]) -> None:
     far, trunk = carrier
     assert await trunk.dial(Order("c-1", "+86138", "sim", "pcmu", OURS)) == ("127.0.0.1", 30_000, 9)
-    asked = {"call_id": "c-1", "phone": "+86138", "rtp_host": "127.0.0.1", "rtp_port": 20_000,
-             "ssrc": 7, "codec": "pcmu"}  # fmt: skip
+    asked = {"call_id": "c-1", "try_no": 1, "phone": "+86138", "rtp_host": "127.0.0.1",
+             "rtp_port": 20_000, "ssrc": 7, "codec": "pcmu"}  # fmt: skip
     assert far.asked == [("POST", "/calls", asked)]
     await trunk.hang_up("c/1")
     assert await trunk.transfer("c-1", "agents")

@@ -110,6 +110,16 @@ async def test_a_restarted_edge_knows_the_trunk_of_its_calls(world: World, other
     await log.until(
         lambda: all(c in world.carrier.phones or c in other.phones for c in calls), "all placed"
     )
+    # A carrier gives up a try that it had taken: the other is asked.
+    first, second = (
+        (world.carrier, other) if calls[0] in world.carrier.phones else (other, world.carrier)
+    )
+    await log.status(calls[0], "refused", try_no=1, cause_q850=34)
+    await log.until(lambda: calls[0] in second.phones, "the second carrier")
+    assert [a["try_no"] for c in (first, second) for a in c.asked if a["call_id"] == calls[0]] == [
+        1, 2,
+    ]  # fmt: skip
+    calls = calls[1:]
     for call in calls:
         await log.status(call, "answered")
     await log.until(lambda: all("answered" in log.kinds(c) for c in calls), "all answered")
