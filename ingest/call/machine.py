@@ -315,10 +315,12 @@ def decide(call: Call, given: Input, now_ms: int) -> list[Command]:
             return _progressed(call, progress, now_ms)
         case Directed(directive):
             return _directed(call, directive)
-        case Drained(directive):
+        case Drained(directive, fault):
             if directive.kind == "transfer":
                 return [Transfer(directive)]
             outcome = directive.reason if directive.reason in OUTCOMES else None
+            if fault is not None and outcome in (None, "completed"):
+                return _end(call, now_ms, fault, Q850_TEMPORARY_FAILURE)
             return _end(call, now_ms, outcome or "completed", Q850_NORMAL)
         case Transferred(directive, ok):
             return _transferred(call, directive, ok, now_ms)
