@@ -4,8 +4,8 @@
 ssrc}, or a SIP status as HTTP status, with {cause_q850} where the carrier knows better than the
 usual mapping; `DELETE /calls/{call_id}` hangs up; `POST /calls/{call_id}/transfer` {target}
 transfers. The carrier tells ringing, answered, dtmf and ended by `POST /api/calls/status`, and
-`refused` with the `try_no` where it gives up a try that it had taken. `GET /readyz` asks, as SIP
-OPTIONS do, whether it is there: any answer says so.
+`refused` with the `try_no` where it gives up a try that it had taken. With the option `ask_s`
+`GET /readyz` asks that often, as SIP OPTIONS do, whether it is there: any answer says so.
 """
 
 import asyncio
@@ -24,9 +24,6 @@ logger = log.logger("ringlog.ingest.sim")
 TIMEOUT_S: Final = 5.0
 RETRIES: Final = 1
 """A repeated call id is the same call, so a lost answer may be asked for again."""
-
-LOOK_S: Final = 5.0
-"""How often the carrier is asked whether it is there."""
 
 MISSES: Final = 2
 """Questions in a row without an answer after which its trunks are unreachable."""
@@ -47,12 +44,16 @@ class SimSwitch:
     medium: Medium = "rtp"
     sends_keys = False
 
-    def __init__(self, url: str, name: str = "sim", trunks: Iterable[str] = ()) -> None:
-        """`trunks`: those that go by this carrier."""
+    def __init__(
+        self, url: str, name: str = "sim", trunks: Iterable[str] = (), ask_s: float = 0
+    ) -> None:
+        """`trunks`: those that go by this carrier; `ask_s`: how often it is asked whether it is
+        there, 0: never."""
         self.name = name
         self._url = url.rstrip("/")
         self._http: aiohttp.ClientSession | None = None
         self._reach = Reach({name: tuple(trunks)})
+        self._ask_s = ask_s
         self._looking: asyncio.Task[None] | None = None
 
     def _session(self) -> aiohttp.ClientSession:
@@ -65,7 +66,8 @@ class SimSwitch:
 
     async def start(self, listener: Listener) -> None:
         """Asks from now on whether the carrier is there; calls it tells to the API."""
-        self._looking = asyncio.create_task(self._look(listener), name=f"sim {self.name}")
+        if self._ask_s:
+            self._looking = asyncio.create_task(self._look(listener), name=f"sim {self.name}")
 
     async def _look(self, listener: Listener) -> None:
         missed = 0
@@ -78,7 +80,7 @@ class SimSwitch:
             if missed in (0, MISSES):
                 for trunk in self._reach.news(self.name, missed == 0):
                     listener.on_reachable(trunk, missed == 0)
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(self._ask_s)
 
     async def dial(self, order: Order) -> MediaAddress:
         """Asks for a call; raises Refused."""

@@ -1,5 +1,6 @@
 """Makes the drivers of the switches that a plan names."""
 
+import re
 from collections.abc import Callable, Mapping
 from urllib.parse import urlsplit
 
@@ -33,11 +34,11 @@ class SwitchMaker:
         self._token_of = token_of
 
     def __call__(self, name: str, plan: SwitchPlan, trunks: Mapping[str, TrunkPlan]) -> Switch:
-        """The driver of one switch; `trunks` are those that go by it. Raises
-        ValueError for an address that is none, and for a password that is not there."""
+        """The driver of one switch; `trunks` are those that go by it. Raises ValueError for an
+        address or an option that is none, and for a password that is not there."""
         match plan.type:
             case "sim":
-                return SimSwitch(plan.url, name, trunks)
+                return SimSwitch(plan.url, name, trunks, _seconds(plan, "ask_s"))
             case "freeswitch":
                 return FreeSwitch(self._freeswitch(name, plan, trunks), self._media_url_of)
             case "asterisk":
@@ -64,6 +65,14 @@ def address_of(text: str) -> tuple[str, int]:
     if not url.hostname or url.port is None:
         raise ValueError(f"{text!r} is not HOST:PORT")
     return url.hostname, url.port
+
+
+def _seconds(plan: SwitchPlan, option: str) -> float:
+    """A driver's option in seconds, 0 where it is not set; raises ValueError."""
+    text = plan.options.get(option, "0")
+    if not re.fullmatch(r"[0-9]{1,4}(\.[0-9]{1,3})?", text):
+        raise ValueError(f"options: {option} is a number of seconds, not {text!r}")
+    return float(text)
 
 
 class NoSwitch:

@@ -7,7 +7,6 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from ingest.trunks import sim
 from ingest.trunks.driver import MediaAddress, Order, Refused
 from ingest.trunks.sim import SimSwitch
 from tests.integration.ingest.test_transports import until
@@ -126,14 +125,13 @@ class Told:
 
 
 async def test_a_carrier_that_goes_away_and_comes_back_is_told(
-    carrier: tuple[Carrier, SimSwitch], monkeypatch: pytest.MonkeyPatch
+    carrier: tuple[Carrier, SimSwitch],
 ) -> None:
     far, _ = carrier
-    monkeypatch.setattr(sim, "LOOK_S", 0.01)
     server = TestServer(_app_of(far))
     await server.start_server()
     port, told = server.port, Told()
-    switch = SimSwitch(f"http://127.0.0.1:{port}", "sim", ["a", "b"])
+    switch = SimSwitch(f"http://127.0.0.1:{port}", "sim", ["a", "b"], ask_s=0.01)
     await switch.start(told)  # type: ignore[arg-type] # the part of it that is used
     far.status = 503  # an answer is an answer
     await until(lambda: len(far.asked) > 3)

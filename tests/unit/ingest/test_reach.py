@@ -9,7 +9,10 @@ from hypothesis import strategies as st
 from ingest.asterisk.ari import AriAnswer
 from ingest.asterisk.reach import DeviceWatch
 from ingest.freeswitch.switch import gateways_of
+from ingest.trunks.plan import SwitchPlan
 from ingest.trunks.reach import Reach
+from ingest.trunks.switches import SwitchMaker
+from ringlog.settings import Settings
 
 TRUNKS = {"one": ("a", "b"), "two": ("c",)}
 
@@ -96,3 +99,11 @@ def test_a_trunk_is_watched_by_the_gateway_that_it_dials() -> None:
         "user": "user/{number}",
     }
     assert gateways_of(endpoints) == {"west": ("west", "again"), "external::east": ("external",)}
+
+
+@pytest.mark.parametrize("text", ["", "-1", "5s", "nan", "99999", "1e3"])
+def test_a_time_that_is_none_is_refused(text: str) -> None:
+    maker = SwitchMaker(Settings(), "edge", str, lambda _: None, str)
+    with pytest.raises(ValueError, match="ask_s is a number of seconds"):
+        maker("sim", SwitchPlan(type="sim", url="http://x", options={"ask_s": text}), {})
+    assert maker("sim", SwitchPlan(type="sim", url="http://x", options={"ask_s": "2.5"}), {})
