@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from ingest.asterisk.ari import Ari, ari_path
-from ingest.asterisk.events import parse_device
+from ingest.asterisk.events import AriMalformed, parse_device
 from ingest.trunks.reach import Reach
 from ringlog import log
 
@@ -36,7 +36,7 @@ class DeviceWatch:
 
     async def look(self) -> None:
         """Subscribes to the devices and asks for their states; what is told meanwhile is newer than
-        the answer. Raises AriLost, AriMalformed."""
+        the answer. Raises AriLost."""
         path = ari_path("applications", self._ari.app, "subscription")
         for device in self._reach.names:
             told = await self._ari.request("POST", path, {"eventSource": f"deviceState:{device}"})
@@ -45,7 +45,10 @@ class DeviceWatch:
             if not (told.ok and shown.ok):
                 self._warn(told.why if not told.ok else shown.why)
             elif device not in self._heard:
-                self.heard(*parse_device(shown.body))
+                try:
+                    self.heard(*parse_device(shown.body))
+                except AriMalformed as error:
+                    self._warn(str(error))
 
     def heard(self, device: str, state: str) -> None:
         """Asterisk tells a device's state."""

@@ -35,6 +35,7 @@ class PaperAri:
 
     def __init__(self) -> None:
         self.state, self.status = "NOT_INUSE", 200
+        self.body: object = None
         self.watch: DeviceWatch | None = None
         self.meanwhile = ""
 
@@ -43,7 +44,8 @@ class PaperAri:
     ) -> AriAnswer:
         if method == "GET" and self.meanwhile and self.watch is not None:
             self.watch.heard("PJSIP/w", self.meanwhile)
-        return AriAnswer(self.status, {"name": "PJSIP/w", "state": self.state})
+        body = {"name": "PJSIP/w", "state": self.state} if self.body is None else self.body
+        return AriAnswer(self.status, body)
 
 
 @pytest.fixture
@@ -85,8 +87,10 @@ async def test_an_event_is_newer_than_the_answer(
 async def test_an_asterisk_that_cannot_tell_says_nothing_against_a_trunk(
     ari: PaperAri, told: list[tuple[str, bool]]
 ) -> None:
-    ari.state, ari.status = "UNAVAILABLE", 404
     assert ari.watch is not None
+    ari.state, ari.status = "UNAVAILABLE", 404
+    await ari.watch.look()
+    ari.status, ari.body = 200, "no object"
     await ari.watch.look()
     assert told == []
 
