@@ -354,8 +354,8 @@ def _recorded(call: Call, event: CallEvent, now_ms: int) -> list[Command]:
 
 def _told_refused(call: Call, event: CallEvent) -> bool:
     """Whether a carrier has told the API that it gave the present try up."""
-    ours = event.kind == "refused" and event.producer != "edge"
-    return ours and not call.between and event.try_no == call.tries
+    by_carrier = event.kind == "refused" and event.producer != "edge"
+    return by_carrier and not call.between and event.try_no == call.tries
 
 
 def _by_carriers_fault(call: Call, event: CallEvent) -> bool:

@@ -540,11 +540,13 @@ def originate_of(config: FreeSwitchConfig, order: Order, channel_id: str) -> str
 
 
 def gateways_of(endpoints: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
-    """Trunks by their gateway, from what each of them dials; `{trunk}` is its name."""
+    """Trunks by their gateway, from what each of them dials; `{trunk}` is its name. An event names
+    a gateway without its profile (`external::west`)."""
     found: dict[str, tuple[str, ...]] = {}
     for trunk, endpoint in endpoints.items():
         if match := _GATEWAY.fullmatch(endpoint.replace("{trunk}", trunk)):
-            found[match[1]] = (*found.get(match[1], ()), trunk)
+            name = match[1].rpartition("::")[2]
+            found[name] = (*found.get(name, ()), trunk)
     return found
 
 

@@ -102,7 +102,7 @@ def test_a_trunk_is_watched_by_the_gateway_that_it_dials() -> None:
         "external": "sofia/gateway/external::east/{number}",
         "user": "user/{number}",
     }
-    assert gateways_of(endpoints) == {"west": ("west", "again"), "external::east": ("external",)}
+    assert gateways_of(endpoints) == {"west": ("west", "again"), "east": ("external",)}
 
 
 @pytest.mark.parametrize("text", ["", "-1", "5s", "nan", "99999", "1e3"])
