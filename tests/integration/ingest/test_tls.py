@@ -5,6 +5,7 @@ import datetime
 import ipaddress
 import socket
 import ssl
+from contextlib import suppress
 from pathlib import Path
 
 import aiohttp
@@ -17,6 +18,7 @@ from cryptography.x509.oid import NameOID
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidMessage
 
+from ingest.ws import server as ws_server
 from ringlog import tls
 from ringlog.health import serve
 from ringlog.settings import Settings
@@ -151,6 +153,29 @@ async def test_a_port_waits_for_its_certificate(
     assert "a port with TLS is not served yet" in capsys.readouterr().out
     write(tmp_path, 1)
     assert (await asyncio.wait_for(first, 30)).minimum_version == ssl.TLSVersion.TLSv1_2
+
+
+async def test_a_peer_that_never_shakes_hands_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ws_server, "HANDSHAKE_S", 0.3)
+    made = certificate_of(write(tmp_path, 1))
+    assert made is not None
+    world = World(Settings(), 0)
+    await world.server.start("127.0.0.1", 0, made.context())
+    assert world.server._server is not None
+    port = world.server._server.sockets[0].getsockname()[1]
+    try:
+        for says in (b"", b"\x16\x03\x01", b"GET / HTTP/1.1\r\n\r\n"):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(says)
+            async with asyncio.timeout(30):
+                with suppress(ConnectionError):
+                    assert b"HTTP" not in await reader.read()
+            writer.close()
+        assert world.server.admission.count == 0
+    finally:
+        await world.server.stop()
 
 
 async def test_the_api_is_served_by_tls_too(tmp_path: Path) -> None:
