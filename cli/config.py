@@ -8,6 +8,7 @@ from pydantic import SecretStr, ValidationError
 
 from cli.errors import CheckFailed
 from ringlog.settings import Settings
+from ringlog.tls import CertificateUnusable, certificate_of
 
 
 @click.group()
@@ -63,4 +64,11 @@ def check() -> None:
     clash = next((p for p in current.rtp_ports if p in ports), None)
     if clash is not None:
         raise CheckFailed(f"{ports[clash]} {clash} lies among the RTP ports")
+    try:
+        if (certificate := certificate_of(current)) is not None:
+            certificate.context()
+    except CertificateUnusable as error:
+        raise CheckFailed(str(error)) from None
+    if current.tls_key is not None and current.tls_cert is None:
+        raise CheckFailed("RINGLOG_TLS_KEY is set, and RINGLOG_TLS_CERT is not")
     click.echo("settings are good")

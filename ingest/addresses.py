@@ -28,7 +28,7 @@ def media_ws_url(config: Settings) -> str:
         return config.media_url.rstrip("/")
     host = _reachable(config.bind_host)
     host = f"[{host}]" if ":" in host else host
-    return f"ws://{host}:{config.port(config.media_ws_port)}/media"
+    return f"{config.media_scheme}://{host}:{config.port(config.media_ws_port)}/media"
 
 
 def _reachable(bind_host: str) -> str:

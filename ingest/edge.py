@@ -81,6 +81,7 @@ from ringlog.lifecycle import Lifecycle
 from ringlog.metrics import CALLS
 from ringlog.settings import Settings
 from ringlog.site_key import derived_key, site_key
+from ringlog.tls import Certificate, certificate_of
 from ringlog.yaml_source import InvalidFile
 from schemas.envelope import Event
 from schemas.events import CallEvent, Directive, TaskEvent
@@ -200,7 +201,11 @@ class Edge:
         self._adopt_on(self.switchboard.names)
         self.ports.close_unclaimed()
         self.life.spawn(self.handover.run(), "handover")
-        await self._ws.start(self.config.bind_host, self.config.port(self.config.media_ws_port))
+        certificate = certificate_of(self.config)
+        if certificate is None:
+            await self._ws.start(*self._media_address)
+        else:
+            self.life.spawn(self._serve_tls(certificate), "tls")
         self.following.dial()
         self.life.spawn(self._heartbeats.tell_calls(self._running), "calls-alive")
         self.life.spawn(self._heartbeats.tell_lease(), "lease")
@@ -209,6 +214,16 @@ class Edge:
         self.life.spawn(self._trunk_status.tell(now_ms), "trunks.status")
         self.life.health.set_ready()
         logger.info("ready", calls=len(self.actors), optouts_known=True)
+
+    @property
+    def _media_address(self) -> tuple[str, int]:
+        return self.config.bind_host, self.config.port(self.config.media_ws_port)
+
+    async def _serve_tls(self, certificate: Certificate) -> None:
+        """Calls by RTP go on without it."""
+        context = await certificate.first()
+        await self._ws.start(*self._media_address, context)
+        await certificate.follow(context)
 
     async def stop(self, hand_over: bool = False) -> None:
         """Ends all calls with their records, or leaves them to a successor; then flushes."""
@@ -378,8 +393,8 @@ class Edge:
 
     def on_reachable(self, trunk: str, reachable: bool) -> None:
         """A switch has tried a trunk by itself."""
-        logger.info("trunk", trunk=trunk, reachable=reachable)
-        self.switchboard.router.told(trunk, reachable, now_ms())
+        if self.switchboard.router.told(trunk, reachable, now_ms()):
+            logger.info("trunk", trunk=trunk, reachable=reachable)
 
     def on_progress(self, call_id: str, progress: LineEvent) -> None:
         """A switch has told a step of a call."""

@@ -65,8 +65,9 @@ def is_own_page(request: web.Request) -> bool:
     and 3.5), and a Host that is a loopback address is no name that somebody else may point at us.
     """
     headers = request.headers
-    same = headers.get("Sec-Fetch-Site") == "same-origin"
-    return same and headers.get("Origin") == f"http://{request.host}" and _is_own_user(request)
+    ours = headers.get("Origin") == f"{request.scheme}://{request.host}"
+    same = ours and headers.get("Sec-Fetch-Site") == "same-origin"
+    return same and _is_own_user(request)
 
 
 def _is_own_user(request: web.Request) -> bool:

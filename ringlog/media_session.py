@@ -2,7 +2,7 @@
 edge."""
 
 import ipaddress
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -17,6 +17,9 @@ from ringlog.identifier import Id
 
 STARTING_RETRY_AFTER = "1"
 """`Retry-After` of an edge that is starting: the API asks again itself."""
+
+DOORS: Final = frozenset({"asterisk", "audiohook", "twilio"})
+"""Names below `/media/` at which peers name their call themselves; no call is called so."""
 
 Codec = Literal["pcmu", "pcma", "l16", "l16/8000", "l16/16000", "g722", "opus"]
 
@@ -59,6 +62,13 @@ class MediaSessionRequest(BaseModel):
             if self.payload_type == (self.event_payload_type or 101):
                 raise ValueError("payload_type and event_payload_type are the same")
         return self
+
+    @field_validator("call_id")
+    @classmethod
+    def _is_no_door(cls, call_id: str) -> str:
+        if call_id in DOORS:
+            raise ValueError(f"{call_id!r} names a door of the media server; use another id")
+        return call_id
 
     @field_validator("remote")
     @classmethod

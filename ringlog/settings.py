@@ -101,6 +101,9 @@ class Settings(BaseSettings):
         18091,
         description="Edge's control port for the API; loopback only, unless control_url is set",
     )
+    api_tls_port: Port = Field(
+        18443, description="REST API, WHIP and softphone by TLS, once tls_cert is set"
+    )
     sim_port: Port = 18070
     flink_ui_port: Port = 18083
     crm_postgres_port: Port = Field(18432, description="PostgreSQL of the sample CRM")
@@ -131,6 +134,14 @@ class Settings(BaseSettings):
     )
     api_key: SecretStr | None = Field(None, description="Bearer key of the API; unset: made")
     site_key: SecretStr | None = Field(None, description="HMAC key of opt-out hashes; unset: made")
+    tls_cert: Path | None = Field(
+        None,
+        description="Certificate chain in PEM: with it the media port speaks TLS alone (wss://), "
+        "and the API also at api_tls_port; renewed files are taken within 30 s",
+    )
+    tls_key: Path | None = Field(
+        None, description="Its private key in PEM, without a password; unset: in the same file"
+    )
     twilio_auth_token: SecretStr | None = Field(
         None, description="Auth token of the Twilio account whose streams and webhooks are served"
     )
@@ -272,7 +283,13 @@ class Settings(BaseSettings):
     @property
     def media_ws_url(self) -> str:
         """URL below which media WebSockets are opened, as seen from this machine."""
-        return self.media_url.rstrip("/") or f"ws://127.0.0.1:{self.port(self.media_ws_port)}/media"
+        local = f"{self.media_scheme}://127.0.0.1:{self.port(self.media_ws_port)}/media"
+        return self.media_url.rstrip("/") or local
+
+    @property
+    def media_scheme(self) -> str:
+        """`wss` where the media port speaks TLS, else `ws`."""
+        return "ws" if self.tls_cert is None else "wss"
 
     @property
     def edge_control_url(self) -> str:

@@ -21,7 +21,7 @@ ECHO: Final = "ringlog-echo"
 
 EventKind = Literal[
     "entered", "left", "ringing", "early_media", "up", "dtmf", "hangup_asked", "destroyed",
-    "replaced", "echo",
+    "replaced", "echo", "device",
 ]  # fmt: skip
 
 
@@ -43,7 +43,8 @@ class AriChannel:
 
 @dataclass(frozen=True, slots=True)
 class AriEvent:
-    """What concerns a call. `key` names a key press; `cause` is Q.850, `tech_cause` SIP."""
+    """What concerns a call, or the `state` of a `device`. `key` names a key press; `cause` is
+    Q.850, `tech_cause` SIP."""
 
     kind: EventKind
     channel: AriChannel = AriChannel("")
@@ -53,6 +54,8 @@ class AriEvent:
     cause: int | None = None
     tech_cause: int | None = None
     soft: bool = False
+    device: str = ""
+    state: str = ""
 
 
 class AriBridge(NamedTuple):
@@ -107,6 +110,9 @@ def parse_ari(text: str | bytes) -> AriEvent | None:
             return AriEvent("echo")
         case "ApplicationReplaced":
             return AriEvent("replaced")
+        case "DeviceStateChanged":
+            device = parse_device(data.get("device_state"))
+            return AriEvent("device", device=device[0], state=device[1])
         case _:
             return None
 
@@ -128,6 +134,12 @@ def parse_bridges(data: object) -> Iterator[AriBridge]:
         bridge = _object(item)
         channels = tuple(_text(name) for name in _list(bridge.get("channels", [])))
         yield AriBridge(_text(bridge.get("id")), channels)
+
+
+def parse_device(data: object) -> tuple[str, str]:
+    """Name and state of a device, for instance `UNAVAILABLE`; raises AriMalformed."""
+    device = _object(data)
+    return _text(device.get("name")), _text(device.get("state"))
 
 
 def parse_ids(data: object, key: str) -> tuple[str, ...]:

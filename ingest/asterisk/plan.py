@@ -2,7 +2,7 @@
 
 import re
 import ssl
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from ingest.addresses import rtp_host
 from ingest.asterisk.media import MediaKind
 from ingest.asterisk.names import app_of
 from ingest.asterisk.tls import tls_of
-from ingest.trunks.plan import SitePlan, SwitchPlan
+from ingest.trunks.plan import SitePlan, SwitchPlan, TrunkPlan
 from ringlog.settings import Settings
 
 
@@ -26,6 +26,7 @@ class AsteriskPlan:
     address that it names. `media`: how sound comes; `host` is where Asterisk reaches an AudioSocket
     port of ours, 0 takes a free one; `websocket_client` is a section of `websocket_client.conf`.
     `json_control`: whether chan_websocket is asked to speak JSON. `tls` is for a URL `https:`.
+    `devices`: our trunks by the device that they dial, for instance `PJSIP/carrier-a`.
     """
 
     name: str
@@ -44,10 +45,17 @@ class AsteriskPlan:
     websocket_client: str = "ringlog-media"
     json_control: bool = False
     tls: ssl.SSLContext | None = field(default=None, compare=False)
+    devices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
-def asterisk_plan(config: Settings, edge_id: str, name: str, plan: SwitchPlan) -> AsteriskPlan:
-    """One switch of a plan; what it leaves out is as in the settings RINGLOG_ARI_*.
+def asterisk_plan(
+    config: Settings,
+    edge_id: str,
+    name: str,
+    plan: SwitchPlan,
+    trunks: Mapping[str, TrunkPlan] | None = None,
+) -> AsteriskPlan:
+    """One switch of a plan with its trunks; what it leaves out is as in the settings RINGLOG_ARI_*.
 
     Raises ValueError for a password or a file of authorities that is not there, and for control
     messages of another form.
@@ -56,13 +64,14 @@ def asterisk_plan(config: Settings, edge_id: str, name: str, plan: SwitchPlan) -
     control = options.get("control", "text")
     if control not in ("text", "json"):
         raise ValueError(f"{name}: control is text or json, not {control!r}")
+    endpoint = options.get("endpoint", config.ari_endpoint)
     return AsteriskPlan(
         name,
         plan.url,
         plan.user or config.ari_user,
         plan.password() if plan.names_password else site_password(config),
         app_of(edge_id),
-        options.get("endpoint", config.ari_endpoint),
+        endpoint,
         options.get("transfer", config.ari_transfer),
         options.get("formats", config.ari_formats),
         options.get("rtp_host", config.ari_rtp_host),
@@ -73,6 +82,7 @@ def asterisk_plan(config: Settings, edge_id: str, name: str, plan: SwitchPlan) -
         options.get("websocket_client", "ringlog-media"),
         control == "json",
         tls_of(plan.url, options.get("ca_file", str(config.ari_ca_file or ""))),
+        _devices({n: trunk.endpoint or endpoint for n, trunk in (trunks or {}).items()}),
     )
 
 
@@ -104,8 +114,23 @@ def asterisks_of(
 
 def _endpoints(templates: Iterable[str]) -> list[str]:
     """The names after the @ of `PJSIP/…@name`."""
-    found = [re.fullmatch(r"PJSIP/[^@/]*@([^@/]+)", template) for template in templates]
-    return list(dict.fromkeys(match[1] for match in found if match))
+    return list(dict.fromkeys(name for name in map(_endpoint, templates) if name))
+
+
+def _endpoint(template: str) -> str:
+    found = re.fullmatch(r"PJSIP/[^@/]*@([^@/]+)", template)
+    return found[1] if found else ""
+
+
+def _devices(templates: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    """Trunks by their device, from each trunk's endpoint. An address in the endpoint itself is no
+    contact that Asterisk tries, so such a trunk has none."""
+    found: dict[str, tuple[str, ...]] = {}
+    for trunk, template in templates.items():
+        if name := _endpoint(template):
+            device = f"PJSIP/{name}"
+            found[device] = (*found.get(device, ()), trunk)
+    return found
 
 
 def site_password(config: Settings) -> SecretStr:

@@ -42,6 +42,7 @@ from ingest.asterisk.hosted import HostedCall, LineOrder
 from ingest.asterisk.legs import AudioSocketLegs, Find, LegMaker, RtpLegs, WebSocketLegs
 from ingest.asterisk.names import OurName, endpoint_of, name_of, ours
 from ingest.asterisk.plan import AsteriskPlan
+from ingest.asterisk.reach import DeviceWatch
 from ingest.sound.clock import monotonic_us
 from ingest.trunks.driver import (
     IncomingCall,
@@ -96,6 +97,7 @@ class AsteriskSwitch:
         self._ari = Ari(plan.url, plan.user, plan.password, plan.app, plan.tls)
         self._legs = _legs_of(plan, find or (lambda call_id: None), token_of)
         self._listener: Listener | None = None
+        self._devices = DeviceWatch(self._ari, plan.devices, self._reachable)
         self._connected = asyncio.Event()
         self._echoed = asyncio.Event()
         self._forgot = asyncio.Event()
@@ -173,6 +175,8 @@ class AsteriskSwitch:
                 return
             if event.kind == "echo":
                 self._echoed.set()
+            elif event.kind == "device":
+                self._devices.heard(event.device, event.state)
             elif self._waiting is not None:
                 self._waiting.append(event)
             else:
@@ -191,6 +195,7 @@ class AsteriskSwitch:
                         raise AriLost(asked.why)
                     await self._echoed.wait()
                 if compared_us is None or monotonic_us() - compared_us > SWEEP_S * 1e6:
+                    await self._devices.look()
                     await self._compare()
                     compared_us = monotonic_us()
             except (AriLost, TimeoutError) as lost:
@@ -203,6 +208,10 @@ class AsteriskSwitch:
                 logger.info("connected", switch=self.name, calls=len(self._calls))
                 self._connected.set()
             await asyncio.sleep(ECHO_S)
+
+    def _reachable(self, trunk: str, reachable: bool) -> None:
+        assert self._listener is not None, "start() first"
+        self._listener.on_reachable(trunk, reachable)
 
     async def _compare(self) -> None:
         """What the switch has against what we know: calls go on or are told as over, channels that

@@ -222,7 +222,7 @@ class CallActor:
             case Drain(directive):
                 self._drains[directive.directive_id] = directive
                 if not self._queue(Mark(directive.directive_id)):
-                    await self._step(Drained(directive))
+                    await self._step(self._drained(directive))
             case Transfer(directive):
                 self._edge.spawn(self._transfer(directive), "transfer")
             case HangUp():
@@ -452,9 +452,17 @@ class CallActor:
             if isinstance(event, Marked):
                 directive = self._drains.pop(event.name, None)
                 if directive is not None:
-                    self.put(Drained(directive))
+                    self.put(self._drained(directive))
         for given in _inputs_of(events):
             self.put(given)
+
+    def _drained(self, directive: Directive) -> Drained:
+        session = self.session
+        if session is None:
+            return Drained(directive)
+        return Drained(
+            directive, session.fault_at_end(monotonic_us(), handed_over=self.call.handed_over)
+        )
 
     def on_digit(self, session: Session, digit: Digit) -> None:
         """A key press goes to the call."""

@@ -68,7 +68,14 @@ from ingest.call.types import (
 )
 from ingest.trunks.causes import NO_RESPONSE, is_carrier_fault
 from ingest.trunks.driver import LineEvent
-from ringlog.dispositions import EDGE_FULL, EDGE_STOPPING, NO_LINE, NUMBER_IN_CALL, PROMPT_MISSING
+from ringlog.dispositions import (
+    EDGE_FULL,
+    EDGE_STOPPING,
+    NO_LINE,
+    NUMBER_IN_CALL,
+    PROMPT_MISSING,
+    disposition_of,
+)
 from schemas.events import CallEvent, Directive, TaskEvent
 from schemas.ids import call_once_id, root_id
 
@@ -251,6 +258,8 @@ def _evolve_recorded(call: Call, event: CallEvent) -> Call:
                 call, tries=event.try_no, trunk=event.trunk or call.trunk,
                 caller_id=event.caller_id, between=False,
             )  # fmt: skip
+        case "refused" if _told_refused(call, event) and not _by_carriers_fault(call, event):
+            return call  # its end follows
         case "refused" if event.try_no is not None and event.try_no == call.tries:
             cause, reason = event.cause_q850 or Q850_TEMPORARY_FAILURE, event.disposition
             refusal = CarrierRefused(cause, event.cause_sip, reason or "failed")
@@ -274,7 +283,7 @@ def decide(call: Call, given: Input, now_ms: int) -> list[Command]:
         # What was playing when the call ended is still told.
         return _tell_ended(call, given, now_ms) if isinstance(given, PlayoutEnded) else []
     if isinstance(given, Recorded):
-        return [CloseMedia()] if given.event.kind == "ended" else []
+        return _recorded(call, given.event, now_ms)
     if isinstance(given, PlayoutEnded):
         return _tell_ended(call, given, now_ms)
     if isinstance(given, PlayoutStarted):
@@ -306,10 +315,12 @@ def decide(call: Call, given: Input, now_ms: int) -> list[Command]:
             return _progressed(call, progress, now_ms)
         case Directed(directive):
             return _directed(call, directive)
-        case Drained(directive):
+        case Drained(directive, fault):
             if directive.kind == "transfer":
                 return [Transfer(directive)]
             outcome = directive.reason if directive.reason in OUTCOMES else None
+            if fault is not None and outcome in (None, "completed"):
+                return _end(call, now_ms, fault, Q850_TEMPORARY_FAILURE)
             return _end(call, now_ms, outcome or "completed", Q850_NORMAL)
         case Transferred(directive, ok):
             return _transferred(call, directive, ok, now_ms)
@@ -326,6 +337,30 @@ def decide(call: Call, given: Input, now_ms: int) -> list[Command]:
         ):
             return _end(call, now_ms, "no_answer", Q850_NO_ANSWER)
     return []
+
+
+def _recorded(call: Call, event: CallEvent, now_ms: int) -> list[Command]:
+    """What others have written of the call."""
+    if event.kind == "ended":
+        return [CloseMedia()]
+    if call.closing or not _told_refused(call, event):
+        return []
+    if _by_carriers_fault(call, event):
+        return [FindLine()]
+    cause = Q850_NORMAL if event.cause_q850 is None else event.cause_q850
+    became = disposition_of(call.phase >= Phase.ANSWERED, event.cause_q850, event.cause_sip)
+    return _end(call, now_ms, became, cause, event.cause_sip)
+
+
+def _told_refused(call: Call, event: CallEvent) -> bool:
+    """Whether a carrier has told the API that it gave the present try up."""
+    by_carrier = event.kind == "refused" and event.producer != "edge"
+    return by_carrier and not call.between and event.try_no == call.tries
+
+
+def _by_carriers_fault(call: Call, event: CallEvent) -> bool:
+    """Whether another carrier may do what this one could not: nothing has rung yet."""
+    return call.phase < Phase.RINGING and is_carrier_fault(event.cause_q850, event.cause_sip)
 
 
 def _assigned(call: Call, now_ms: int) -> list[Command]:

@@ -236,9 +236,11 @@ class PlayoutEnded:
 
 @dataclass(frozen=True, slots=True)
 class Drained:
-    """Everything queued before this directive was played or stopped."""
+    """Everything queued before this directive was played or stopped. `fault`: the call's media was
+    gone by then (`ingest.sound.presence`)."""
 
     directive: Directive
+    fault: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,8 @@ READ_BYTES: Final = 65_536
 
 EVENTS: Final = (
     "BACKGROUND_JOB CHANNEL_PARK CHANNEL_PROGRESS CHANNEL_PROGRESS_MEDIA CHANNEL_ANSWER "
-    "CHANNEL_HANGUP_COMPLETE DTMF CUSTOM mod_audio_stream::play mod_audio_stream::json"
+    "CHANNEL_HANGUP_COMPLETE DTMF CUSTOM mod_audio_stream::play mod_audio_stream::json "
+    "sofia::gateway_state"
 )
 
 

@@ -9,7 +9,7 @@ import asyncio
 import json
 import re
 import uuid
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote, unquote
@@ -28,6 +28,7 @@ from ingest.trunks.driver import (
     Order,
     Refused,
 )
+from ingest.trunks.reach import Reach
 from ringlog import log
 from ringlog.clock import now_ms
 from schemas.ids import root_id
@@ -43,9 +44,6 @@ PROBE_S: Final = 2.0
 DECIDED_S: Final = 4.0
 """How long `dial` waits for the first sign; a carrier's refusal in that time is `Refused`."""
 
-CONNECTED_S: Final = 5.0
-"""How long `adopt` waits for the connection."""
-
 Q850_NORMAL: Final = 16
 Q850_OUT_OF_ORDER: Final = 38
 Q850_INVALID_NUMBER: Final = 28
@@ -60,6 +58,9 @@ _CHANNEL: Final = re.compile(r"[0-9A-Za-z-]{1,64}")
 _MARK: Final = "ringlog/"
 _MARKED: Final = re.compile(r"ringlog/([^/]*)/([^/]*)/([0-9]{1,4})")
 
+_GATEWAY: Final = re.compile(r"sofia/gateway/([A-Za-z0-9_.:-]{1,64})/.*")
+_STATUS: Final = re.compile(r"<status>\s*([A-Z]{1,16})\b")
+
 _SPACE: Final = uuid.UUID("8e2d2a5c-6a0d-5d0e-9a53-5f1d4c1c7f10")
 
 
@@ -68,7 +69,8 @@ class FreeSwitchConfig:
     """Where a FreeSWITCH is, and how it dials.
 
     `dial`: the endpoint, with `{trunk}` and `{phone}`. `raw`: whether its mod_audio_stream plays
-    binary sound itself (1.0.3 and later). `edge_id` marks the channels of one edge.
+    binary sound itself (1.0.3 and later). `edge_id` marks the channels of one edge. `gateways`: our
+    trunks by the gateway that they dial.
     """
 
     host: str
@@ -78,6 +80,7 @@ class FreeSwitchConfig:
     name: str = "freeswitch"
     dial: str = "sofia/gateway/{trunk}/{phone}"
     raw: bool = True
+    gateways: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -106,11 +109,13 @@ class FreeSwitch:
         self._config = config
         self._media_url_of = media_url_of
         self._listener: Listener | None = None
+        self._reach = Reach(config.gateways)
         self._socket: EslSocket | None = None
         self._connected = asyncio.Event()
         self._channels: dict[str, _Channel] = {}
         self._jobs: dict[str, str] = {}  # job -> channel
         self._of_call: dict[str, str] = {}  # call -> channel of its newest try
+        self._adopting: dict[str, tuple[int, bool]] = {}  # call -> its try, whether it is answered
         self._given_up: set[str] = set()  # asked for, no answer came: ended if they appear
         self._work: asyncio.Task[None] | None = None
         self._background: set[asyncio.Task[object]] = set()
@@ -147,7 +152,9 @@ class FreeSwitch:
                     self._socket = socket
                     self._jobs.clear()
                     await self._compare(socket)
+                    await self._ask_gateways(socket)
                     self._connected.set()
+                    await self._take_up_all()
                     wait_s, told = RETRY_S[0], ""
                     logger.info("connected", switch=self.name)
                     await self._probe(socket, reading)
@@ -186,6 +193,21 @@ class FreeSwitch:
             if given_up or (mark.call_id not in ours and channel_id not in self._channels):
                 logger.warning("a channel is nobody's call: ended", call_id=mark.call_id)
                 await socket.api(f"uuid_kill {channel_id} NORMAL_TEMPORARY_FAILURE")
+
+    async def _ask_gateways(self, socket: EslSocket) -> None:
+        """Later changes come as events."""
+        for name in self._reach.names:
+            shown = await socket.api(f"sofia xmlstatus gateway {name}")
+            found = _STATUS.search(shown)
+            self._on_gateway(name, found[1] if found is not None else "")
+
+    def _on_gateway(self, name: str, status: str) -> None:
+        """FreeSWITCH dials by no gateway that is DOWN: it does not answer SIP OPTIONS (`ping`), or
+        its registration has failed."""
+        reachable = status != "DOWN"
+        for trunk in self._reach.news(name, reachable):
+            if self._listener is not None:
+                self._listener.on_reachable(trunk, reachable)
 
     async def _api(self, words: str) -> str:
         if self._socket is None:
@@ -254,34 +276,53 @@ class FreeSwitch:
         self, call_id: str, ours: MediaAddress | None, try_no: int = 1, answered: bool = False
     ) -> bool:
         """Takes up a channel of ours; its sound is streamed anew, since the module does not
-        reconnect."""
+        reconnect. Without a connection that is done once there is one, and what became of the call
+        meanwhile is told then."""
+        self._adopting[call_id] = try_no, answered
+        if not self._connected.is_set():
+            return True
         try:
-            async with asyncio.timeout(CONNECTED_S):
-                await self._connected.wait()
-            if call_id not in self._of_call:
-                shown = channels_of(await self._api("show channels as json"), self._config.edge_id)
-                tries = [
-                    (mark.try_no, one) for one, mark in shown.items() if mark.call_id == call_id
-                ]
-                if not tries:
-                    return False
-                try_no, channel_id = max(tries)
-                channel = _Channel(call_id, try_no, self._media_url_of(call_id), 8)
-                disposition = await self._api(f"uuid_getvar {channel_id} endpoint_disposition")
-                channel.answered = disposition == "ANSWER"
-                channel.decided.set()
-                self._channels[channel_id] = channel
-                self._of_call[call_id] = channel_id
-            channel_id = self._of_call[call_id]
-            if await self._api(f"uuid_exists {channel_id}") != "true":
-                return False
-            channel = self._channels[channel_id]
-            await self._api(f"uuid_audio_stream {channel_id} stop")
-            channel.streaming = False
-            self._stream(channel_id, channel)
-        except (TimeoutError, EslLost):
+            return await self._take_up(call_id)
+        except EslLost:
+            return True  # the next connection brings it
+
+    async def _take_up(self, call_id: str) -> bool:
+        """Whether the switch has a call that an earlier edge placed; raises EslLost."""
+        shown = channels_of(await self._api("show channels as json"), self._config.edge_id)
+        tries = [(mark.try_no, one) for one, mark in shown.items() if mark.call_id == call_id]
+        if not tries:
+            self._adopting.pop(call_id, None)
             return False
+        try_no, channel_id = max(tries)
+        channel = self._channels.get(channel_id)
+        if channel is None:
+            channel = _Channel(call_id, try_no, self._media_url_of(call_id), 8)
+            channel.decided.set()
+        if call_id in self._adopting:
+            self._channels[channel_id] = channel
+            self._of_call[call_id] = channel_id
+        disposition = await self._api(f"uuid_getvar {channel_id} endpoint_disposition")
+        await self._api(f"uuid_audio_stream {channel_id} stop")
+        if (known := self._adopting.pop(call_id, None)) is None:  # hung up meanwhile
+            await self._api(f"uuid_kill {channel_id} NORMAL_CLEARING")
+            return True
+        if disposition == "ANSWER" and not channel.answered:
+            channel.answered = True
+            if not known[1]:
+                self._tell(channel, "answered")
+        channel.streaming = False
+        self._stream(channel_id, channel)
         return True
+
+    async def _take_up_all(self) -> None:
+        """Calls that were to be adopted while there was no connection; raises EslLost."""
+        for call_id, (try_no, _) in list(self._adopting.items()):
+            if not await self._take_up(call_id) and self._listener is not None:
+                self._listener.on_progress(
+                    call_id,
+                    LineEvent("ended", now_ms(), cause_q850=Q850_TEMPORARY, disposition="failed",
+                              try_no=try_no),
+                )  # fmt: skip
 
     async def send_keys(self, call_id: str, digits: str) -> None:
         """Sends keys; no error if the call is over."""
@@ -291,6 +332,7 @@ class FreeSwitch:
 
     async def hang_up(self, call_id: str) -> None:
         """Ends a call; no error if it is already over."""
+        self._adopting.pop(call_id, None)
         channel_id = self._of_call.get(call_id)
         if channel_id is not None:
             self._channels[channel_id].decided.set()
@@ -322,6 +364,9 @@ class FreeSwitch:
     def _on_event(self, event: EslEvent) -> None:
         if event.name == "BACKGROUND_JOB":
             self._on_job(event)
+            return
+        if event.name == "sofia::gateway_state":
+            self._on_gateway(event.get("Gateway"), event.get("Ping-Status"))
             return
         channel_id = event.get("Unique-ID")
         channel = self._channels.get(channel_id)
@@ -492,6 +537,17 @@ def originate_of(config: FreeSwitchConfig, order: Order, channel_id: str) -> str
     if not _ENDPOINT.fullmatch(endpoint):
         raise Refused(Q850_INVALID_NUMBER, None, "failed", "not an endpoint")
     return f"originate {{{given}}}{endpoint} &park()"
+
+
+def gateways_of(endpoints: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    """Trunks by their gateway, from what each of them dials; `{trunk}` is its name. An event names
+    a gateway without its profile (`external::west`)."""
+    found: dict[str, tuple[str, ...]] = {}
+    for trunk, endpoint in endpoints.items():
+        if match := _GATEWAY.fullmatch(endpoint.replace("{trunk}", trunk)):
+            name = match[1].rpartition("::")[2]
+            found[name] = (*found.get(name, ()), trunk)
+    return found
 
 
 class ChannelMark(NamedTuple):

@@ -3,6 +3,9 @@
 One-way audio: we speak, and the far end's sound never came (a firewall, a wrong address). Half
 closed: it came, and then stopped for good while the call stayed up. Comfort noise, keys and every
 other packet are life, so a customer who is merely silent is neither. Pure: times come from outside.
+
+The robot gives up on a silent customer long before a half-closed call ends by itself. So a hang-up
+asks once more: a far end that sent without a pause, and then nothing, did not fall silent.
 """
 
 from typing import Final, NamedTuple
@@ -21,6 +24,17 @@ SILENT_US: Final = 300_000_000
 """The same where the robot is not at work: nobody spoke yet, or a person has taken over."""
 
 
+CUT_US: Final = 10_000_000
+"""How long a far end that sent without a pause may have sent nothing when the robot hangs up."""
+
+STEADY_US: Final = 5_000_000
+"""How long sound has to come for its far end to count as one that sends in silence, too. No word is
+that long, so a far end that sends words alone is told apart."""
+
+PAUSE_US: Final = 1_000_000
+"""Nothing for this long, and then sound again, is the pause of a far end that sends words alone."""
+
+
 class Presence(NamedTuple):
     """What is known of a call's media. Times are microseconds."""
 
@@ -32,6 +46,8 @@ class Presence(NamedTuple):
     """Since our first sound; None: we have said nothing."""
     handed_over: bool
     """The call was transferred: its sound may go elsewhere."""
+    steady: bool = False
+    """It sent for `STEADY_US` without a pause, in silence too, until it sent nothing more."""
 
 
 def fault_of(media: Presence) -> str | None:
@@ -42,3 +58,10 @@ def fault_of(media: Presence) -> str | None:
             return ONE_WAY_AUDIO
         return "failed" if media.quiet_us > SILENT_US else None
     return HALF_CLOSED if media.quiet_us > (HALF_CLOSED_US if speaks else SILENT_US) else None
+
+
+def fault_at_end(media: Presence) -> str | None:
+    """The disposition of a call that the robot ends as an ordinary one, where its media was gone by
+    then; None where nothing speaks for that."""
+    cut = media.steady and media.quiet_us > CUT_US and not media.handed_over
+    return HALF_CLOSED if cut else fault_of(media)

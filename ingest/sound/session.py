@@ -18,7 +18,7 @@ from ingest.sound.clean_line import CleanLine
 from ingest.sound.echo import EchoGate
 from ingest.sound.onset import Onset, level_db
 from ingest.sound.playout import IDLE, Ended, Keys, KeyTick, Mark, Playout, PlayoutEvent, Say
-from ingest.sound.presence import Presence, fault_of
+from ingest.sound.presence import PAUSE_US, STEADY_US, Presence, fault_at_end, fault_of
 from ingest.sound.rate import KeyRate
 from ingest.sound.silence import RTP_SILENCE, SilenceMarks, SilenceRule
 from ingest.sound.tones import WINDOW, is_tone
@@ -176,6 +176,8 @@ class Session:
         self.playout = Playout()
         self.since_us = clock.opened_us  # when this edge began to serve the call
         self.last_heard_us: int | None = None
+        self._first_heard_us: int | None = None
+        self._pauses = False
         self.frames_in = 0
         self.frames_out = 0
         self.spoken_since_us: int | None = None  # our first sound
@@ -220,11 +222,21 @@ class Session:
 
     def fault(self, now_us: int, handed_over: bool) -> str | None:
         """The disposition with which the call ends for its media (`presence`); mostly None."""
+        return fault_of(self._presence(now_us, handed_over))
+
+    def fault_at_end(self, now_us: int, handed_over: bool) -> str | None:
+        """The same for a call that the robot is about to end."""
+        return fault_at_end(self._presence(now_us, handed_over))
+
+    def _presence(self, now_us: int, handed_over: bool) -> Presence:
         transport, spoken_us = self._transport, self.spoken_since_us
         alive = transport is not None and transport.alive_us is not None
         heard = alive or self.last_heard_us is not None or self._expected is not None
         spoken_us = None if spoken_us is None else now_us - spoken_us
-        return fault_of(Presence(heard, self.quiet_us(now_us), spoken_us, handed_over))
+        first_us, last_us = self._first_heard_us, self.last_heard_us
+        came_us = 0 if first_us is None or last_us is None else last_us - first_us
+        steady = came_us >= STEADY_US and not self._pauses
+        return Presence(heard, self.quiet_us(now_us), spoken_us, handed_over, steady)
 
     @property
     def transport(self) -> Transport | None:
@@ -265,6 +277,10 @@ class Session:
                     RTP_PACKETS_DROPPED.labels("rate").inc()
                 continue
             self.frames_in += 1
+            if self.last_heard_us is None:
+                self._first_heard_us = now_us
+            elif now_us - self.last_heard_us > PAUSE_US:
+                self._pauses = True
             self.last_heard_us = now_us
             if item.leg is not self._leg:
                 self._leg = item.leg

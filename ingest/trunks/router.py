@@ -122,9 +122,11 @@ class TrunkRouter:
             trunk = one.trunk
             self._breakers[trunk] = self._breaker(trunk).tried(one.call_id, one.began_ms)
 
-    def told(self, trunk: str, reachable: bool, now_ms: int) -> None:
-        """A switch has tried a trunk by itself (SIP OPTIONS)."""
-        self._breakers[trunk] = self._breaker(trunk).told(reachable, now_ms, self._limits)
+    def told(self, trunk: str, reachable: bool, now_ms: int) -> bool:
+        """A switch has tried a trunk by itself (SIP OPTIONS); gives whether that is news."""
+        before = self._breaker(trunk)
+        self._breakers[trunk] = after = before.told(reachable, now_ms, self._limits)
+        return after != before
 
     def _responded(self, call_id: str, at_ms: int, answered: bool) -> None:
         one = self.tries.running.get(call_id)

@@ -1,18 +1,22 @@
 """The simulated carrier's driver: plain HTTP.
 
-`POST /calls` {call_id, phone, rtp_host, rtp_port, ssrc, codec} -> {rtp_host, rtp_port, ssrc}, or a
-SIP status as HTTP status, with {cause_q850} where the carrier knows better than the usual mapping;
-`DELETE /calls/{call_id}` hangs up; `POST /calls/{call_id}/transfer` {target} transfers. The carrier
-tells ringing, answered, dtmf and ended by `POST /api/calls/status`.
+`POST /calls` {call_id, try_no, phone, rtp_host, rtp_port, ssrc, codec} -> {rtp_host, rtp_port,
+ssrc}, or a SIP status as HTTP status, with {cause_q850} where the carrier knows better than the
+usual mapping; `DELETE /calls/{call_id}` hangs up; `POST /calls/{call_id}/transfer` {target}
+transfers. The carrier tells ringing, answered, dtmf and ended by `POST /api/calls/status`, and
+`refused` with the `try_no` where it gives up a try that it had taken. With the option `ask_s`
+`GET /readyz` asks that often, as SIP OPTIONS do, whether it is there: any answer says so.
 """
 
 import asyncio
+from collections.abc import Iterable
 from typing import Final
 from urllib.parse import quote
 
 import aiohttp
 
 from ingest.trunks.driver import Listener, MediaAddress, Medium, Order, Refused
+from ingest.trunks.reach import Reach
 from ringlog import log
 
 logger = log.logger("ringlog.ingest.sim")
@@ -20,6 +24,9 @@ logger = log.logger("ringlog.ingest.sim")
 TIMEOUT_S: Final = 5.0
 RETRIES: Final = 1
 """A repeated call id is the same call, so a lost answer may be asked for again."""
+
+MISSES: Final = 2
+"""Questions in a row without an answer after which its trunks are unreachable."""
 
 _SIP: Final[dict[int, tuple[int, str]]] = {
     404: (1, "failed"),
@@ -37,10 +44,17 @@ class SimSwitch:
     medium: Medium = "rtp"
     sends_keys = False
 
-    def __init__(self, url: str, name: str = "sim") -> None:
+    def __init__(
+        self, url: str, name: str = "sim", trunks: Iterable[str] = (), ask_s: float = 0
+    ) -> None:
+        """`trunks`: those that go by this carrier; `ask_s`: how often it is asked whether it is
+        there, 0: never."""
         self.name = name
         self._url = url.rstrip("/")
         self._http: aiohttp.ClientSession | None = None
+        self._reach = Reach({name: tuple(trunks)})
+        self._ask_s = ask_s
+        self._looking: asyncio.Task[None] | None = None
 
     def _session(self) -> aiohttp.ClientSession:
         if self._http is None or self._http.closed:
@@ -51,13 +65,29 @@ class SimSwitch:
         return self._http
 
     async def start(self, listener: Listener) -> None:
-        """Nothing to do: the carrier tells the API."""
+        """Asks from now on whether the carrier is there; calls it tells to the API."""
+        if self._ask_s:
+            self._looking = asyncio.create_task(self._look(listener), name=f"sim {self.name}")
+
+    async def _look(self, listener: Listener) -> None:
+        missed = 0
+        while True:
+            try:
+                async with self._session().get(f"{self._url}/readyz"):
+                    missed = 0
+            except (TimeoutError, aiohttp.ClientError):
+                missed += 1
+            if missed in (0, MISSES):
+                for trunk in self._reach.news(self.name, missed == 0):
+                    listener.on_reachable(trunk, missed == 0)
+            await asyncio.sleep(self._ask_s)
 
     async def dial(self, order: Order) -> MediaAddress:
         """Asks for a call; raises Refused."""
         assert order.ours is not None, "the carrier sends RTP"
         asked = {
             "call_id": order.call_id,
+            "try_no": order.try_no,
             "phone": order.phone,
             "rtp_host": order.ours.host,
             "rtp_port": order.ours.port,
@@ -126,5 +156,8 @@ class SimSwitch:
 
     async def close(self) -> None:
         """Ends the HTTP session."""
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.gather(self._looking, return_exceptions=True)
         if self._http is not None:
             await self._http.close()

@@ -52,11 +52,16 @@ class Switchboard:
     async def follow(self, plan: SitePlan) -> list[str]:
         """The plan has changed; calls go on. Gives the names of the switches that are new, whose
         calls they have yet to adopt."""
-        self.router.plan = plan
+        before, self.router.plan = self.router.plan, plan
         closed, made = self._apply()
         for switch in closed:
             await switch.close()
         if self._listener is not None:
+            # What an earlier driver said of its trunks is void; a new one says what is so now.
+            anew = {*made, *(switch.name for switch in closed)}
+            trunks = (*before.trunks.items(), *plan.trunks.items())
+            for name in sorted({name for name, trunk in trunks if trunk.switch in anew}):
+                self._listener.on_reachable(name, True)
             for name in made:
                 await self._switches[name].start(_Ear(self, name, self._listener))
         return made

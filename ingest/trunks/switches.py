@@ -1,11 +1,12 @@
 """Makes the drivers of the switches that a plan names."""
 
+import re
 from collections.abc import Callable, Mapping
 from urllib.parse import urlsplit
 
 from ingest.asterisk.plan import asterisk_plan
 from ingest.asterisk.switch import AsteriskSwitch
-from ingest.freeswitch.switch import FreeSwitch, FreeSwitchConfig
+from ingest.freeswitch.switch import FreeSwitch, FreeSwitchConfig, gateways_of
 from ingest.trunks.driver import Listener, MediaAddress, Medium, Order, Refused, Switch
 from ingest.trunks.plan import SwitchPlan, TrunkPlan
 from ingest.trunks.sim import SimSwitch
@@ -33,25 +34,28 @@ class SwitchMaker:
         self._token_of = token_of
 
     def __call__(self, name: str, plan: SwitchPlan, trunks: Mapping[str, TrunkPlan]) -> Switch:
-        """The driver of one switch; `trunks` are those that go by it. Raises
-        ValueError for an address that is none, and for a password that is not there."""
+        """The driver of one switch; `trunks` are those that go by it. Raises ValueError for an
+        address or an option that is none, and for a password that is not there."""
         match plan.type:
             case "sim":
-                return SimSwitch(plan.url, name)
+                return SimSwitch(plan.url, name, trunks, _seconds(plan, "ask_s"))
             case "freeswitch":
-                return FreeSwitch(self._freeswitch(name, plan), self._media_url_of)
+                return FreeSwitch(self._freeswitch(name, plan, trunks), self._media_url_of)
             case "asterisk":
-                asterisk = asterisk_plan(self._config, self._edge_id, name, plan)
+                asterisk = asterisk_plan(self._config, self._edge_id, name, plan, trunks)
                 return AsteriskSwitch(asterisk, self._find, self._token_of)
 
-    def _freeswitch(self, name: str, plan: SwitchPlan) -> FreeSwitchConfig:
+    def _freeswitch(
+        self, name: str, plan: SwitchPlan, trunks: Mapping[str, TrunkPlan]
+    ) -> FreeSwitchConfig:
         host, port = address_of(plan.url)
         site = self._config
         password = plan.password() if plan.names_password else site.freeswitch_password
+        dial = plan.options.get("dial", site.freeswitch_dial)
         return FreeSwitchConfig(
-            host, port, password.get_secret_value(), self._edge_id, name,
-            plan.options.get("dial", site.freeswitch_dial),
+            host, port, password.get_secret_value(), self._edge_id, name, dial,
             plan.options.get("playback", site.freeswitch_playback) == "raw",
+            gateways_of({n: trunk.endpoint or dial for n, trunk in trunks.items()}),
         )  # fmt: skip
 
 
@@ -61,6 +65,14 @@ def address_of(text: str) -> tuple[str, int]:
     if not url.hostname or url.port is None:
         raise ValueError(f"{text!r} is not HOST:PORT")
     return url.hostname, url.port
+
+
+def _seconds(plan: SwitchPlan, option: str) -> float:
+    """A driver's option in seconds, 0 where it is not set; raises ValueError."""
+    text = plan.options.get(option, "0")
+    if not re.fullmatch(r"[0-9]{1,4}(\.[0-9]{1,3})?", text):
+        raise ValueError(f"options: {option} is a number of seconds, not {text!r}")
+    return float(text)
 
 
 class NoSwitch:

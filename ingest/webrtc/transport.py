@@ -47,6 +47,7 @@ class BrowserTransport:
         self._next_ts = 0  # of the next packet that we send, at Opus' clock
         self._sent = False  # in this tick
         self._closed = False
+        self._keyed = False
         self._counted = ReceiveStats()
         self._polls = 0
         peer.listen(self._packet, self._state_changed)
@@ -88,7 +89,11 @@ class BrowserTransport:
             self.peer.track.push(payload, timestamp)
 
     def send_key(self, key: KeyTick, seq: int, ts: int) -> int:
-        """A browser hears no keys."""
+        """Says once in the log that the key is lost: what we offer a browser is sound alone, and a
+        browser tells its page of no key (RFC 4733) that comes with it."""
+        if not self._keyed:
+            self._keyed = True
+            logger.warning("a browser takes no keys: they are lost", call_id=self._session.call_id)
         return 0
 
     def clear(self) -> None:

@@ -7,6 +7,7 @@ sockets.
 import asyncio
 import hmac
 import logging
+import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from http import HTTPStatus
@@ -40,6 +41,7 @@ from ingest.ws.transport import WsTransport
 from ringlog import log
 from ringlog.health import BACKLOG
 from ringlog.media_session import MediaSessionRequest
+from ringlog.tls import HANDSHAKE_S
 
 logger = log.logger("ringlog.ingest.ws")
 
@@ -101,8 +103,8 @@ class MediaServer:
         self._ending: set[asyncio.Task[None]] = set()
         self.admission = admission or Admission()
 
-    async def start(self, host: str, port: int) -> None:
-        """Listens; raises OSError when the port is in use."""
+    async def start(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> None:
+        """Listens, with `tls` for nobody without; raises OSError when the port is in use."""
         self._server = await serve(
             self._handle,
             host,
@@ -120,6 +122,8 @@ class MediaServer:
             close_timeout=CLOSE_S,
             server_header=None,
             logger=_library,
+            ssl=tls,
+            ssl_handshake_timeout=None if tls is None else HANDSHAKE_S,
         )
 
     async def stop(self) -> None:

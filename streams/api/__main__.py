@@ -6,9 +6,11 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from ringlog.api_key import api_key
-from ringlog.health import add_routes, serve
+from ringlog.health import BACKLOG, add_routes, serve
 from ringlog.kafka.producer import EventProducer
 from ringlog.lifecycle import Lifecycle, run
+from ringlog.settings import Settings
+from ringlog.tls import Certificate, certificate_of
 from streams.api.auth import middleware
 from streams.api.calls import CallRoutes
 from streams.api.crm import CrmRoutes
@@ -49,7 +51,20 @@ async def main(life: Lifecycle) -> None:
         life.spawn(_when_caught_up(life, hub), "ready")
         runner = await serve(public, config.bind_host, config.port(config.api_port))
         stack.push_async_callback(_clean_up, runner)
+        if (certificate := certificate_of(config)) is not None:
+            life.spawn(_serve_tls(config, runner, certificate), "tls")
         await life.until_stopped()
+
+
+async def _serve_tls(config: Settings, runner: web.AppRunner, certificate: Certificate) -> None:
+    """The same routes by TLS, at a port of their own: programs on this machine keep the other."""
+    context = await certificate.first()
+    port = config.port(config.api_tls_port)
+    site = web.TCPSite(
+        runner, config.bind_host, port, ssl_context=context, reuse_address=True, backlog=BACKLOG
+    )
+    await site.start()
+    await certificate.follow(context)
 
 
 async def _clean_up(runner: web.AppRunner) -> None:

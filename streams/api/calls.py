@@ -56,6 +56,8 @@ class CallRoutes:
         call = await self._known(body.call_id)
         if body.kind in ("answered", "ended"):
             event_id = ids.call_once_id(body.call_id, body.kind)
+        elif body.kind == "refused":
+            event_id = ids.root_id(body.call_id, "refused", body.try_no or 0)  # as the edge's own
         else:
             event_id = ids.call_status_id(
                 body.source, body.call_id, body.kind, body.occurred_at, body.digits or ""
@@ -77,6 +79,7 @@ class CallRoutes:
             cause_sip=body.cause_sip,
             digits=body.digits,
             disposition=_disposition(call, body),
+            try_no=body.try_no,
         )
         await self._producer.send("calls.events", event)
         CALLS.labels(body.kind).inc()
@@ -140,7 +143,9 @@ def _require_recent(occurred_at: int, now: int) -> None:
 
 
 def _disposition(call: CallStatus | None, body: CallStatusRequest) -> str | None:
-    """Disposition of an ended call, as far as the carrier can know it."""
+    """Disposition of an ended call, as far as the carrier can know it, or of a refused try."""
+    if body.kind == "refused":
+        return disposition_of(False, body.cause_q850, body.cause_sip)
     if body.kind != "ended":
         return None
     if call is not None and call.state == "transferred":

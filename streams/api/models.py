@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -11,6 +11,7 @@ from pydantic import (
     Field,
     StringConstraints,
     ValidationInfo,
+    model_validator,
 )
 
 from ringlog.identifier import Id
@@ -87,10 +88,17 @@ class CallStatusRequest(_Request):
     call_id: Label
     kind: Literal[
         "dialing", "ringing", "early_media", "answered", "amd", "bridged", "transferred", "dtmf",
-        "ended",
+        "ended", "refused",
     ]  # fmt: skip
     occurred_at: Time
     source: Label
     cause_q850: int | None = Field(None, ge=0, le=127)
     cause_sip: int | None = Field(None, ge=100, le=699)
     digits: Annotated[str, StringConstraints(pattern=r"^[0-9A-D*#]{0,64}$")] | None = None
+    try_no: int | None = Field(None, ge=1, le=9_999, description="The try that was refused")
+
+    @model_validator(mode="after")
+    def _names_its_try(self) -> Self:
+        if (self.kind == "refused") != (self.try_no is not None):
+            raise ValueError("try_no: `refused` names its try, and nothing else does")
+        return self

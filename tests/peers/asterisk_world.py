@@ -170,12 +170,17 @@ async def driving(asterisk: Asterisk, ear: DriverEar) -> AsyncIterator[AsteriskS
 
 
 async def placed(
-    switch: AsteriskSwitch, robot: RobotEnd, call_id: str, number: str, ring_ms: int = 20_000
+    switch: AsteriskSwitch,
+    robot: RobotEnd,
+    call_id: str,
+    number: str,
+    ring_ms: int = 20_000,
+    endpoint: str = "",
 ) -> None:
     """A call on its way; raises Refused."""
     order = Order(
         call_id, number, "carrier-a", "pcmu", robot.address, caller_id="4001234567",
-        ring_timeout_ms=ring_ms,
+        ring_timeout_ms=ring_ms, endpoint=endpoint,
     )  # fmt: skip
     theirs = await switch.dial(order)
     assert theirs is not None

@@ -13,6 +13,7 @@ from ringlog.kafka.codec import codec_of
 from ringlog.settings import Settings
 from schemas.catalogue import TOPICS
 from schemas.events import CallEvent, TaskEvent, TaskRequested
+from schemas.ids import root_id
 from schemas.partition import partition_of
 from sql.migrate import HttpDatabase, MigrationError, NativeDatabase, load, migrate
 from streams.api.state import Board
@@ -119,6 +120,55 @@ def test_calls_are_what_the_api_folds(tables: Tables) -> None:
     assert tables.rows(f"SELECT * FROM calls WHERE call_id = '{one}'") == [rows[one]]
     states = Counter(row["state"] for row in rows.values())
     assert states["ended"] and len(states) > 2
+
+
+def test_attempts_are_one_row_a_try(tables: Tables) -> None:
+    """What became of each try, who refused it and why; a number that was shown is masked."""
+
+    def tell(call: str, kind: str, at: int, **fields: Any) -> dict[str, Any]:
+        event = CallEvent(
+            event_id=root_id(call, kind, at), kind=kind, occurred_at=START_MS + at,
+            producer="edge", call_id=call, task_id=f"task-{call}", customer_id=f"c-{call}",
+            edge_id="edge", **fields,
+        )  # fmt: skip
+        return event.model_dump()
+
+    shown = {"caller_id": "+861060000001"}
+    events = [
+        tell("rerouted", "tried", 0, try_no=1, trunk="a", **shown),
+        tell("rerouted", "refused", 90, try_no=1, trunk="a", cause_q850=34, cause_sip=503),
+        tell("rerouted", "tried", 100, try_no=2, trunk="b"),
+        tell("rerouted", "ringing", 350),
+        tell("rerouted", "answered", 2_000),
+        tell("rerouted", "ended", 9_000, cause_q850=16, disposition="completed"),
+        tell("busy", "tried", 10, try_no=1, trunk="a"),
+        tell("busy", "ended", 510, cause_q850=17, cause_sip=486, disposition="busy"),
+        tell("rings", "tried", 20, try_no=1, trunk="b"),
+        tell("rings", "early_media", 70),
+        tell("asked", "tried", 30, try_no=1, trunk="b"),
+        tell("replaced", "tried", 40, try_no=1, trunk="a"),  # its end was never told
+        tell("replaced", "tried", 900, try_no=2, trunk="b"),
+        tell("replaced", "refused", 980, try_no=2, trunk="b", cause_q850=41),
+        tell("foreign", "answered", 50),
+        tell("foreign", "ended", 60, cause_q850=16, disposition="completed"),
+    ]
+    # Repeats, one of them with other content: the first of an id counts.
+    events += [events[0] | {"trunk": "z"}, events[1], events[5] | {"cause_q850": 31}]
+    tables.add("calls.events", events)
+    names = ("call_id", "try_no", "trunk", "result", "cause_q850", "cause_sip", "response_ms")
+    rows = tables.rows("SELECT * FROM attempts ORDER BY call_id, try_no")
+    assert [tuple(row[name] for name in names) for row in rows] == [
+        ("asked", 1, "b", "asked", None, None, None),
+        ("busy", 1, "a", "unanswered", 17, 486, 500),
+        ("replaced", 1, "a", "replaced", None, None, None),
+        ("replaced", 2, "b", "refused", 41, None, 80),
+        ("rerouted", 1, "a", "refused", 34, 503, 90),
+        ("rerouted", 2, "b", "answered", 16, None, 250),
+        ("rings", 1, "b", "ringing", None, None, 50),
+    ]
+    first = next(row for row in rows if row["call_id"] == "rerouted")
+    assert (first["caller_id"], first["tried_at"]) == ("+861060****01", START_MS)
+    assert (first["task_id"], first["customer_id"]) == ("task-rerouted", "c-rerouted")
 
 
 def test_tasks_are_what_the_api_folds(tables: Tables) -> None:

@@ -299,6 +299,8 @@ class Log:
         once = kind in ("answered", "ended")
         at = now_ms()
         event_id = call_once_id(call, kind) if once else call_status_id("sim", call, kind, at)
+        if kind == "refused":
+            event_id = root_id(call, kind, fields["try_no"])
         await self.producer.send(
             "calls.events",
             CallEvent(

@@ -46,6 +46,7 @@ class FakeFreeSwitch:
         self.port = 0
         self.channels: dict[str, Channel] = {}
         self.ended: dict[str, Channel] = {}
+        self.gateways: dict[str, str] = {}
         self.commands: list[str] = []
         self.refuse_stream = False
         self.mute = False
@@ -194,6 +195,12 @@ class FakeFreeSwitch:
         })  # fmt: skip
         return channel
 
+    def ping(self, gateway: str, status: str) -> None:
+        """The answer to SIP OPTIONS, or none, changes a gateway."""
+        self.gateways[gateway] = status
+        self.event("sofia::gateway_state", **{
+            "Gateway": gateway, "State": "NOREG", "Ping-Status": status})  # fmt: skip
+
     def press(self, channel: Channel, digit: str) -> None:
         self.of(channel, "DTMF", **{"DTMF-Digit": digit, "DTMF-Duration": "2000"})
 
@@ -206,6 +213,11 @@ class FakeFreeSwitch:
             rows = [{"uuid": c.uuid, "presence_data": c.variables["presence_data"]}
                     for c in self.channels.values()]  # fmt: skip
             return json.dumps({"row_count": len(rows), "rows": rows} if rows else {"row_count": 0})
+        if words.startswith("sofia xmlstatus gateway "):
+            status = self.gateways.get(rest[2])
+            if status is None:
+                return "Invalid Gateway!"
+            return f"<gateway>\n  <name>{rest[2]}</name>\n  <status>{status}</status>\n</gateway>"
         channel = self.channels.get(rest[0])
         if name == "uuid_exists":
             return "true" if channel is not None else "false"

@@ -107,6 +107,22 @@ async def test_a_call_from_assignment_to_its_end(world: World) -> None:
     assert [c.rtp_ts for c in robot] == sorted({c.rtp_ts for c in robot})
 
 
+@pytest.mark.heavy
+async def test_a_line_that_is_cut_is_not_completed_by_a_robot_that_gives_up(world: World) -> None:
+    """Its carrier is dead: nobody hangs up, and the robot asks twice and says goodbye."""
+    log = world.log
+    call, phone = await world.answered_call()
+    await log.until(lambda: sum(len(c.payload) for c in log.chunks(call, "customer")) > 6 * 8_000,
+                    "6 s of sound")  # fmt: skip
+    phone.close()
+    await log.until(lambda: log.chunks(call, "customer")[-1].kind == "silent", "silence")
+    await log.direct(call, "say", prompt_sha256=world.prompt(12_000))
+    await log.direct(call, "hangup", reason="completed")
+    await log.until(lambda: "ended" in log.kinds(call), "the end")
+    ended = log.call(call)[-1]
+    assert (ended.disposition, ended.cause_q850) == ("half_closed", 41)
+
+
 async def test_the_edge_tells_what_it_hears_of_who_answered(world: World) -> None:
     log = world.log
     call, _ = await world.answered_call()

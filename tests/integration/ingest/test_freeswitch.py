@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
 
@@ -24,6 +25,7 @@ class Told:
         self.events: dict[str, list[LineEvent]] = {}
         self.calls: dict[str, str] = {}
         self.came: list[IncomingCall] = []
+        self.reachable: list[tuple[str, bool]] = []
         self.world: World | None = None
 
     def on_progress(self, call_id: str, progress: LineEvent) -> None:
@@ -40,7 +42,7 @@ class Told:
         return None
 
     def on_reachable(self, trunk: str, reachable: bool) -> None:
-        raise AssertionError("it asks no trunk")
+        self.reachable.append((trunk, reachable))
 
     def calls_on(self, switch: str) -> dict[str, str]:
         assert switch == "freeswitch"
@@ -56,11 +58,13 @@ class Lab:
     def __init__(self, far: FakeFreeSwitch, world: World, raw: bool) -> None:
         self.far, self.world, self.told = far, world, Told()
         self.told.world = world
-        self.config = FreeSwitchConfig("127.0.0.1", far.port, PASSWORD, "edge", raw=raw)
+        self.config = FreeSwitchConfig(
+            "127.0.0.1", far.port, PASSWORD, "edge", raw=raw, gateways={"west": ("west", "w2")}
+        )
         self.switch = self.make()
 
     def make(self, password: str = PASSWORD) -> FreeSwitch:
-        config = FreeSwitchConfig("127.0.0.1", self.far.port, password, "edge", raw=self.config.raw)
+        config = replace(self.config, port=self.far.port, password=password)
         return FreeSwitch(config, lambda call_id: (
             f"ws://127.0.0.1:{self.world.port}/media/{quote(call_id, safe='')}"
             f"?token={quote(f'secret-{call_id}')}"
@@ -225,11 +229,40 @@ async def test_an_edge_that_restarted_takes_up_its_calls(lab: Lab) -> None:
     lab.switch = lab.make()
     await lab.switch.start(lab.told)
     assert await lab.switch.adopt("c1", None)
-    assert not await lab.switch.adopt("c2", None)
+    assert await lab.switch.adopt("c2", None)  # it cannot know yet
     await until(lambda: len(channel.streams) == 2)
+    await until(lambda: lab.told.kinds("c2") == ["ended"])
+    assert not await lab.switch.adopt("c3", None)
     lab.far.hang_up(channel, "NORMAL_CLEARING", "16")
     await until(lambda: lab.told.kinds("c1")[-1] == "ended")
     assert lab.told.events["c1"][-1].disposition == "abandoned"
+
+
+async def test_a_switch_that_is_away_while_an_edge_restarts_keeps_its_calls(lab: Lab) -> None:
+    """What happened while nobody listened is told once the switch is back."""
+    rings = await lab.call("c1", "+8613800000180")
+    stays = await lab.call("c2")
+    given_up = await lab.call("c3")
+    await until(lambda: "answered" in lab.told.kinds("c2"))
+    await lab.switch.close()
+    await lab.far.stop()
+    lab.told.events.clear()
+    lab.switch = lab.make()
+    await lab.switch.start(lab.told)
+    assert await lab.switch.adopt("c1", None)
+    assert await lab.switch.adopt("c2", None, answered=True)
+    assert await lab.switch.adopt("c3", None)
+    assert await lab.switch.adopt("c4", None)
+    await lab.switch.hang_up("c3")
+    del lab.told.calls["c3"]
+    rings.answered = True
+    await lab.far.start()
+    await until(lambda: lab.told.kinds("c1") == ["answered"] and "c4" in lab.told.events)
+    assert lab.told.kinds("c2") == [] and lab.told.kinds("c3") == []
+    assert lab.told.events["c4"][0].disposition == "failed"
+    await until(lambda: len(stays.streams) == 2 and given_up.cause != "")
+    lab.far.hang_up(stays, "NORMAL_CLEARING", "16")
+    await until(lambda: lab.told.kinds("c2") == ["ended"])
 
 
 async def test_the_tries_of_a_call_are_channels_of_their_own(lab: Lab) -> None:
@@ -313,3 +346,16 @@ async def test_the_open_module_plays_files_and_stops_them(tmp_path: Path) -> Non
         await until(lambda: len(channel.broadcasts) > 4)
         session.flush()
         await until(lambda: channel.breaks == 1)
+
+
+async def test_a_gateway_that_is_down_is_told_also_after_a_lost_connection(lab: Lab) -> None:
+    lab.far.ping("west", "DOWN")
+    lab.far.ping("west", "DOWN")
+    lab.far.ping("east", "DOWN")  # no trunk of ours
+    await until(lambda: lab.told.reachable == [("west", False), ("w2", False)])
+    await lab.far.stop()
+    await until(lambda: not lab.switch._connected.is_set())
+    lab.far.gateways["west"] = "UP"
+    await lab.far.start()
+    await lab.connected()
+    assert lab.told.reachable[2:] == [("west", True), ("w2", True)]

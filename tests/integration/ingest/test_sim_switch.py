@@ -9,6 +9,7 @@ from aiohttp.test_utils import TestServer
 
 from ingest.trunks.driver import MediaAddress, Order, Refused
 from ingest.trunks.sim import SimSwitch
+from tests.integration.ingest.test_transports import until
 
 OURS = MediaAddress("127.0.0.1", 20_000, 7)
 
@@ -35,12 +36,16 @@ class Carrier:
         return web.json_response(self.body, status=self.status)
 
 
+def _app_of(carrier: Carrier) -> web.Application:
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", carrier.handle)
+    return app
+
+
 @pytest.fixture
 async def carrier() -> AsyncIterator[tuple[Carrier, SimSwitch]]:
     carrier = Carrier()
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", carrier.handle)
-    async with TestServer(app) as server:
+    async with TestServer(_app_of(carrier)) as server:
         trunk = SimSwitch(str(server.make_url("/")))
         yield carrier, trunk
         await trunk.close()
@@ -49,8 +54,8 @@ async def carrier() -> AsyncIterator[tuple[Carrier, SimSwitch]]:
 async def test_a_call_is_asked_for_as_agreed(carrier: tuple[Carrier, SimSwitch]) -> None:
     far, trunk = carrier
     assert await trunk.dial(Order("c-1", "+86138", "sim", "pcmu", OURS)) == ("127.0.0.1", 30_000, 9)
-    asked = {"call_id": "c-1", "phone": "+86138", "rtp_host": "127.0.0.1", "rtp_port": 20_000,
-             "ssrc": 7, "codec": "pcmu"}  # fmt: skip
+    asked = {"call_id": "c-1", "try_no": 1, "phone": "+86138", "rtp_host": "127.0.0.1",
+             "rtp_port": 20_000, "ssrc": 7, "codec": "pcmu"}  # fmt: skip
     assert far.asked == [("POST", "/calls", asked)]
     await trunk.hang_up("c/1")
     assert await trunk.transfer("c-1", "agents")
@@ -107,3 +112,32 @@ async def test_a_carrier_that_is_away_is_a_refusal() -> None:
     await trunk.hang_up("c")
     assert not await trunk.transfer("c", "agents")
     await trunk.close()
+
+
+class Told:
+    """Remembers what is said of trunks."""
+
+    def __init__(self) -> None:
+        self.reachable: list[tuple[str, bool]] = []
+
+    def on_reachable(self, trunk: str, reachable: bool) -> None:
+        self.reachable.append((trunk, reachable))
+
+
+async def test_a_carrier_that_goes_away_and_comes_back_is_told(
+    carrier: tuple[Carrier, SimSwitch],
+) -> None:
+    far, _ = carrier
+    server = TestServer(_app_of(far))
+    await server.start_server()
+    port, told = server.port, Told()
+    switch = SimSwitch(f"http://127.0.0.1:{port}", "sim", ["a", "b"], ask_s=0.01)
+    await switch.start(told)  # type: ignore[arg-type] # the part of it that is used
+    far.status = 503  # an answer is an answer
+    await until(lambda: len(far.asked) > 3)
+    assert told.reachable == []
+    await server.close()
+    await until(lambda: told.reachable == [("a", False), ("b", False)])
+    async with TestServer(_app_of(far), port=port):
+        await until(lambda: told.reachable[2:] == [("a", True), ("b", True)])
+        await switch.close()

@@ -70,6 +70,18 @@ async def test_a_carrier_killed_amid_fifty_calls(world: World, other: Carrier) -
     kept = [call for call in calls if call in other.phones]
     lost = [call for call in calls if call in world.carrier.phones]
     assert kept and lost, "both carry calls"
+    # A carrier gives up a try that it had taken: the other is asked.
+    given_up = await log.assign()
+    carriers = world.carrier, other
+    await log.until(lambda: any(given_up in c.phones for c in carriers), "the first carrier")
+    await log.status(given_up, "refused", try_no=1, cause_q850=34)
+    await log.until(lambda: all(given_up in c.phones for c in carriers), "the second carrier")
+    asked = [a for c in carriers for a in c.asked if a["call_id"] == given_up]
+    assert sorted(a["try_no"] for a in asked) == [1, 2]
+    assert [event.try_no for event in log.call(given_up) if event.kind == "refused"] == [1]
+    await log.direct(given_up, "hangup", reason="completed")
+    await log.until(lambda: "ended" in log.kinds(given_up), "its end")
+
     for call in kept:
         await log.status(call, "ringing")
         await log.status(call, "answered")
@@ -87,8 +99,8 @@ async def test_a_carrier_killed_amid_fifty_calls(world: World, other: Carrier) -
         tried = trunks(log.call(call), "tried")
         assert tried in (["b"], ["a", "b"])
         assert trunks(log.call(call), "refused") == tried[:-1]
-    asked = [a["call_id"] for a in other.asked]
-    assert len(asked) == len(set(asked)), "nobody is asked for twice"
+    ids = [a["call_id"] for a in other.asked]
+    assert len(ids) == len(set(ids)), "nobody is asked for twice"
 
     # The dead carrier rests: the last ones did not even try it.
     late = [await log.assign() for _ in range(5)]

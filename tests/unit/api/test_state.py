@@ -6,13 +6,14 @@ from typing import Any, cast
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from ringlog import settings as site
 from ringlog.dispositions import disposition_of
 from schemas.events import CallEvent, TaskEvent, TaskRequested
 from schemas.ids import root_id
 from streams.api.hub import Hub
-from streams.api.models import AssignRequest
+from streams.api.models import AssignRequest, CallStatusRequest
 from streams.api.openapi import document
 from streams.api.state import CALL_STATES, Board, CallStatus
 
@@ -210,3 +211,16 @@ def test_openapi_names_every_route() -> None:
     refs = {r for r in str(document()).split("'") if r.startswith("#/components/schemas/")}
     schemas = document()["components"]["schemas"]
     assert all(r.rsplit("/", 1)[1] in schemas for r in refs)
+
+
+@pytest.mark.parametrize(
+    ("kind", "try_no", "ok"), [("refused", 1, True), ("refused", None, False), ("ended", 1, False)]
+)
+def test_a_refusal_names_its_try(kind: str, try_no: int | None, ok: bool) -> None:
+    body = {"call_id": "c", "kind": kind, "occurred_at": 1_700_000_000_000, "source": "sim",
+            "try_no": try_no}  # fmt: skip
+    if ok:
+        assert CallStatusRequest.model_validate(body).try_no == try_no
+        return
+    with pytest.raises(ValidationError, match="names its try"):
+        CallStatusRequest.model_validate(body)

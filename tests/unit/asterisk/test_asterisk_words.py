@@ -18,6 +18,7 @@ from ingest.asterisk.events import (
     parse_ari,
     parse_bridges,
     parse_channels,
+    parse_device,
     parse_ids,
 )
 from ingest.asterisk.names import OurName, app_of, endpoint_of, name_of, ours
@@ -60,6 +61,13 @@ def test_steps_of_a_call() -> None:
     assert parse_ari(event(type="ChannelVarset")) is None
 
 
+def test_the_state_of_a_device() -> None:
+    text = '{"type":"DeviceStateChanged","device_state":{"name":"PJSIP/a","state":"UNAVAILABLE"}}'
+    found = parse_ari(text)
+    assert found is not None
+    assert (found.kind, found.device, found.state) == ("device", "PJSIP/a", "UNAVAILABLE")
+
+
 @pytest.mark.parametrize(
     "text", ["", "[]", "7", '{"type":"StasisStart"}', "[" * 100_000, " " * (MAX_EVENT_BYTES + 1)]
 )
@@ -82,14 +90,15 @@ JSON = st.recursive(
 )
 TYPES = st.sampled_from(
     ["StasisStart", "StasisEnd", "Dial", "ChannelStateChange", "ChannelDtmfReceived",
-     "ChannelHangupRequest", "ChannelDestroyed", "ApplicationReplaced", "ChannelUserevent"]
+     "ChannelHangupRequest", "ChannelDestroyed", "ApplicationReplaced", "ChannelUserevent",
+     "DeviceStateChanged"]
 )  # fmt: skip
 
 
 @given(
     TYPES, st.dictionaries(
         st.sampled_from(["channel", "peer", "args", "cause", "tech_cause", "soft", "digit",
-                         "dialstatus", "timestamp", "eventname"]), JSON),
+                         "dialstatus", "timestamp", "eventname", "device_state"]), JSON),
 )  # fmt: skip
 def test_no_event_crashes_the_reader(kind: str, fields: dict[str, object]) -> None:
     with suppress(AriMalformed):
@@ -105,7 +114,8 @@ def test_no_text_crashes_the_reader(text: str | bytes) -> None:
 @given(JSON)
 def test_no_answer_crashes_the_reader(data: object) -> None:
     for read in (lambda: list(parse_channels(data)), lambda: list(parse_bridges(data)),
-                 lambda: list(parse_ids(data, "channel_ids"))):  # fmt: skip
+                 lambda: list(parse_ids(data, "channel_ids")),
+                 lambda: parse_device(data)):  # fmt: skip
         with suppress(AriMalformed):
             read()
 
@@ -182,6 +192,22 @@ def test_settings_make_a_plan() -> None:
     with pytest.raises(ValueError, match="RINGLOG_ARI_PASSWORD_FILE"):
         asterisks_of(without, default_plan(without), None)
     assert asterisks_of(Settings(), default_plan(Settings()), None) == []
+
+
+def test_a_trunk_is_watched_by_the_device_that_it_dials() -> None:
+    config = Settings(ari_password=SecretStr("x"), ari_endpoint="PJSIP/{digits}@carrier")
+    site = parse_plan("""
+switches:
+  pbx: {type: asterisk, url: "http://pbx:8088"}
+trunks:
+  west: {switch: pbx, endpoint: "PJSIP/{digits}@carrier-w"}
+  again: {switch: pbx, endpoint: "PJSIP/0{digits}@carrier-w"}
+  plain: {switch: pbx}
+  address: {switch: pbx, endpoint: "PJSIP/carrier-w/sip:{digits}@198.51.100.1"}
+  local: {switch: pbx, endpoint: "Local/{digits}@out"}
+""")
+    plan = asterisk_plan(config, "edge", "pbx", site.switches["pbx"], site.trunks)
+    assert plan.devices == {"PJSIP/carrier-w": ("west", "again"), "PJSIP/carrier": ("plain",)}
 
 
 SITE = """

@@ -4,6 +4,7 @@ import asyncio
 from unittest.mock import Mock
 
 import numpy as np
+import pytest
 from aioice.candidate import Candidate as HostCandidate
 from aioice.ice import Connection
 from hypothesis import given, settings
@@ -11,10 +12,13 @@ from hypothesis import strategies as st
 
 from ingest.rtp.packet import TelephoneEvent, serialise_event
 from ingest.rtp.wire import FrameEncoder
+from ingest.sound.playout import KeyTick
 from ingest.sound.types import Digit, Frame
 from ingest.webrtc.offer import parse_offer
-from ingest.webrtc.peer import MAX_WAITING, GuardedStun
+from ingest.webrtc.peer import MAX_WAITING, GuardedStun, Peer
 from ingest.webrtc.receiver import BrowserReceiver, wire_of_offer
+from ingest.webrtc.transport import BrowserTransport
+from tests.unit.ingest.test_edge_session import Call
 from tests.unit.ingest.test_whip import CHROMIUM
 
 OFFER = parse_offer(CHROMIUM.encode())
@@ -130,3 +134,14 @@ def test_no_packet_harms(packets: list[tuple[int, int, int, int, bytes]]) -> Non
     for n, (kind, seq, timestamp, ssrc, payload) in enumerate(packets):
         under_test.receive(kind, seq, timestamp, ssrc, payload, n * 20_000)
     under_test.flush()
+
+
+async def test_a_key_for_a_browser_is_lost_and_that_is_said_once(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    call, peer = Call(), Peer()
+    transport = BrowserTransport(call.session, OFFER, peer)
+    for digit in "12":
+        assert transport.send_key(KeyTick(digit, 0, end=False), 0, 0) == 0, "no packet"
+    assert capsys.readouterr().out.count("a browser takes no keys") == 1
+    await peer.close()

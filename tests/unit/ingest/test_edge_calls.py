@@ -392,6 +392,23 @@ def test_a_hangup_waits_for_what_is_being_said() -> None:
     assert host.kinds == ["ended"], "nothing is said, and nothing ended twice, after our hang-up"
 
 
+@pytest.mark.parametrize(
+    ("reason", "disposition", "cause"),
+    [(None, "half_closed", 41), ("completed", "half_closed", 41),
+     ("no_response", "half_closed", 41),
+     ("opted_out", "opted_out", 16), ("callback", "callback", 16)],
+)  # fmt: skip
+def test_a_robot_that_gives_up_on_a_line_that_is_cut_says_so(
+    reason: str | None, disposition: str, cause: int
+) -> None:
+    """What the customer said before the line was cut stays."""
+    host = answered_call()
+    bye = directive("hangup", 2, reason=reason)
+    host.feed(Directed(bye), Drained(bye, "half_closed"))
+    ended = host.written[-1]
+    assert (ended.disposition, ended.cause_q850) == (disposition, cause)
+
+
 def test_a_prompt_cut_by_the_end_is_told_before_it_and_none_begins_after() -> None:
     host = answered_call()
     bye = directive("hangup", 2)

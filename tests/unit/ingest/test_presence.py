@@ -3,7 +3,15 @@
 import pytest
 
 from ingest.sound.pacer import TICK_US
-from ingest.sound.presence import HALF_CLOSED_US, ONE_WAY_US, SILENT_US, Presence, fault_of
+from ingest.sound.presence import (
+    CUT_US,
+    HALF_CLOSED_US,
+    ONE_WAY_US,
+    SILENT_US,
+    Presence,
+    fault_at_end,
+    fault_of,
+)
 from ingest.sound.session import LastHeard
 from tests.unit.ingest.test_edge_session import LEG, SILENCE, Call, say
 
@@ -65,3 +73,43 @@ def test_a_far_end_that_an_earlier_edge_heard_is_no_one_way_audio() -> None:
     call.session.play(say("a", 2000))
     assert after(call, 20) is None
     assert after(call, 60) == "half_closed"
+
+
+@pytest.mark.parametrize(
+    ("presence", "fault"),
+    [
+        (Presence(True, CUT_US + 1, 30 * S, False, steady=True), "half_closed"),
+        (Presence(True, CUT_US, 30 * S, False, steady=True), None),
+        (Presence(True, CUT_US + 1, 30 * S, False), None),  # a customer who says nothing
+        (Presence(True, CUT_US + 1, 30 * S, True, steady=True), None),
+        (Presence(False, 20 * S, ONE_WAY_US + 1, False), "one_way_audio"),
+        (Presence(False, 20 * S, ONE_WAY_US, False), None),
+    ],
+)
+def test_the_rule_at_a_hang_up(presence: Presence, fault: str | None) -> None:
+    assert fault_at_end(presence) == fault
+
+
+def at_hang_up(call: Call) -> str | None:
+    return call.session.fault_at_end(call.n * TICK_US, False)
+
+
+def test_a_line_that_is_cut_is_told_from_a_customer_who_says_nothing() -> None:
+    call = Call()
+    call.session.play(say("a", 2000))
+    call.run(6 * 50, hear=SILENCE)
+    call.run(9 * 50)
+    assert at_hang_up(call) is None
+    call.run(2 * 50)
+    assert at_hang_up(call) == "half_closed" and call.session.fault(call.n * TICK_US, False) is None
+
+
+def test_a_far_end_that_sends_words_alone_is_never_thought_cut() -> None:
+    for words_s in ((1,), (4,), (3, 6)):
+        call = Call()
+        call.session.play(say("a", 2000))
+        for seconds in words_s:
+            call.run(seconds * 50, hear=SILENCE)
+            call.run(2 * 50)
+        call.run(20 * 50)
+        assert at_hang_up(call) is None

@@ -9,8 +9,10 @@ from ingest.asr_profiles import AsrProfiles
 from ingest.defaults import Defaults
 from ingest.sessions import Site, UnknownName
 from ingest.sound.types import TELEPHONE_EVENT, Format
+from ingest.ws.doors import doors_of
 from ringlog.asr_models import load
-from ringlog.media_session import MediaSessionRequest
+from ringlog.media_session import DOORS, MediaSessionRequest
+from ringlog.settings import Settings
 from schemas.events import Playbook, RobotStatus
 from schemas.phone import InvalidNumber
 
@@ -119,3 +121,13 @@ def test_a_number_that_is_none_is_refused(phone: str) -> None:
 def test_a_session_that_is_none_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         request(**wrong)
+
+
+def test_no_call_is_called_as_a_door() -> None:
+    """Its sound would be at the door's path."""
+    doors = doors_of(Settings(), "ws://127.0.0.1/media", lambda _: False, str)
+    assert doors.keys() == DOORS
+    for name in doors:
+        with pytest.raises(ValidationError, match="names a door"):
+            request(call_id=name)
+    assert request(call_id="twilio-1").call_id == "twilio-1"

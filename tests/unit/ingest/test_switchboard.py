@@ -146,6 +146,17 @@ async def test_a_changed_switch_is_made_anew_and_weights_are_not() -> None:
     assert desk.made[0].closed and desk.made[2].listener is not None and not desk.made[1].closed
 
 
+async def test_what_a_driver_said_of_its_trunks_is_void_once_another_takes_over() -> None:
+    """A trunk that nobody watches any more would rest for ever."""
+    desk = await started()
+    one, two = desk.made
+    assert one.listener is not None and two.listener is not None
+    one.listener.on_reachable("a", False)
+    two.listener.on_reachable("b", False)
+    await desk.board.follow(plan({"one": "u9", "two": "u2"}))
+    assert desk.ear.heard == [("a", "False"), ("b", "False"), ("a", "True")]
+
+
 async def test_a_switch_that_is_gone_keeps_its_calls_until_they_end() -> None:
     desk = await started()
     desk.board.holds("c1", "b")

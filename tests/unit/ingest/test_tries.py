@@ -83,6 +83,37 @@ def test_once_it_rings_no_other_trunk_is_tried(heard: str, fault: Input) -> None
     assert host.kinds == ([] if isinstance(fault, NoResponse) else ["ended"])
 
 
+def test_a_carrier_that_tells_the_api_may_give_a_try_up_late() -> None:
+    host = placed()
+    told = status(host.call, "refused", try_no=1, cause_q850=34)
+    host.feed(told, told).read_back()
+    assert host.names == ["FindLine", "Write tried", "CheckNumber", "Dial"]
+    assert (host.call.tries, host.call.trunk, host.call.between) == (2, "east", False)
+    folded = new_call()
+    for event in (told.event, host.written[0]):
+        folded = evolve(folded, Recorded(event))
+    assert (folded.tries, folded.trunk, folded.between) == (2, "east", False)
+    host.feed(status(host.call, "refused", try_no=2, cause_sip=503))
+    assert host.kinds[-1] == "ended" and host.written[-1].cause_sip == 503
+
+
+@pytest.mark.parametrize("rang", [(), ("ringing",), ("ringing", "answered")])
+@pytest.mark.parametrize("cause", [{"cause_q850": 17}, {"cause_sip": 480}, {"cause_q850": 38}, {}])
+def test_a_late_refusal_that_is_no_fault_or_comes_once_it_rings_is_the_end(
+    rang: tuple[str, ...], cause: dict[str, int]
+) -> None:
+    host = placed()
+    host.feed(*(status(host.call, kind) for kind in rang))
+    told = status(host.call, "refused", try_no=1, **cause)
+    host.feed(told)
+    if cause == {"cause_q850": 38} and not rang:
+        assert host.names[0] == "FindLine"
+        return
+    assert "FindLine" not in host.names and host.kinds == ["ended"]
+    restarted = evolve(host.call, told)
+    assert not restarted.between and not restarted.closing, "its end may have to be written again"
+
+
 def test_what_a_switch_tells_of_a_try_given_up_is_passed_over() -> None:
     host = placed().feed(ended(try_no=1, cause_q850=38))
     host.commands.clear()
