@@ -18,7 +18,7 @@ from schemas.partition import partition_of
 from schemas.phone import Numbers
 from schemas.wire import Poison
 from streams.dispatch.facts import PRODUCER, Output
-from streams.dispatch.policy import Policy
+from streams.dispatch.policy import SitePolicy
 from streams.dispatch.pools import Pools
 from streams.dispatch.refold import Refold
 from streams.dispatch.router import INBOX, OPTOUTS, call_copies, optout_copies, robot_copy
@@ -65,11 +65,10 @@ class Dispatch:
 
     def __init__(self, life: Lifecycle) -> None:
         self._life = life
-        self._policy = Policy()
         self._numbers = Numbers(life.settings.region, site_key(life.settings))
         self._host = FaustHost(life, APP_ID)
         self._table = self._host.table("pools", pool_of)
-        self._around = Surroundings(life, self._host.producer)
+        self._around = Surroundings(life, self._host.producer, SitePolicy())
         self._pools = self._none()
         self._loaded = False
         self._unsaved = Unsaved()
@@ -90,15 +89,11 @@ class Dispatch:
 
     async def rebuild(self) -> Found:
         """Folds our pools again from the log and corrects those that differ; raises NotRebuilt."""
-        refold = Refold(self._life.settings, self._policy, self._numbers)
+        refold = Refold(self._life.settings, self._numbers)
         return await self._host.refold(INBOX, refold.read, lambda _: self._put_right(refold.pools))
 
     def _none(self) -> Pools:
-        return Pools(
-            lambda name: Snapshots.load(name, self._table, self._policy),
-            self._numbers,
-            self._policy,
-        )
+        return Pools(lambda name: Snapshots.load(name, self._table), self._numbers)
 
     async def _put_right(self, right: Pools) -> Found:
         differed = 0
@@ -133,9 +128,6 @@ class Dispatch:
 
     async def _decide(self, batch: list[Record]) -> None:
         generation, outputs, kinds = self._host.generation, list[Outgoing](), list[str]()
-        if batch and not self._pools.begun:
-            ends = await self._host.progress.ends(INBOX)
-            self._pools.begun = {tp.partition: end for tp, end in ends.items()}
         for record in batch:
             try:
                 decided = self._work(record)

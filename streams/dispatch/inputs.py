@@ -19,6 +19,7 @@ from schemas.events import (
 from schemas.phone import InvalidNumber, Numbers, e164
 from schemas.text import from_json
 from schemas.wire import Poison
+from streams.dispatch.policy import Policy
 
 E = TypeVar("E", bound=Event)
 
@@ -129,6 +130,14 @@ class TimerFired:
     name: str
 
 
+@dataclass(frozen=True, slots=True)
+class SettingsChanged:
+    """The site's settings, as a worker of the service began with them."""
+
+    event_id: str
+    policy: Policy
+
+
 Input = (
     Request
     | Cancel
@@ -140,6 +149,7 @@ Input = (
     | PlaybookChanged
     | Liveness
     | TimerFired
+    | SettingsChanged
 )
 
 
@@ -183,6 +193,8 @@ def _parse(record: DispatchInbox, numbers: Numbers) -> Input:
             return CallChanged(record.event_id, call)
         case "robot":
             return _configured(record.event_id, _body(record))
+        case "settings":
+            return SettingsChanged(record.event_id, Policy.model_validate(_body(record)))
         case "edge" | "worker":
             body = _body(record)
             up = {"up": True, "down": False}[body["state"]]

@@ -2,18 +2,17 @@
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 Span = Annotated[int, Field(gt=0, le=86_400_000)]
 
 
-class Policy(BaseSettings):
-    """The parameters of the rules. A change counts from the next decision on."""
+class Policy(BaseModel):
+    """The parameters of the rules. The service tells its site's to every pool's inbox; they count
+    from that record on, also in a rebuild. Before the first such record a pool has the defaults."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="RINGLOG_DISPATCH_", env_file="ringlog.env", extra="ignore", frozen=True
-    )
+    model_config = ConfigDict(extra="ignore", frozen=True)
 
     permit_ms: Span = Field(15_000, description="How long an edge may begin to dial, ms")
     permit_grace_ms: Span = Field(
@@ -40,4 +39,12 @@ class Policy(BaseSettings):
     boost_levels: tuple[str, ...] = Field(
         ("member", "silver", "gold", "platinum", "diamond", "vip", "会员"),
         description="Customer levels whose tasks rise one priority",
+    )
+
+
+class SitePolicy(Policy, BaseSettings):
+    """The policy as the site's environment and `ringlog.env` have it."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="RINGLOG_DISPATCH_", env_file="ringlog.env", extra="ignore", frozen=True
     )

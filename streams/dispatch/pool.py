@@ -39,7 +39,7 @@ class Pool:
     """The state of one pool.
 
     Attributes are for the snapshot and for tests to read. With `decided` the pool is rebuilt: it
-    takes every decision from there and makes none itself, whatever the policy is now.
+    takes every decision from there and makes none itself, whatever today's rules are.
     """
 
     def __init__(
@@ -136,6 +136,8 @@ class Pool:
                     self.playbooks[record.playbook] = (record.version, record.offset)
             case i.Liveness():
                 self.up.note(record)
+            case i.SettingsChanged():
+                self.policy = record.policy
         return []
 
     # Requests

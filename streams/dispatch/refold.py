@@ -16,7 +16,6 @@ from schemas.phone import Numbers
 from schemas.wire import Poison
 from streams.dispatch.decided import Decided
 from streams.dispatch.facts import TASKS
-from streams.dispatch.policy import Policy
 from streams.dispatch.pool import Pool
 from streams.dispatch.pools import Pools
 from streams.dispatch.router import INBOX
@@ -24,14 +23,12 @@ from streams.dispatch.snapshot import Snapshots
 
 
 class Refold:
-    """Every pool as folded from the inbox and `tasks.events`. Recorded decisions stand: today's
-    policy applies only to what is not decided yet."""
+    """Every pool as folded from the inbox, which has the settings of each time, and from the
+    decisions on `tasks.events`, which stand."""
 
-    def __init__(self, config: Settings, policy: Policy, numbers: Numbers) -> None:
+    def __init__(self, config: Settings, numbers: Numbers) -> None:
         self.decided = Decided()
-        self.pools = Pools(
-            lambda name: Snapshots(Pool(name, policy, self.decided)), numbers, policy
-        )
+        self.pools = Pools(lambda name: Snapshots(Pool(name, decided=self.decided)), numbers)
         self._config = config
         self._codec = codec_of(config)
         self._read_to: dict[tuple[str, int], int] = {}

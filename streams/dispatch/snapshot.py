@@ -59,9 +59,9 @@ class Snapshots:
         self._garbage: list[str] = []
 
     @classmethod
-    def load(cls, name: str, rows: Mapping[str, str], policy: Policy | None = None) -> "Snapshots":
+    def load(cls, name: str, rows: Mapping[str, str]) -> "Snapshots":
         """The pool of its newest whole snapshot, or an empty one; raises SnapshotError."""
-        pool = Pool(name, policy)
+        pool = Pool(name)
         text = rows.get(head_key(name))
         if text is None:
             return cls(pool)
@@ -127,7 +127,6 @@ class Snapshots:
             "version": VERSION,
             "offset": offset,
             **self._small(),
-            "policy": self.pool.policy.model_dump(mode="json"),
             "pages": [[kind, page, side] for (kind, page), side in self._sides.items()],
         }
         return head_key(self.pool.name), _pack(head)
@@ -138,6 +137,7 @@ class Snapshots:
         presence = ((pool.up.edges, "edges"), (pool.up.workers, "workers"))
         return {
             "now": pool.now,
+            "policy": pool.policy.model_dump(mode="json"),
             "next_seq": pool.next_seq,
             "next_robot": pool.next_robot,
             "next_optout": pool.optouts.next_n,

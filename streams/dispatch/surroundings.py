@@ -1,4 +1,5 @@
-"""Follows pools, playbooks and heartbeats, and tells every pool's inbox what changed.
+"""Follows pools, playbooks and heartbeats, and tells every pool's inbox what changed, and the
+settings that this service began with.
 
 Reads whole topics without a group, so every worker of the service does it. Two workers write the
 same facts, and a pool takes each once (by the offset of the record that showed it).
@@ -13,8 +14,15 @@ from ringlog.lifecycle import Lifecycle
 from schemas.donotcall import entry_of
 from schemas.events import Lease, OptOut, Playbook, RobotStatus
 from streams.dispatch.facts import Output
+from streams.dispatch.policy import Policy
 from streams.dispatch.presence import Change, Heartbeats
-from streams.dispatch.router import OPTOUTS, optout_copies, playbook_copy, presence_copy
+from streams.dispatch.router import (
+    OPTOUTS,
+    optout_copies,
+    playbook_copy,
+    presence_copy,
+    settings_copy,
+)
 
 TICK_S = 0.25
 AT_ONCE = 1_000
@@ -26,16 +34,19 @@ LATE_S = 1.0
 class Surroundings:
     """`pools` are all that ever had a robot."""
 
-    def __init__(self, life: Lifecycle, producer: EventProducer) -> None:
+    def __init__(self, life: Lifecycle, producer: EventProducer, policy: Policy) -> None:
         self.pools: set[str] = set()
         self._life = life
         self._producer = producer
+        self._policy = policy
         self._heartbeats = Heartbeats()
         self._playbooks: dict[str, tuple[Playbook, int]] = {}
         self._told = False
+        self._began_ms = 0
 
     async def start(self) -> None:
         """Reads up to the end, informs all pools, and goes on following."""
+        self._began_ms = now_ms()
         topics = ["robots.status", "playbooks", "robots.leases"]
         reader = TopicReader(self._life.settings, self._producer, topics)
         await reader.start()
@@ -121,8 +132,7 @@ class Surroundings:
         )
 
     async def _tell_all(self, pool: str) -> None:
-        out: list[Output] = [
-            playbook_copy(event, offset, pool) for event, offset in self._playbooks.values()
-        ]
+        out: list[Output] = [settings_copy(self._policy, self._began_ms, pool)]
+        out += [playbook_copy(event, offset, pool) for event, offset in self._playbooks.values()]
         out += [presence_copy(change, pool) for change in self._heartbeats.all()]
         await self._producer.send_all(out)

@@ -19,6 +19,7 @@ from streams.dispatch.inputs import (
     ProfileChanged,
     Request,
     RobotChanged,
+    SettingsChanged,
     TimerFired,
 )
 from streams.dispatch.policy import Policy
@@ -86,6 +87,10 @@ def call(call_id: str, kind: str, **values: Any) -> CallChanged:
 
 def alive(*calls: str) -> CallsAlive:
     return CallsAlive(fresh("alive"), calls)
+
+
+def settings(policy: Policy) -> SettingsChanged:
+    return SettingsChanged(fresh("settings"), policy)
 
 
 def cancel(task: str) -> Cancel:

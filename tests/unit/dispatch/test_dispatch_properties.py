@@ -11,7 +11,7 @@ from schemas.events import TaskEvent
 from schemas.ids import call_id as id_of_call
 from streams.dispatch.decided import Decided, Verdict
 from streams.dispatch.facts import Output
-from streams.dispatch.inputs import Input, TimerFired
+from streams.dispatch.inputs import Input, SettingsChanged, TimerFired
 from streams.dispatch.policy import Policy
 from streams.dispatch.pool import Pool
 from streams.dispatch.roster import Robot, over_qualification
@@ -30,8 +30,17 @@ from tests.unit.dispatch.build import (
     robot,
     worker,
 )
+from tests.unit.dispatch.build import (
+    settings as told,
+)
 
 POLICY = Policy(retry_ms=30_000, max_attempts=4)
+OTHER = Policy(
+    retry_ms=77_000, max_attempts=1, max_dials=1, queue_limit=1, permit_ms=1_000,
+    line_retry_ms=9_000, boost_intent=0.01,
+)  # fmt: skip
+"""Under which hardly any decision of POLICY would be made again."""
+
 SKILLS = ("sales", "care")
 TERMINAL = {"completed", "failed", "cancelled", "refused", "expired"}
 
@@ -69,7 +78,7 @@ class Life:
 
     def __init__(self, seed: int) -> None:
         self.rng = random.Random(seed)
-        self.pool: Pool = CheckedPool("main", POLICY)
+        self.pool: Pool = CheckedPool("main")
         self.now = T0
         self.tasks = 0
         self.open_calls: list[str] = []
@@ -90,7 +99,7 @@ class Life:
 
     def act(self) -> None:
         rng = self.rng
-        match rng.choices(range(10), (8, 4, 3, 8, 1, 1, 2, 2, 1, 6))[0]:
+        match rng.choices(range(11), (8, 4, 3, 8, 1, 1, 2, 2, 1, 1, 6))[0]:
             case 0:
                 self.tasks += 1
                 customer = f"c{rng.randrange(6)}"
@@ -139,6 +148,8 @@ class Life:
                     f"c{rng.randrange(6)}", version=rng.randint(1, 9), purchase_intent=rng.random()
                 )
                 self.give(changed(known))
+            case 9:
+                self.give(told(rng.choice((POLICY, POLICY, OTHER))))
             case _:
                 self.wait(rng.choice((10, 1_000, 10_000, 20_000)))
 
@@ -159,6 +170,7 @@ class Life:
 
 def live(seed: int, steps: int) -> Life:
     life = Life(seed)
+    life.give(told(POLICY))
     life.give(worker())
     life.give(edge("e0"))
     for n in range(3):
@@ -214,7 +226,7 @@ def test_a_restart_at_any_point_gives_the_same_outputs(
 ) -> None:
     journal = live(seed, steps).journal
     rows: dict[str, str] = {}
-    pool = Snapshots(Pool("main", POLICY))
+    pool = Snapshots(Pool("main"))
     at = 0
     while at < len(journal):
         record, now, expected = journal[at]
@@ -229,7 +241,7 @@ def test_a_restart_at_any_point_gives_the_same_outputs(
             for gone in pool.garbage():
                 rows.pop(gone, None)
         if happens in ("kill", "torn"):
-            pool = Snapshots.load("main", rows, POLICY)
+            pool = Snapshots.load("main", rows)
             assert pool.offset <= at
             at = pool.offset  # the records since are worked again
             if not data.draw(st.booleans()):
@@ -255,17 +267,17 @@ def test_an_answer_while_a_call_ends_is_in_the_next_snapshot() -> None:
             key, value = pool.head(at)
             rows[key] = value
         elif happens == "kill" and steps < 2_000:
-            pool = Snapshots.load("main", rows, POLICY)
+            pool = Snapshots.load("main", rows)
             at = pool.offset
 
 
 def test_an_empty_snapshot_is_an_empty_pool() -> None:
-    loaded = Snapshots.load("main", {}, POLICY)
+    loaded = Snapshots.load("main", {})
     assert (loaded.offset, loaded.pool.tasks) == (0, {})
 
 
 def test_only_changed_pages_are_written() -> None:
-    pool = Snapshots(Pool("main", POLICY))
+    pool = Snapshots(Pool("main"))
     pool.pool.step(worker(), T0)
     pool.pool.step(edge(), T0)
     for n in range(200):
@@ -279,7 +291,7 @@ def test_only_changed_pages_are_written() -> None:
 
 
 def test_rows_of_what_is_over_are_deleted() -> None:
-    pool = Snapshots(Pool("main", POLICY))
+    pool = Snapshots(Pool("main"))
     rows: dict[str, Any] = {}
     pool.pool.step(robot("r1"), T0)
     pool.pool.step(request("t1"), T0)
@@ -289,7 +301,7 @@ def test_rows_of_what_is_over_are_deleted() -> None:
     rows.update([pool.head(3)])
     assert {"task.0.0|main", "task.0.1|main"} == set(pool.garbage())
     rows.pop("task.0.0|main")
-    assert Snapshots.load("main", rows, POLICY).pool.tasks == {}
+    assert Snapshots.load("main", rows).pool.tasks == {}
 
 
 @settings(max_examples=20, deadline=None)
@@ -298,14 +310,14 @@ def test_a_pool_folded_anew_is_the_same_and_can_take_its_place(
     seed: int, steps: int, restored: bool
 ) -> None:
     journal = live(seed, steps).journal
-    kept, anew = Snapshots(Pool("main", POLICY)), Snapshots(Pool("main", POLICY))
+    kept, anew = Snapshots(Pool("main")), Snapshots(Pool("main"))
     for record, now, _ in journal:
         kept.pool.step(record, now)
         anew.pool.step(record, now)
     rows = kept.pages()
     rows.update([kept.head(len(journal))])
     if restored:
-        kept = Snapshots.load("main", rows, POLICY)
+        kept = Snapshots.load("main", rows)
     assert kept.differences(anew) == []
 
     kept.pool.optouts.put("wrong", True)
@@ -317,19 +329,12 @@ def test_a_pool_folded_anew_is_the_same_and_can_take_its_place(
     kept.replace(anew.pool)
     written = kept.pages()
     # Nothing that the old head names is written over: whoever dies here leaves that state whole.
-    assert Snapshots.load("main", before | written, POLICY).differences(anew) != []
+    assert Snapshots.load("main", before | written).differences(anew) != []
     rows |= written
     rows.update([kept.head(len(journal))])
     for gone in kept.garbage():
         rows.pop(gone, None)
-    assert Snapshots.load("main", rows, POLICY).differences(anew) == []
-
-
-OTHER = Policy(
-    retry_ms=77_000, max_attempts=1, max_dials=1, queue_limit=1, permit_ms=1_000,
-    line_retry_ms=9_000, boost_intent=0.01,
-)  # fmt: skip
-"""Under which hardly any decision of POLICY would be made again."""
+    assert Snapshots.load("main", rows).differences(anew) == []
 
 
 def decided_of(life: Life) -> Decided:
@@ -367,16 +372,19 @@ def test_review_4_folded_anew_under_another_policy_what_was_decided_stays(
         life.drain()
     anew = Pool("main", OTHER, decided_of(life))
     for record, now, _ in life.journal:
-        anew.step(record, now)
+        if not isinstance(record, SettingsChanged):  # a log of before settings were on it
+            anew.step(record, now)
     anew.catch_up()
     assert standing(anew) == standing(life.pool)
 
 
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 2**32), steps=st.integers(1, 150))
-def test_review_4_folded_anew_under_the_same_policy_all_is_the_same(seed: int, steps: int) -> None:
+def test_a_rebuild_with_other_settings_changes_nothing_that_was_decided(
+    seed: int, steps: int
+) -> None:
     life = live(seed, steps)
-    anew = Pool("main", POLICY, decided_of(life))
+    anew = Pool("main", OTHER, decided_of(life))
     for record, now, out in life.journal:
         assert anew.step(record, now) == out
     anew.catch_up()
