@@ -17,6 +17,7 @@ from schemas.events import DispatchInbox, TaskEvent
 from schemas.partition import partition_of
 from schemas.phone import Numbers
 from schemas.wire import Poison
+from streams.dispatch.campaigns import TermsOf, state_only
 from streams.dispatch.facts import PRODUCER, Output
 from streams.dispatch.policy import SitePolicy
 from streams.dispatch.pools import Pools
@@ -32,6 +33,9 @@ CALLS = "calls.events"
 SNAPSHOT_S = 1.0
 SNAPSHOT_RECORDS = 500
 TICK_S = 0.1
+
+TERMS_OF: TermsOf = state_only
+"""What makes terms of a campaign's record."""
 
 Due = tuple[str, Timer]
 """(pool, timer)."""
@@ -89,11 +93,11 @@ class Dispatch:
 
     async def rebuild(self) -> Found:
         """Folds our pools again from the log and corrects those that differ; raises NotRebuilt."""
-        refold = Refold(self._life.settings, self._numbers)
+        refold = Refold(self._life.settings, self._numbers, TERMS_OF)
         return await self._host.refold(INBOX, refold.read, lambda _: self._put_right(refold.pools))
 
     def _none(self) -> Pools:
-        return Pools(lambda name: Snapshots.load(name, self._table), self._numbers)
+        return Pools(lambda name: Snapshots.load(name, self._table, TERMS_OF), self._numbers)
 
     async def _put_right(self, right: Pools) -> Found:
         differed = 0

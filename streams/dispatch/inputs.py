@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from schemas.envelope import Event
 from schemas.events import (
     CallEvent,
+    Campaign,
     DispatchInbox,
     OptOut,
     Playbook,
@@ -131,6 +132,15 @@ class TimerFired:
 
 
 @dataclass(frozen=True, slots=True)
+class CampaignChanged:
+    """A version of a campaign; `offset` is its record's on `campaigns`."""
+
+    event_id: str
+    campaign: Campaign
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
 class SettingsChanged:
     """The site's settings, as a worker of the service began with them."""
 
@@ -150,6 +160,7 @@ Input = (
     | Liveness
     | TimerFired
     | SettingsChanged
+    | CampaignChanged
 )
 
 
@@ -193,6 +204,11 @@ def _parse(record: DispatchInbox, numbers: Numbers) -> Input:
             return CallChanged(record.event_id, call)
         case "robot":
             return _configured(record.event_id, _body(record))
+        case "campaign":
+            body = _body(record)
+            campaign = _event("campaigns", body["campaign"], Campaign)
+            _named(campaign.campaign_id)
+            return CampaignChanged(record.event_id, campaign, int(body["offset"]))
         case "settings":
             return SettingsChanged(record.event_id, Policy.model_validate(_body(record)))
         case "edge" | "worker":

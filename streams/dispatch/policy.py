@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 Span = Annotated[int, Field(gt=0, le=86_400_000)]
+Weight = Annotated[int, Field(ge=1, le=1_000)]
 
 
 class Policy(BaseModel):
@@ -32,6 +33,22 @@ class Policy(BaseModel):
     )
     queue_limit: Annotated[int, Field(ge=0)] = Field(
         0, description="Open tasks of one pool, at most; 0: no limit"
+    )
+    weights: tuple[Weight, Weight, Weight] = Field(
+        (3, 2, 1), description="Shares of the priorities high, medium and low"
+    )
+    tag_weights: dict[str, float] = Field(
+        {}, description="What a customer's or a request's tag adds to the score of its priority"
+    )
+    specialist_levels: tuple[str, ...] = Field(
+        ("platinum", "diamond", "vip"),
+        description="Customer levels that get the best robot of their industry",
+    )
+    specialist_tags: tuple[str, ...] = Field(
+        ("value:high",), description="Tags of customers who get the best robot of their industry"
+    )
+    specialist_wait_ms: Annotated[int, Field(ge=0, le=3_600_000)] = Field(
+        15_000, description="How long such a task waits at most for a better robot, ms"
     )
     boost_intent: float = Field(
         0.6, description="Purchase intention from which a task rises one priority"

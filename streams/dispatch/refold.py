@@ -14,6 +14,7 @@ from schemas.catalogue import CALL_PARTITIONS
 from schemas.events import DispatchInbox, TaskEvent
 from schemas.phone import Numbers
 from schemas.wire import Poison
+from streams.dispatch.campaigns import TermsOf
 from streams.dispatch.decided import Decided
 from streams.dispatch.facts import TASKS
 from streams.dispatch.pool import Pool
@@ -26,9 +27,11 @@ class Refold:
     """Every pool as folded from the inbox, which has the settings of each time, and from the
     decisions on `tasks.events`, which stand."""
 
-    def __init__(self, config: Settings, numbers: Numbers) -> None:
+    def __init__(self, config: Settings, numbers: Numbers, terms_of: TermsOf) -> None:
         self.decided = Decided()
-        self.pools = Pools(lambda name: Snapshots(Pool(name, decided=self.decided)), numbers)
+        self.pools = Pools(
+            lambda name: Snapshots(Pool(name, None, self.decided, terms_of)), numbers
+        )
         self._config = config
         self._codec = codec_of(config)
         self._read_to: dict[tuple[str, int], int] = {}
@@ -46,7 +49,7 @@ class Refold:
                 self._read_to[INBOX, p] = (begins or {}).get(p, 0)
             self._between(consumer, {(INBOX, p): at for p, at in ends.items()})
         for pool in self.pools.by_name.values():
-            pool.pool.catch_up()
+            pool.pool.assignment.catch_up()
 
     def _between(self, consumer: Consumer, ends: Mapping[tuple[str, int], int]) -> None:
         start = {tp: self._read_to.get(tp, 0) for tp in ends}

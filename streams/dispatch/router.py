@@ -1,7 +1,8 @@
 """Copies dispatch's inputs into `dispatch.inbox`; stateless, with derived ids.
 
 Requests, cancellations and profiles come from the profiles service; `calls_alive` comes from the
-edges. Here: calls, robots, playbooks, opt-outs, settings, and edges and workers coming and going.
+edges. Here: calls, robots, playbooks, campaigns, opt-outs, settings, and edges and workers that
+come and go.
 """
 
 from collections.abc import Iterable
@@ -10,7 +11,7 @@ from typing import Any
 import orjson
 
 from schemas.envelope import Event
-from schemas.events import CallEvent, DispatchInbox, OptOut, Playbook, RobotStatus
+from schemas.events import CallEvent, Campaign, DispatchInbox, OptOut, Playbook, RobotStatus
 from schemas.ids import event_id, root_id
 from schemas.text import to_json, to_line
 from streams.dispatch.facts import PRODUCER, Output
@@ -57,6 +58,12 @@ def playbook_copy(event: Playbook, offset: int, pool: str) -> Output:
     book = to_json("playbooks", event) | {"body": ""}
     text = orjson.dumps({"playbook": book, "offset": offset}).decode()
     return _copy(event, "robot", pool, "playbooks", text)
+
+
+def campaign_copy(event: Campaign, offset: int, pool: str) -> Output:
+    """A version of a campaign, for one pool, with the offset that tells old from new."""
+    body = {"campaign": to_json("campaigns", event), "offset": offset}
+    return _copy(event, "campaign", pool, "campaigns", orjson.dumps(body).decode())
 
 
 def presence_copy(change: Change, pool: str) -> Output:
