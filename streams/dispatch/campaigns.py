@@ -20,7 +20,7 @@ def state_only(event: Campaign, site: SiteTerms) -> Terms:
     return replace(site, version=event.event_id, running=event.state == "running")
 
 
-class Campaigns:
+class PoolCampaigns:
     """By campaign id; `order` has their records and these records' offsets in the order of their
     arrival. `paced` tells when the next call of one may begin."""
 
@@ -103,7 +103,7 @@ class Campaigns:
         return True
 
     def due(self, now_ms: int) -> Iterator[str]:
-        """Campaigns that waited for their pace long enough."""
+        """PoolCampaigns that waited for their pace long enough."""
         while self._waiting and self._waiting[0][0] <= now_ms:
             yield heappop(self._waiting)[1]
 

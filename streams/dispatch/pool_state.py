@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from ringlog.terms import Terms
 from streams.dispatch.book import Book
-from streams.dispatch.campaigns import Campaigns, TermsOf, state_only
+from streams.dispatch.campaigns import PoolCampaigns, TermsOf, state_only
 from streams.dispatch.decided import Decided, Verdict
 from streams.dispatch.eligibility import Eligibility
 from streams.dispatch.facts import Output, task_event
@@ -41,7 +41,7 @@ class PoolState:
         self.book = Book()
         self.tasks = self.book.tasks
         self.by_seq = self.book.by_seq
-        self.campaigns = Campaigns(self.touched, terms_of)
+        self.campaigns = PoolCampaigns(self.touched, terms_of)
         self.eligibility = Eligibility(self.touched)
         self.optouts = self.eligibility.optouts
         self.matching = Matching(self.by_seq)
