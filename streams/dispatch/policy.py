@@ -48,7 +48,7 @@ class Policy(BaseModel):
         ("value:high",), description="Tags of customers who get the best robot of their industry"
     )
     specialist_wait_ms: Annotated[int, Field(ge=0, le=3_600_000)] = Field(
-        15_000, description="How long such a task waits at most for a better robot, ms"
+        60_000, description="How long such a task waits at most for a better robot, ms"
     )
     boost_intent: float = Field(
         0.6, description="Purchase intention from which a task rises one priority"

@@ -15,7 +15,7 @@ MASTER, FAIR, CLERK = (
     robot("fair", skills={"loan": 2}),
     robot("clerk"),
 )
-WAIT = Policy().specialist_wait_ms
+WAIT = 15_000
 
 
 def _rich(customer: str, **values: Any) -> Any:
@@ -73,7 +73,7 @@ def test_one_high_level_is_scarcer_than_many_low_ones() -> None:
 
 def _with_short_calls(*robots: Any) -> Desk:
     """A desk whose calls last some seconds on average, so that robots are free soon."""
-    desk = Desk().open(robot("warm", skills={"warm": 1}))
+    desk = Desk(Policy(specialist_wait_ms=WAIT)).open(robot("warm", skills={"warm": 1}))
     for n in range(120):
         desk.give(request(f"warm-{n}", profile(f"warm-{n}"), skills={"warm": 1}))
         _end(desk, f"warm-{n}", 4_000)
