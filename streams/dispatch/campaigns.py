@@ -20,6 +20,11 @@ def state_only(event: Campaign, site: SiteTerms) -> Terms:
     return replace(site, version=event.event_id, running=event.state == "running")
 
 
+def superseded(known: Campaign, event: Campaign) -> bool:
+    """Whether a version makes a later record count for nothing."""
+    return 0 < event.version <= known.version
+
+
 class PoolCampaigns:
     """By campaign id; `order` has their records and these records' offsets in the order of their
     arrival. `paced` tells when the next call of one may begin."""
@@ -35,10 +40,13 @@ class PoolCampaigns:
         self._waiting: list[tuple[int, str]] = []
 
     def take(self, event: Campaign, offset: int) -> bool:
-        """Takes a campaign's record with its offset on the topic; False for an older one."""
+        """Takes a campaign's record with its offset on the topic; False for an older one, and for
+        a second one of the same version, of which the first counts."""
         n = self._n_of.get(event.campaign_id or "", len(self.order))
-        if n in self.order and offset <= self.order[n][1]:
-            return False
+        if n in self.order:
+            known, at = self.order[n]
+            if offset <= at or superseded(known, event):
+                return False
         self.restore(n, event, offset)
         self._touched.campaign(n)
         return True

@@ -7,6 +7,7 @@ from typing import Any
 
 from aiokafka.errors import KafkaError
 
+from ringlog.campaigns.terms import terms_of
 from ringlog.clock import now_ms
 from ringlog.kafka.producer import Outgoing
 from ringlog.lifecycle import Lifecycle
@@ -17,7 +18,7 @@ from schemas.events import DispatchInbox, TaskEvent
 from schemas.partition import partition_of
 from schemas.phone import Numbers
 from schemas.wire import Poison
-from streams.dispatch.campaigns import TermsOf, state_only
+from streams.dispatch.campaigns import TermsOf
 from streams.dispatch.facts import PRODUCER, Output
 from streams.dispatch.policy import SitePolicy
 from streams.dispatch.pools import Pools
@@ -34,7 +35,7 @@ SNAPSHOT_S = 1.0
 SNAPSHOT_RECORDS = 500
 TICK_S = 0.1
 
-TERMS_OF: TermsOf = state_only
+TERMS_OF: TermsOf = terms_of
 """What makes terms of a campaign's record."""
 
 Due = tuple[str, Timer]

@@ -13,6 +13,7 @@ from ringlog.kafka.reader import Received, TopicReader
 from ringlog.lifecycle import Lifecycle
 from schemas.donotcall import entry_of
 from schemas.events import Campaign, Lease, OptOut, Playbook, RobotStatus
+from streams.dispatch.campaigns import superseded
 from streams.dispatch.facts import Output
 from streams.dispatch.policy import Policy
 from streams.dispatch.presence import Change, Heartbeats
@@ -88,6 +89,9 @@ class Surroundings:
                         playbook_copy(event, received.offset, pool) for pool in sorted(self.pools)
                     )
             case Campaign():
+                before = self._campaigns.get(event.campaign_id or "")
+                if before is not None and superseded(before[0], event):
+                    return
                 self._campaigns[event.campaign_id or ""] = (event, received.offset)
                 if self._told:
                     await self._producer.send_all(

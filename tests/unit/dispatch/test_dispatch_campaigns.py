@@ -75,6 +75,14 @@ def test_a_paused_campaign_waits_and_others_go_on(desk: Desk) -> None:
     assert desk.give(request("t4"))[-1].kind == "assigned", "an older record changes nothing"
 
 
+def test_of_two_records_of_one_version_the_first_counts(desk: Desk) -> None:
+    for state in ("paused", "running"):
+        given = campaign("spring", state)
+        version = given.campaign.model_copy(update={"version": 2})
+        desk.give(CampaignChanged(given.event_id, version, given.offset))
+    assert [e.kind for e in desk.give(request("t1"))] == ["queued"]
+
+
 def test_a_campaign_whose_settings_cannot_be_read_does_not_call(desk: Desk) -> None:
     broken = campaign("spring", "running")
     desk.give(type(broken)(broken.event_id, broken.campaign.model_copy(
