@@ -9,15 +9,18 @@ _HEIGHT, _TOP, _LEFT, _BOTTOM = 300, 54, 48, 62
 _COLOURS: Final = ("#8a8a8a", "#2f6fb5", "#d9822b", "#4a9a5c")
 
 
-def bars(title: str, groups: Sequence[str], series: Mapping[str, Sequence[float]]) -> str:
-    """Percentages: `series` has, by choice, one value a group; `|` in a group's name is a new line.
-    A bar over 120 % is cut, its number stays.
+def bars(
+    title: str, groups: Sequence[str], series: Mapping[str, Sequence[float]], unit: str = " %"
+) -> str:
+    """Percentages, or values in `unit`: `series` has, by choice, one value a group; `|` in a
+    group's name is a new line. A bar over 120 % is cut, its number stays.
 
     Raises ValueError when a series has another length than the groups.
     """
     if any(len(values) != len(groups) for values in series.values()):
         raise ValueError("a series has a value for every group")
-    top = _top([value for values in series.values() for value in values])
+    every = [value for values in series.values() for value in values]
+    top = _top(every) if unit == " %" else max(1.0, *every)
     plot_h, plot_w = _HEIGHT - _TOP - _BOTTOM, WIDTH - _LEFT - 12
     out = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{_HEIGHT}" '
@@ -30,7 +33,7 @@ def bars(title: str, groups: Sequence[str], series: Mapping[str, Sequence[float]
         y = _TOP + plot_h - plot_h * step / 4
         out.append(
             f'<path d="M{_LEFT} {y:.1f}H{WIDTH - 12}" stroke="#ddd"/>'
-            f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{value:g} %</text>'
+            f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{value:.4g}{unit}</text>'
         )
     group_w = plot_w / len(groups)
     bar_w = group_w * 0.8 / len(series)

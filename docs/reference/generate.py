@@ -17,7 +17,7 @@ from pydantic_settings import BaseSettings
 from cli.main import cli
 from ringlog import metrics
 from ringlog.settings import METRICS_SERVICES, Settings
-from streams.dispatch.policy import Policy
+from streams.dispatch.policy import SitePolicy
 from streams.faust_host import FaustSettings
 
 HERE = Path(__file__).parent
@@ -69,7 +69,7 @@ def settings_page() -> str:
     out += ["| service | port |", "|---|---|"]
     first = Settings.model_fields["metrics_port"].default
     out += [f"| {name} | {first + n} |" for n, name in enumerate(METRICS_SERVICES)]
-    out += ["\n## Dispatch\n", *_table(Policy, "RINGLOG_DISPATCH_")]
+    out += ["\n## Dispatch\n", *_table(SitePolicy, "RINGLOG_DISPATCH_")]
     out += ["\n## Profiles and dispatch as consumer groups\n",
             *_table(FaustSettings, "RINGLOG_FAUST_")]  # fmt: skip
     out += ["\n## Outside of the settings\n", "| variable | default | meaning |", "|---|---|---|"]

@@ -65,7 +65,7 @@ class DispatchInbox(Event):
 
     kind: Literal[
         "request", "cancel", "profile", "opted_out", "opted_in", "call", "calls_alive", "robot",
-        "edge", "worker", "timer",
+        "edge", "worker", "timer", "settings", "campaign",
     ]  # fmt: skip
     source_topic: str | None = Field(None, description="Topic of the source event")
     body: str | None = Field(None, description="The source event, JSON text")

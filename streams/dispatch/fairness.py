@@ -7,9 +7,6 @@ evenly.
 
 from collections.abc import Sequence
 
-WEIGHTS = (3, 2, 1)
-"""By rank: high, medium, low."""
-
 
 class Fairness:
     """`credits` is the state, by rank."""
@@ -17,14 +14,14 @@ class Fairness:
     def __init__(self, credits: Sequence[int] = (0, 0, 0)) -> None:
         self.credits = list(credits)
 
-    def pick(self, contenders: Sequence[int]) -> int:
+    def pick(self, contenders: Sequence[int], weights: Sequence[int]) -> int:
         """The rank to serve among those that have something servable; never empty."""
         if len(contenders) == 1:
             return contenders[0]  # gains and pays the same weight
         total = 0
         for rank in contenders:
-            self.credits[rank] += WEIGHTS[rank]
-            total += WEIGHTS[rank]
+            self.credits[rank] += weights[rank]
+            total += weights[rank]
         best = max(contenders, key=lambda rank: (self.credits[rank], -rank))
         self.credits[best] -= total
         return best

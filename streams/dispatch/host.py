@@ -7,6 +7,7 @@ from typing import Any
 
 from aiokafka.errors import KafkaError
 
+from ringlog.campaigns.terms import terms_of
 from ringlog.clock import now_ms
 from ringlog.kafka.producer import Outgoing
 from ringlog.lifecycle import Lifecycle
@@ -17,8 +18,9 @@ from schemas.events import DispatchInbox, TaskEvent
 from schemas.partition import partition_of
 from schemas.phone import Numbers
 from schemas.wire import Poison
+from streams.dispatch.campaigns import TermsOf
 from streams.dispatch.facts import PRODUCER, Output
-from streams.dispatch.policy import Policy
+from streams.dispatch.policy import SitePolicy
 from streams.dispatch.pools import Pools
 from streams.dispatch.refold import Refold
 from streams.dispatch.router import INBOX, OPTOUTS, call_copies, optout_copies, robot_copy
@@ -32,6 +34,9 @@ CALLS = "calls.events"
 SNAPSHOT_S = 1.0
 SNAPSHOT_RECORDS = 500
 TICK_S = 0.1
+
+TERMS_OF: TermsOf = terms_of
+"""What makes terms of a campaign's record."""
 
 Due = tuple[str, Timer]
 """(pool, timer)."""
@@ -65,11 +70,10 @@ class Dispatch:
 
     def __init__(self, life: Lifecycle) -> None:
         self._life = life
-        self._policy = Policy()
         self._numbers = Numbers(life.settings.region, site_key(life.settings))
         self._host = FaustHost(life, APP_ID)
         self._table = self._host.table("pools", pool_of)
-        self._around = Surroundings(life, self._host.producer)
+        self._around = Surroundings(life, self._host.producer, SitePolicy())
         self._pools = self._none()
         self._loaded = False
         self._unsaved = Unsaved()
@@ -90,15 +94,11 @@ class Dispatch:
 
     async def rebuild(self) -> Found:
         """Folds our pools again from the log and corrects those that differ; raises NotRebuilt."""
-        refold = Refold(self._life.settings, self._policy, self._numbers)
+        refold = Refold(self._life.settings, self._numbers, TERMS_OF)
         return await self._host.refold(INBOX, refold.read, lambda _: self._put_right(refold.pools))
 
     def _none(self) -> Pools:
-        return Pools(
-            lambda name: Snapshots.load(name, self._table, self._policy),
-            self._numbers,
-            self._policy,
-        )
+        return Pools(lambda name: Snapshots.load(name, self._table, TERMS_OF), self._numbers)
 
     async def _put_right(self, right: Pools) -> Found:
         differed = 0
@@ -133,9 +133,6 @@ class Dispatch:
 
     async def _decide(self, batch: list[Record]) -> None:
         generation, outputs, kinds = self._host.generation, list[Outgoing](), list[str]()
-        if batch and not self._pools.begun:
-            ends = await self._host.progress.ends(INBOX)
-            self._pools.begun = {tp.partition: end for tp, end in ends.items()}
         for record in batch:
             try:
                 decided = self._work(record)

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from schemas.envelope import Event
 from schemas.events import (
     CallEvent,
+    Campaign,
     DispatchInbox,
     OptOut,
     Playbook,
@@ -19,6 +20,7 @@ from schemas.events import (
 from schemas.phone import InvalidNumber, Numbers, e164
 from schemas.text import from_json
 from schemas.wire import Poison
+from streams.dispatch.policy import Policy
 
 E = TypeVar("E", bound=Event)
 
@@ -129,6 +131,23 @@ class TimerFired:
     name: str
 
 
+@dataclass(frozen=True, slots=True)
+class CampaignChanged:
+    """A version of a campaign; `offset` is its record's on `campaigns`."""
+
+    event_id: str
+    campaign: Campaign
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsChanged:
+    """The site's settings, as a worker of the service began with them."""
+
+    event_id: str
+    policy: Policy
+
+
 Input = (
     Request
     | Cancel
@@ -140,6 +159,8 @@ Input = (
     | PlaybookChanged
     | Liveness
     | TimerFired
+    | SettingsChanged
+    | CampaignChanged
 )
 
 
@@ -183,6 +204,13 @@ def _parse(record: DispatchInbox, numbers: Numbers) -> Input:
             return CallChanged(record.event_id, call)
         case "robot":
             return _configured(record.event_id, _body(record))
+        case "campaign":
+            body = _body(record)
+            campaign = _event("campaigns", body["campaign"], Campaign)
+            _named(campaign.campaign_id)
+            return CampaignChanged(record.event_id, campaign, int(body["offset"]))
+        case "settings":
+            return SettingsChanged(record.event_id, Policy.model_validate(_body(record)))
         case "edge" | "worker":
             body = _body(record)
             up = {"up": True, "down": False}[body["state"]]

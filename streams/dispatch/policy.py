@@ -2,18 +2,18 @@
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 Span = Annotated[int, Field(gt=0, le=86_400_000)]
+Weight = Annotated[int, Field(ge=1, le=1_000)]
 
 
-class Policy(BaseSettings):
-    """The parameters of the rules. A change counts from the next decision on."""
+class Policy(BaseModel):
+    """The parameters of the rules. The service tells its site's to every pool's inbox; they count
+    from that record on, also in a rebuild. Before the first such record a pool has the defaults."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="RINGLOG_DISPATCH_", env_file="ringlog.env", extra="ignore", frozen=True
-    )
+    model_config = ConfigDict(extra="ignore", frozen=True)
 
     permit_ms: Span = Field(15_000, description="How long an edge may begin to dial, ms")
     permit_grace_ms: Span = Field(
@@ -34,10 +34,34 @@ class Policy(BaseSettings):
     queue_limit: Annotated[int, Field(ge=0)] = Field(
         0, description="Open tasks of one pool, at most; 0: no limit"
     )
+    weights: tuple[Weight, Weight, Weight] = Field(
+        (3, 2, 1), description="Shares of the priorities high, medium and low"
+    )
+    tag_weights: dict[str, float] = Field(
+        {}, description="What a customer's or a request's tag adds to the score of its priority"
+    )
+    specialist_levels: tuple[str, ...] = Field(
+        ("platinum", "diamond", "vip"),
+        description="Customer levels that get the best robot of their industry",
+    )
+    specialist_tags: tuple[str, ...] = Field(
+        ("value:high",), description="Tags of customers who get the best robot of their industry"
+    )
+    specialist_wait_ms: Annotated[int, Field(ge=0, le=3_600_000)] = Field(
+        60_000, description="How long such a task waits at most for a better robot, ms"
+    )
     boost_intent: float = Field(
         0.6, description="Purchase intention from which a task rises one priority"
     )
     boost_levels: tuple[str, ...] = Field(
         ("member", "silver", "gold", "platinum", "diamond", "vip", "会员"),
         description="Customer levels whose tasks rise one priority",
+    )
+
+
+class SitePolicy(Policy, BaseSettings):
+    """The policy as the site's environment and `ringlog.env` have it."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="RINGLOG_DISPATCH_", env_file="ringlog.env", extra="ignore", frozen=True
     )

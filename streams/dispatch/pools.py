@@ -10,23 +10,18 @@ from schemas.phone import Numbers
 from schemas.wire import Poison
 from streams.dispatch.facts import Output
 from streams.dispatch.inputs import parse
-from streams.dispatch.policy import Policy
 from streams.dispatch.snapshot import Snapshots
 
 DEFAULT_POOL = "default"
 
 
 class Pools:
-    """Pools by name. `load` loads a pool on first use; `numbers` parses phone numbers; `policy`
-    applies to records after `begun`."""
+    """Pools by name. `load` loads a pool on first use; `numbers` parses phone numbers."""
 
-    def __init__(self, load: Callable[[str], Snapshots], numbers: Numbers, policy: Policy) -> None:
+    def __init__(self, load: Callable[[str], Snapshots], numbers: Numbers) -> None:
         self.by_name: dict[str, Snapshots] = {}
-        self.begun: dict[int, int] = {}
-        """The inbox's end offsets when we began."""
         self._load = load
         self._numbers = numbers
-        self._policy = policy
 
     def of(self, name: str) -> Snapshots:
         """The pool of that name."""
@@ -47,7 +42,4 @@ class Pools:
         if offset < pool.next_offset:
             return []  # the snapshot that we started from has seen it
         pool.next_offset = offset + 1
-        if offset >= self.begun.get(partition, 0):
-            # Earlier records may have been decided before we began, by the snapshot's policy.
-            pool.pool.policy = self._policy
         return pool.pool.step(parse(event, self._numbers), timestamp_ms)

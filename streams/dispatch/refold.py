@@ -14,9 +14,9 @@ from schemas.catalogue import CALL_PARTITIONS
 from schemas.events import DispatchInbox, TaskEvent
 from schemas.phone import Numbers
 from schemas.wire import Poison
+from streams.dispatch.campaigns import TermsOf
 from streams.dispatch.decided import Decided
 from streams.dispatch.facts import TASKS
-from streams.dispatch.policy import Policy
 from streams.dispatch.pool import Pool
 from streams.dispatch.pools import Pools
 from streams.dispatch.router import INBOX
@@ -24,13 +24,13 @@ from streams.dispatch.snapshot import Snapshots
 
 
 class Refold:
-    """Every pool as folded from the inbox and `tasks.events`. Recorded decisions stand: today's
-    policy applies only to what is not decided yet."""
+    """Every pool as folded from the inbox, which has the settings of each time, and from the
+    decisions on `tasks.events`, which stand."""
 
-    def __init__(self, config: Settings, policy: Policy, numbers: Numbers) -> None:
+    def __init__(self, config: Settings, numbers: Numbers, terms_of: TermsOf) -> None:
         self.decided = Decided()
         self.pools = Pools(
-            lambda name: Snapshots(Pool(name, policy, self.decided)), numbers, policy
+            lambda name: Snapshots(Pool(name, None, self.decided, terms_of)), numbers
         )
         self._config = config
         self._codec = codec_of(config)
@@ -49,7 +49,7 @@ class Refold:
                 self._read_to[INBOX, p] = (begins or {}).get(p, 0)
             self._between(consumer, {(INBOX, p): at for p, at in ends.items()})
         for pool in self.pools.by_name.values():
-            pool.pool.catch_up()
+            pool.pool.assignment.catch_up()
 
     def _between(self, consumer: Consumer, ends: Mapping[tuple[str, int], int]) -> None:
         start = {tp: self._read_to.get(tp, 0) for tp in ends}

@@ -1,7 +1,7 @@
 """A pool's robots, and for every requirement the best idle one without a search.
 
-Each requirement keeps a heap of robots by (over-qualification, last use, id). A robot has at most
-one live entry in it; an outdated entry is corrected when it reaches the top.
+Each requirement keeps a heap of robots by (fit, last use, id). A robot has at most one live entry
+in it; an outdated entry is corrected when it reaches the top.
 """
 
 from collections.abc import Callable, Iterator
@@ -33,36 +33,54 @@ class Robot:
         return self.state == "active" and len(self.calls) < self.slots
 
 
-def over_qualification(robot: Robot, need: Requirement) -> int | None:
-    """Sum of skill levels beyond those required; None when the robot does not qualify."""
+Fit = tuple[int, int]
+"""How well a robot suits a requirement; the smallest is the best."""
+
+
+def mastery(robot: Robot, need: Requirement) -> int:
+    """The sum of its levels in the skills in which it should be as good as can be."""
+    return sum(robot.skills.get(skill, 0) for skill in need.best)
+
+
+def waste(robot: Robot, need: Requirement) -> int:
+    """What of its skills a task would not use: the sum of the squares of its levels beyond those
+    required. Squares, since one high level is scarcer than several low ones."""
+    required = dict(need.skills)
+    return sum((level - required.get(skill, 0)) ** 2 for skill, level in robot.skills.items())
+
+
+def fit(robot: Robot, need: Requirement) -> Fit | None:
+    """By mastery, then by the least waste; None when the robot does not qualify."""
     if robot.state == "removed":
         return None
     if need.playbook is not None and need.playbook not in robot.playbooks:
         return None
-    over = 0
     for skill, level in need.skills:
         has = robot.skills.get(skill)
         if has is None or has < level:
             return None
-        over += has - level
-    return over
+    skilled = mastery(robot, need)
+    return None if skilled < need.least else (-skilled, waste(robot, need))
 
 
 @dataclass(slots=True, eq=False)
 class Candidates:
-    """The robots that qualify for one requirement. `parked`: none was idle at the last look."""
+    """The robots that qualify for one requirement. `parked`: none was idle at the last look.
+    `masters`: the highest mastery among those that work, and how many slots have it; None: not
+    known."""
 
     need: Requirement
-    over: dict[str, int] = field(default_factory=dict)
-    heap: list[tuple[int, int, str]] = field(default_factory=list)
+    fits: dict[str, Fit] = field(default_factory=dict)
+    heap: list[tuple[Fit, int, str]] = field(default_factory=list)
     listed: set[str] = field(default_factory=set)
     parked: bool = False
+    masters: tuple[int, int] | None = None
 
     def push(self, robot: Robot) -> None:
         """Lists an idle robot that qualifies."""
         if robot.robot_id not in self.listed:
             self.listed.add(robot.robot_id)
-            heappush(self.heap, (self.over[robot.robot_id], robot.last_used, robot.robot_id))
+            heappush(self.heap, (self.fits[robot.robot_id], robot.last_used, robot.robot_id))
 
 
 class Roster:
@@ -99,18 +117,18 @@ class Roster:
                     self._wake(found)
 
     def best(self, found: Candidates) -> Robot | None:
-        """The idle robot with the least over-qualification, then the least recently used, then
-        by id; parks the requirement when there is none."""
+        """The idle robot that fits best, of equals the least recently used, then by id; parks the
+        requirement when there is none."""
         heap = found.heap
         while heap:
             top = heap[0]
             robot = self.robots.get(top[2])
-            over = found.over.get(top[2])
-            if robot is None or over is None or not robot.idle:
+            fitting = found.fits.get(top[2])
+            if robot is None or fitting is None or not robot.idle:
                 heappop(heap)
                 found.listed.discard(top[2])
                 continue
-            key = (over, robot.last_used, top[2])
+            key = (fitting, robot.last_used, top[2])
             if key == top:
                 return robot
             heapreplace(heap, key)
@@ -129,7 +147,7 @@ class Roster:
                 return f"no robot has skill {skill} at level {level} or more"
         if need.playbook is not None and need.playbook not in self._playbooks:
             return f"no robot has playbook {need.playbook}"
-        if not self.candidates(need).over:
+        if not self.candidates(need).fits:
             return "no robot has all the skills and the playbook together"
         return None
 
@@ -140,9 +158,23 @@ class Roster:
             found = self._candidates[need] = Candidates(need)
             for robot in self.robots.values():
                 self._match(found, robot)
-                if robot.idle and robot.robot_id in found.over:
+                if robot.idle and robot.robot_id in found.fits:
                     found.push(robot)
         return found
+
+    def masters(self, found: Candidates) -> tuple[int, int]:
+        """The highest mastery among the robots that work, idle or not, and their slots."""
+        if found.masters is None:
+            top = slots = 0
+            for robot_id, (skilled, _) in found.fits.items():
+                robot = self.robots[robot_id]
+                if robot.state != "active" or not robot.slots:
+                    continue
+                if -skilled > top:
+                    top, slots = -skilled, 0
+                slots += robot.slots if -skilled == top else 0
+            found.masters = (top, slots)
+        return found.masters
 
     def crowded(self) -> bool:
         """Whether there are enough requirements to forget unused ones."""
@@ -159,14 +191,15 @@ class Roster:
         return iter(self.robots.values())
 
     def _match(self, found: Candidates, robot: Robot) -> None:
-        over = over_qualification(robot, found.need)
-        before = found.over.pop(robot.robot_id, None)
-        if over != before:
+        fitting = fit(robot, found.need)
+        found.masters = None
+        before = found.fits.pop(robot.robot_id, None)
+        if fitting != before:
             # Its entry may lie too deep now: list it again; the old one is corrected.
             found.listed.discard(robot.robot_id)
-        if over is None:
+        if fitting is None:
             return
-        found.over[robot.robot_id] = over
+        found.fits[robot.robot_id] = fitting
         self._matches[robot.robot_id].append(found)
 
     def _summarise(self) -> None:

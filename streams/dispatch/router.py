@@ -1,7 +1,8 @@
 """Copies dispatch's inputs into `dispatch.inbox`; stateless, with derived ids.
 
 Requests, cancellations and profiles come from the profiles service; `calls_alive` comes from the
-edges. Here: calls, robots, playbooks, opt-outs, and edges and workers coming and going.
+edges. Here: calls, robots, playbooks, campaigns, opt-outs, settings, and edges and workers that
+come and go.
 """
 
 from collections.abc import Iterable
@@ -10,10 +11,11 @@ from typing import Any
 import orjson
 
 from schemas.envelope import Event
-from schemas.events import CallEvent, DispatchInbox, OptOut, Playbook, RobotStatus
-from schemas.ids import event_id
+from schemas.events import CallEvent, Campaign, DispatchInbox, OptOut, Playbook, RobotStatus
+from schemas.ids import event_id, root_id
 from schemas.text import to_json, to_line
 from streams.dispatch.facts import PRODUCER, Output
+from streams.dispatch.policy import Policy
 from streams.dispatch.presence import Change
 
 INBOX = "dispatch.inbox"
@@ -58,6 +60,12 @@ def playbook_copy(event: Playbook, offset: int, pool: str) -> Output:
     return _copy(event, "robot", pool, "playbooks", text)
 
 
+def campaign_copy(event: Campaign, offset: int, pool: str) -> Output:
+    """A version of a campaign, for one pool, with the offset that tells old from new."""
+    body = {"campaign": to_json("campaigns", event), "offset": offset}
+    return _copy(event, "campaign", pool, "campaigns", orjson.dumps(body).decode())
+
+
 def presence_copy(change: Change, pool: str) -> Output:
     """An edge or a worker that came or went, for one pool; its id comes from the lease record."""
     state = "up" if change.up else "down"
@@ -79,6 +87,20 @@ def presence_copy(change: Change, pool: str) -> Output:
         source_topic="robots.leases",
         edge_id=change.name if change.kind == "edge" else None,
         body=orjson.dumps(body).decode(),
+    )
+    return INBOX, record
+
+
+def settings_copy(policy: Policy, at_ms: int, pool: str) -> Output:
+    """The settings with which a worker began at `at_ms`, for one pool."""
+    body = orjson.dumps(policy.model_dump(mode="json"), option=orjson.OPT_SORT_KEYS).decode()
+    record = DispatchInbox(
+        event_id=root_id("dispatch settings", pool, at_ms, body),
+        kind="settings",
+        occurred_at=at_ms,
+        producer=PRODUCER,
+        pool=pool,
+        body=body,
     )
     return INBOX, record
 

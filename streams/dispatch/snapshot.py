@@ -16,14 +16,21 @@ from typing import Any
 
 import orjson
 
+from schemas.events import Campaign
+from schemas.text import from_json, to_line
+from streams.dispatch.campaigns import TermsOf, state_only
+from streams.dispatch.matching import ALL_PARTITIONS
 from streams.dispatch.policy import Policy
 from streams.dispatch.pool import Pool
 from streams.dispatch.roster import Robot
 from streams.dispatch.state import PAGE
 from streams.dispatch.task import Requirement, State, Task
 
-VERSION = 2
-"""Version 1 has opt-outs without a scope, and its heads name no policy; it is read, too."""
+VERSION = 3
+"""Versions 1 and 2 are read, too: they know no campaigns and dials, and tasks have fewer fields."""
+
+READ = (1, 2, VERSION)
+KINDS = ("task", "robot", "optout", "recent", "dialled", "campaign")
 
 _TASK_FIELDS = tuple(f.name for f in fields(Task))
 _ROBOT_FIELDS = tuple(f.name for f in fields(Robot))
@@ -59,27 +66,34 @@ class Snapshots:
         self._garbage: list[str] = []
 
     @classmethod
-    def load(cls, name: str, rows: Mapping[str, str], policy: Policy | None = None) -> "Snapshots":
+    def load(
+        cls, name: str, rows: Mapping[str, str], terms_of: TermsOf = state_only
+    ) -> "Snapshots":
         """The pool of its newest whole snapshot, or an empty one; raises SnapshotError."""
-        pool = Pool(name, policy)
+        pool = Pool(name, terms_of=terms_of)
         text = rows.get(head_key(name))
         if text is None:
             return cls(pool)
         head = _unpack(text)
-        if head.get("version") not in (1, VERSION):
+        if head.get("version") not in READ:
             raise SnapshotError(f"snapshot of pool {name} has version {head.get('version')}")
         if "policy" in head:
             pool.policy = Policy.model_validate(head["policy"])
         self = cls(pool, head["offset"])
         self._sides = {(kind, page): side for kind, page, side in head["pages"]}
-        pool.now, pool.next_seq, pool.next_robot = head["now"], head["next_seq"], head["next_robot"]
+        pool.now, pool.book.next_seq = head["now"], head["next_seq"]
+        pool.next_robot, matching = head["next_robot"], pool.matching
         pool.assignments, pool.recent.count = head["assignments"], head["recent"]
         pool.optouts.next_n = head["next_optout"]
-        pool.fairness.credits = head["credits"]
+        matching.fairness.credits = head["credits"]
+        matching.mean_call_ms = head.get("mean_call_ms", matching.mean_call_ms)
+        pool.campaigns.paced = head.get("paced", {})
+        pool.eligibility.dials.next_n = head.get("next_dialled", 0)
         pool.playbooks = {book: (v, at) for book, v, at in head["playbooks"]}
-        for known, found in ((pool.up.edges, "edges"), (pool.up.workers, "workers")):
+        for known, found in ((matching.up.edges, "edges"), (matching.up.workers, "workers")):
             known.update({n: (up, at, tuple(parts)) for n, up, at, parts in head[found]})
-        pool.up.capacity.update(head.get("capacity", {}))  # older heads have none
+        matching.staffed = matching.up.covers(ALL_PARTITIONS)
+        matching.up.capacity.update(head.get("capacity", {}))  # older heads have none
         tasks: list[Task] = []
         robots: list[Robot] = []
         for kind, page in self._sides:
@@ -95,6 +109,12 @@ class Snapshots:
                 for n, value in items:
                     entry, barred = (value, True) if isinstance(value, str) else value
                     pool.optouts.put(entry, barred, n)
+            elif kind == "dialled":
+                for n, (line, times) in items:
+                    pool.eligibility.dials.restore(n, line, tuple(times))
+            elif kind == "campaign":
+                for n, (text, at) in items:
+                    pool.campaigns.restore(n, _campaign(text), at)
             else:
                 for n, value in items:
                     pool.recent.restore(n, value)
@@ -127,34 +147,36 @@ class Snapshots:
             "version": VERSION,
             "offset": offset,
             **self._small(),
-            "policy": self.pool.policy.model_dump(mode="json"),
             "pages": [[kind, page, side] for (kind, page), side in self._sides.items()],
         }
         return head_key(self.pool.name), _pack(head)
 
     def _small(self) -> dict[str, Any]:
         """The part of the state that the head itself holds."""
-        pool = self.pool
-        presence = ((pool.up.edges, "edges"), (pool.up.workers, "workers"))
+        pool, matching = self.pool, self.pool.matching
+        presence = ((matching.up.edges, "edges"), (matching.up.workers, "workers"))
         return {
             "now": pool.now,
-            "next_seq": pool.next_seq,
+            "policy": pool.policy.model_dump(mode="json"),
+            "next_seq": pool.book.next_seq,
             "next_robot": pool.next_robot,
             "next_optout": pool.optouts.next_n,
             "assignments": pool.assignments,
             "recent": pool.recent.count,
-            "credits": pool.fairness.credits,
+            "credits": matching.fairness.credits,
+            "mean_call_ms": matching.mean_call_ms,
+            "paced": pool.campaigns.paced,
+            "next_dialled": pool.eligibility.dials.next_n,
             "playbooks": [[book, v, at] for book, (v, at) in pool.playbooks.items()],
-            "capacity": pool.up.capacity,
+            "capacity": matching.up.capacity,
             **{name: [[n, *rest] for n, rest in known.items()] for known, name in presence},
         }
 
     def differences(self, other: "Snapshots") -> list[str]:
         """Names of the parts of the state in which two pools differ; empty if they are the same."""
-        kinds = ("task", "robot", "optout", "recent")
         ours, theirs = self._small(), other._small()
         found = [name for name in ours if _plain(ours[name]) != _plain(theirs[name])]
-        return found + [k for k in kinds if self._all(k) != other._all(k)]
+        return found + [k for k in KINDS if self._all(k) != other._all(k)]
 
     def _all(self, kind: str) -> list[Any]:
         pool = self.pool
@@ -163,6 +185,8 @@ class Snapshots:
             "robot": pool.next_robot,
             "optout": pool.optouts.next_n,
             "recent": min(pool.recent.count, pool.recent.SLOTS),
+            "dialled": pool.eligibility.dials.next_n,
+            "campaign": len(pool.campaigns.order),
         }[kind]
         pages = range(highest // PAGE + 1)
         return [_plain(item) for page in pages for item in self._items(kind, page)]
@@ -170,7 +194,7 @@ class Snapshots:
     def replace(self, pool: Pool) -> None:
         """Replaces the pool's state; the next snapshot writes all of it."""
         stale = set(self._sides)
-        pool.decided = None  # from now on it decides
+        pool.hindsight = None  # from now on it decides
         self.pool = pool
         pool.touched.pages |= stale
 
@@ -186,8 +210,16 @@ class Snapshots:
             return (_task_row(pool.by_seq[n]) for n in span if n in pool.by_seq)
         if kind == "robot":
             return (_robot_row(robot) for n in span if (robot := pool.robot_by_n(n)) is not None)
-        found = pool.optouts.order if kind == "optout" else pool.recent.slots
-        return ([n, found[n]] for n in span if n in found)
+        if kind == "campaign":
+            order = pool.campaigns.order
+            return (
+                [n, [to_line("campaigns", order[n][0]), order[n][1]]] for n in span if n in order
+            )
+        if kind == "dialled":
+            dials = pool.eligibility.dials
+            return ([n, found] for n in span if (found := dials.row(n, pool.now)) is not None)
+        plain = pool.optouts.order if kind == "optout" else pool.recent.slots
+        return ([n, plain[n]] for n in span if n in plain)
 
     def _key(self, kind: str, page: int) -> str:
         return self._name(kind, page, self._sides[kind, page])
@@ -199,17 +231,30 @@ class Snapshots:
 def _task_row(task: Task) -> list[Any]:
     row = [getattr(task, name) for name in _TASK_FIELDS]
     need = task.requirement
-    row[_TASK_FIELDS.index("requirement")] = [need.skills, need.playbook]
+    row[_TASK_FIELDS.index("requirement")] = [need.skills, need.playbook, need.best, need.least]
     return row
 
 
 def _task(row: list[Any]) -> Task:
     values = dict(zip(_TASK_FIELDS, row, strict=False))  # fields that came later have defaults
-    skills, playbook = values["requirement"]
-    values["requirement"] = Requirement(tuple((s, level) for s, level in skills), playbook)
+    skills, playbook, *rest = values["requirement"]
+    best, least = rest or ((), 0)
+    values["requirement"] = Requirement(_pairs(skills), playbook, tuple(best), least)
+    values["asked"] = _pairs(values["asked"]) if "asked" in values else _pairs(skills)
+    values["tags"] = tuple(values.get("tags", ()))
     values["state"] = State(values["state"])
     values["timers"] = {name: (due, by) for name, (due, by) in values["timers"].items()}
     return Task(**values)
+
+
+def _pairs(rows: Iterable[Any]) -> tuple[tuple[str, int], ...]:
+    return tuple((skill, level) for skill, level in rows)
+
+
+def _campaign(text: str) -> Campaign:
+    event = from_json("campaigns", orjson.loads(text))
+    assert isinstance(event, Campaign)
+    return event
 
 
 def _robot_row(robot: Robot) -> list[Any]:

@@ -25,6 +25,14 @@ class Touched:
         """The opt-out of that order of arrival came or went."""
         self.pages.add(("optout", n // PAGE))
 
+    def dialled(self, n: int) -> None:
+        """The line of that order of its newest dial came or went."""
+        self.pages.add(("dialled", n // PAGE))
+
+    def campaign(self, n: int) -> None:
+        """The campaign of that order of arrival came or changed."""
+        self.pages.add(("campaign", n // PAGE))
+
     def recent(self, slot: int) -> None:
         """A slot of the ring of finished tasks changed."""
         self.pages.add(("recent", slot // PAGE))

@@ -1,4 +1,5 @@
-"""Follows pools, playbooks and heartbeats, and tells every pool's inbox what changed.
+"""Follows pools, playbooks, campaigns and heartbeats, and tells every pool's inbox what changed,
+and the settings that this service began with.
 
 Reads whole topics without a group, so every worker of the service does it. Two workers write the
 same facts, and a pool takes each once (by the offset of the record that showed it).
@@ -11,10 +12,19 @@ from ringlog.kafka.producer import EventProducer
 from ringlog.kafka.reader import Received, TopicReader
 from ringlog.lifecycle import Lifecycle
 from schemas.donotcall import entry_of
-from schemas.events import Lease, OptOut, Playbook, RobotStatus
+from schemas.events import Campaign, Lease, OptOut, Playbook, RobotStatus
+from streams.dispatch.campaigns import superseded
 from streams.dispatch.facts import Output
+from streams.dispatch.policy import Policy
 from streams.dispatch.presence import Change, Heartbeats
-from streams.dispatch.router import OPTOUTS, optout_copies, playbook_copy, presence_copy
+from streams.dispatch.router import (
+    OPTOUTS,
+    campaign_copy,
+    optout_copies,
+    playbook_copy,
+    presence_copy,
+    settings_copy,
+)
 
 TICK_S = 0.25
 AT_ONCE = 1_000
@@ -26,17 +36,21 @@ LATE_S = 1.0
 class Surroundings:
     """`pools` are all that ever had a robot."""
 
-    def __init__(self, life: Lifecycle, producer: EventProducer) -> None:
+    def __init__(self, life: Lifecycle, producer: EventProducer, policy: Policy) -> None:
         self.pools: set[str] = set()
         self._life = life
         self._producer = producer
+        self._policy = policy
         self._heartbeats = Heartbeats()
         self._playbooks: dict[str, tuple[Playbook, int]] = {}
+        self._campaigns: dict[str, tuple[Campaign, int]] = {}
         self._told = False
+        self._began_ms = 0
 
     async def start(self) -> None:
         """Reads up to the end, informs all pools, and goes on following."""
-        topics = ["robots.status", "playbooks", "robots.leases"]
+        self._began_ms = now_ms()
+        topics = ["robots.status", "playbooks", "campaigns", "robots.leases"]
         reader = TopicReader(self._life.settings, self._producer, topics)
         await reader.start()
         self._life.spawn(self._follow(reader), "surroundings")
@@ -73,6 +87,15 @@ class Surroundings:
                 if self._told:
                     await self._producer.send_all(
                         playbook_copy(event, received.offset, pool) for pool in sorted(self.pools)
+                    )
+            case Campaign():
+                before = self._campaigns.get(event.campaign_id or "")
+                if before is not None and superseded(before[0], event):
+                    return
+                self._campaigns[event.campaign_id or ""] = (event, received.offset)
+                if self._told:
+                    await self._producer.send_all(
+                        campaign_copy(event, received.offset, pool) for pool in sorted(self.pools)
                     )
             case Lease():
                 # A record from before our start counts as heard when it was written.
@@ -121,8 +144,8 @@ class Surroundings:
         )
 
     async def _tell_all(self, pool: str) -> None:
-        out: list[Output] = [
-            playbook_copy(event, offset, pool) for event, offset in self._playbooks.values()
-        ]
+        out: list[Output] = [settings_copy(self._policy, self._began_ms, pool)]
+        out += [playbook_copy(event, offset, pool) for event, offset in self._playbooks.values()]
+        out += [campaign_copy(event, offset, pool) for event, offset in self._campaigns.values()]
         out += [presence_copy(change, pool) for change in self._heartbeats.all()]
         await self._producer.send_all(out)

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from math import floor
 
 from schemas.events.tasks import Priority
-from streams.dispatch.policy import Policy
 
 PRIORITIES: tuple[Priority, ...] = ("high", "medium", "low")
 """By rank: index 0 is served most."""
@@ -30,10 +30,16 @@ HOLDING = frozenset({State.ASSIGNED, State.CALLING})
 
 @dataclass(frozen=True, slots=True)
 class Requirement:
-    """What a robot needs for a task: levels by skill (sorted), and a playbook if one is named."""
+    """What a robot needs for a task: levels by skill (sorted), and a playbook if one is named.
+
+    With `best` the robot should be as good as can be in these skills, and must be as good as
+    `least`, by the sum of its levels.
+    """
 
     skills: tuple[tuple[str, int], ...]
     playbook: str | None
+    best: tuple[str, ...] = ()
+    least: int = 0
 
 
 @dataclass(slots=True)
@@ -69,6 +75,15 @@ class Task:
     timers: dict[str, tuple[int, str]] = field(default_factory=dict)
     undialled: int = 0
     """Attempts that the edge put off before a telephone rang."""
+    tags: tuple[str, ...] = ()
+    asked: tuple[tuple[str, int], ...] = ()
+    """Skills of the request alone, sorted."""
+    wait_ms: int = 0
+    """How long it waits for a better robot at most, once its turn has come."""
+    turn: bool = False
+    """Its turn has come: it waits for a better robot, or goes to the next that is free."""
+    dialled_at: int = 0
+    assigned_at: int = 0
 
     @property
     def line(self) -> str:
@@ -76,7 +91,8 @@ class Task:
         return self.phone_hash or self.phone
 
 
-def rank_of(priority: Priority, purchase_intent: float, level: str, policy: Policy) -> int:
-    """Index into PRIORITIES, raised by what is known of the customer."""
-    raised = (purchase_intent >= policy.boost_intent) + (level in policy.boost_levels)
-    return max(0, PRIORITIES.index(priority) - raised)
+def rank_of(priority: Priority, rise: float) -> int:
+    """Index into PRIORITIES of a score: 0, 1 or 2 for low, medium and high, and what level,
+    intention and tags add to it. From 2 on it is high, from 1 on medium."""
+    score = len(PRIORITIES) - 1 - PRIORITIES.index(priority) + rise
+    return min(max(0, len(PRIORITIES) - 1 - floor(score)), len(PRIORITIES) - 1)

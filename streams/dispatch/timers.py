@@ -7,7 +7,10 @@ from typing import Literal
 from schemas.ids import timer_id
 from streams.dispatch.task import Task
 
-TimerName = Literal["start", "retry", "deadline", "permit", "lease"]
+TimerName = Literal["start", "retry", "deadline", "permit", "lease", "specialist"]
+
+WAKE = "wake"
+"""Name of the timer that belongs to no task: its record only lets the pool go on."""
 
 OF_CALLS = frozenset({"permit", "lease"})
 """Timers that a record of `calls.events` may cancel. They fire only once everything written there
@@ -40,6 +43,10 @@ class Timers:
         task.timers[name] = (due_ms, set_by)
         heappush(self._heap, Timer(due_ms, task.task_id, name, set_by))
 
+    def wake(self, pool: str, due_ms: int) -> None:
+        """Sets a timer whose record has no effect of its own."""
+        heappush(self._heap, Timer(due_ms, pool, WAKE, f"{pool}/{WAKE}"))
+
     def restore(self, task: Task) -> None:
         """Loads the timers of a task read from a snapshot."""
         for name, (due_ms, set_by) in task.timers.items():
@@ -50,6 +57,9 @@ class Timers:
         due = []
         while self._heap and self._heap[0].due_ms <= now_ms:
             timer = heappop(self._heap)
+            if timer.name == WAKE:
+                due.append(timer)
+                continue
             task = tasks.get(timer.task_id)
             if task is not None and task.timers.get(timer.name) == (timer.due_ms, timer.set_by):
                 due.append(timer)

@@ -1,10 +1,19 @@
 """Inputs of dispatch for tests, and a pool that collects what it says."""
 
+import json
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, cast
 
-from schemas.events import CallEvent, OptOut, Profile, RobotStatus, TaskEvent, TaskRequested
+from schemas.events import (
+    CallEvent,
+    Campaign,
+    OptOut,
+    Profile,
+    RobotStatus,
+    TaskEvent,
+    TaskRequested,
+)
 from schemas.ids import root_id
 from schemas.phone import Numbers
 from schemas.text import to_line
@@ -12,6 +21,7 @@ from streams.dispatch.facts import Output
 from streams.dispatch.inputs import (
     CallChanged,
     CallsAlive,
+    CampaignChanged,
     Cancel,
     Input,
     Liveness,
@@ -19,6 +29,7 @@ from streams.dispatch.inputs import (
     ProfileChanged,
     Request,
     RobotChanged,
+    SettingsChanged,
     TimerFired,
 )
 from streams.dispatch.policy import Policy
@@ -86,6 +97,19 @@ def call(call_id: str, kind: str, **values: Any) -> CallChanged:
 
 def alive(*calls: str) -> CallsAlive:
     return CallsAlive(fresh("alive"), calls)
+
+
+def campaign(name: str, state: str, limits: dict[str, Any] | None = None) -> CampaignChanged:
+    n = next(_ids)
+    event = Campaign.model_validate(
+        {"event_id": fresh("campaign"), "occurred_at": T0, "producer": "test", "name": name,
+         "campaign_id": name, "state": state, "settings": json.dumps(limits or {})}
+    )  # fmt: skip
+    return CampaignChanged(event.event_id, event, n)
+
+
+def settings(policy: Policy) -> SettingsChanged:
+    return SettingsChanged(fresh("settings"), policy)
 
 
 def cancel(task: str) -> Cancel:

@@ -91,7 +91,7 @@ def test_an_old_sign_of_life_does_not_revive() -> None:
 
 @pytest.mark.parametrize(
     ("skills", "expected"),
-    [({"sales": 2}, "exact"), ({"sales": 3}, "better"), ({"sales": 5}, "master"), ({}, "better")],
+    [({"sales": 2}, "exact"), ({"sales": 3}, "better"), ({"sales": 5}, "master"), ({}, "lower")],
 )
 def test_least_over_qualified_robot_first(skills: dict[str, int], expected: str) -> None:
     desk = Desk().open(

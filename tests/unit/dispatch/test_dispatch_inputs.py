@@ -15,12 +15,14 @@ from streams.dispatch.inputs import (
     Liveness,
     Request,
     RobotChanged,
+    SettingsChanged,
     TimerFired,
     parse,
 )
-from streams.dispatch.policy import Policy
+from streams.dispatch.policy import Policy, SitePolicy
 from streams.dispatch.pool import Pool
 from streams.dispatch.pools import Pools
+from streams.dispatch.router import settings_copy
 from streams.dispatch.snapshot import Snapshots
 from tests.unit.dispatch.build import NUMBERS, T0, fresh, profile, request
 
@@ -117,19 +119,29 @@ def test_what_is_no_number_to_call_is_named_and_not_poison(phone: str) -> None:
     assert phone not in parsed.invalid
 
 
-def test_review_4_what_came_before_a_start_is_decided_by_the_policy_of_then() -> None:
+def test_settings_count_from_their_record_on_whoever_folds_it() -> None:
     """A worker that died between its outputs and its snapshot says the same again."""
-
-    def saved() -> dict[str, str]:
-        found = Snapshots(Pool("main", Policy(queue_limit=7)))
-        return dict([found.head(0)])
-
-    rows, now = saved(), Policy(queue_limit=9)
+    rows = dict([Snapshots(Pool("main", Policy(queue_limit=7))).head(0)])
     partition = partition_of("main", CALL_PARTITIONS)
-    pools = Pools(lambda name: Snapshots.load(name, rows, now), NUMBERS, now)
-    pools.begun = {partition: 1}
-    alive = _inbox("calls_alive", call_ids=[])
-    pools.work(alive, partition, 0, T0)
+    pools = Pools(lambda name: Snapshots.load(name, rows), NUMBERS)
+    pools.work(_inbox("calls_alive", call_ids=[]), partition, 0, T0)
     assert pools.of("main").pool.policy.queue_limit == 7
-    pools.work(alive, partition, 1, T0)
-    assert pools.of("main").pool.policy.queue_limit == 9
+    ((topic, told),) = [settings_copy(SitePolicy(queue_limit=9), T0, "main")]
+    assert topic == "dispatch.inbox"
+    assert isinstance(told, DispatchInbox)
+    pools.work(told, partition, 1, T0)
+    assert pools.of("main").pool.policy == Policy(queue_limit=9)
+    rows |= dict([pools.of("main").head(2)])
+    assert Snapshots.load("main", rows).pool.policy == Policy(queue_limit=9)
+
+
+def test_settings_that_are_none_are_poison(monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong: tuple[object, ...] = ([], {"queue_limit": -1})
+    for body in wrong:
+        with pytest.raises(Poison):
+            parse(_inbox("settings", body), NUMBERS)
+    monkeypatch.setenv("RINGLOG_DISPATCH_MAX_DIALS", "9")
+    told = parse(_inbox("settings", {}), NUMBERS)
+    assert isinstance(told, SettingsChanged)
+    assert told.policy.max_dials == 3, "the environment says nothing about the past"
+    assert SitePolicy().max_dials == 9

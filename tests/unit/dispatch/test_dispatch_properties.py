@@ -1,26 +1,33 @@
 """Random lives of a pool: what must always hold, and that a restart changes nothing."""
 
+import json
 import random
 from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.events import TaskEvent
+from ringlog.terms import Callee, Permission
+from schemas.events import Campaign, TaskEvent
 from schemas.ids import call_id as id_of_call
+from streams.dispatch.assignment import Assignment
 from streams.dispatch.decided import Decided, Verdict
 from streams.dispatch.facts import Output
-from streams.dispatch.inputs import Input, TimerFired
+from streams.dispatch.inputs import Input, SettingsChanged, TimerFired
 from streams.dispatch.policy import Policy
 from streams.dispatch.pool import Pool
-from streams.dispatch.roster import Robot, over_qualification
+from streams.dispatch.roster import Robot
+from streams.dispatch.site_terms import SiteTerms
 from streams.dispatch.snapshot import Snapshots
 from streams.dispatch.task import State, Task
 from tests.unit.dispatch.build import (
     T0,
     alive,
     call,
+    campaign,
     cancel,
     changed,
     edge,
@@ -30,38 +37,105 @@ from tests.unit.dispatch.build import (
     robot,
     worker,
 )
+from tests.unit.dispatch.build import (
+    settings as told,
+)
 
 POLICY = Policy(retry_ms=30_000, max_attempts=4)
+OTHER = Policy(
+    retry_ms=77_000, max_attempts=1, max_dials=1, queue_limit=1, permit_ms=1_000,
+    line_retry_ms=9_000, boost_intent=0.01,
+)  # fmt: skip
+"""Under which hardly any decision of POLICY would be made again."""
+
 SKILLS = ("sales", "care")
 TERMINAL = {"completed", "failed", "cancelled", "refused", "expired"}
 
 
-class CheckedPool(Pool):
+@dataclass(frozen=True)
+class Strict(SiteTerms):
+    """A campaign with limits: `settings` name them."""
+
+    start_s: int = 0
+    per_number: int = 99
+
+    def permission(self, callee: Callee, dials: Sequence[int], now_ms: int) -> Permission:
+        """Only in some seconds of every minute, and so many times a number."""
+        if len(dials) >= self.per_number:
+            return Permission(None, "cap", f"{self.per_number} dials")
+        second = now_ms // 1_000 % 60
+        if second < self.start_s:
+            return Permission(now_ms + 1_000 * (self.start_s - second), "hours", "too early")
+        return Permission(now_ms)
+
+
+def strict_terms(event: Campaign, site: SiteTerms) -> Strict:
+    return Strict(
+        site.policy, event.event_id, event.state == "running", **json.loads(event.settings)
+    )
+
+
+def new_pool() -> Pool:
+    return Pool("main", terms_of=strict_terms)
+
+
+def loaded(rows: dict[str, str]) -> Snapshots:
+    return Snapshots.load("main", rows, strict_terms)
+
+
+class CheckedAssignment(Assignment):
     """Compares every choice with a search through all robots and all tasks."""
 
-    def _permit(self, task: Task, robot: Robot, fact: Verdict | None = None) -> Output:
-        assert fact is None
-        others = [t for t in self.tasks.values() if t.line == task.line and t is not task]
+    def permit(self, task: Task, robot: Robot, verdict: Verdict) -> Output:
+        pool = self._pool
+        others = [t for t in pool.tasks.values() if t.line == task.line and t is not task]
         assert all(t.call_id is None for t in others), "a number is on two calls"
 
-        def key(r: Robot) -> tuple[int, int, str]:
-            over = over_qualification(r, task.requirement)
-            assert over is not None
-            return over, r.last_used, r.robot_id
+        def suits(r: Robot, t: Task) -> bool:
+            need = t.requirement
+            return (
+                r.idle
+                and (need.playbook is None or need.playbook in r.playbooks)
+                and all(r.skills.get(skill, -1) >= level for skill, level in need.skills)
+                and sum(r.skills.get(skill, 0) for skill in need.best) >= need.least
+            )
 
-        fit = [
-            r for r in self.roster
-            if r.idle and over_qualification(r, task.requirement) is not None
-        ]  # fmt: skip
-        assert robot is min(fit, key=key)
+        def key(r: Robot) -> tuple[int, int, int, str]:
+            required = dict(task.requirement.skills)
+            unused = sum((has - required.get(s, 0)) ** 2 for s, has in r.skills.items())
+            best = sum(r.skills.get(skill, 0) for skill in task.requirement.best)
+            return -best, unused, r.last_used, r.robot_id
+
+        assert robot is min((r for r in pool.roster if suits(r, task)), key=key)
         rivals = [
-            t for t in self.tasks.values()
-            if t.state is State.QUEUED and t.rank == task.rank
-            and any(r.idle and over_qualification(r, t.requirement) is not None
-                    for r in self.roster)
+            t for t in pool.tasks.values()
+            if t.state is State.QUEUED and any(suits(r, t) for r in pool.roster)
+            and pool.campaigns.may_begin(t.campaign_id, pool.terms(t.campaign_id), pool.now)
         ]  # fmt: skip
+        had_turn = [t for t in rivals if t.turn]
+        rivals = had_turn or [t for t in rivals if t.rank == task.rank]
         assert task is min(rivals, key=lambda t: t.seq)
-        return super()._permit(task, robot)
+        if task.requirement.best and not task.turn and task.wait_ms:
+            working = [
+                r for r in pool.roster
+                if suits(replace_calls(r), task) and r.state == "active" and r.slots
+            ]  # fmt: skip
+            top = max(-key(r)[0] for r in working)
+            slots = sum(r.slots for r in working if -key(r)[0] == top)
+            waiting = sum(
+                t.turn and t.requirement.least == top
+                and (t.requirement.skills, t.requirement.best, t.requirement.playbook)
+                == (task.requirement.skills, task.requirement.best, task.requirement.playbook)
+                for t in pool.tasks.values() if t.call_id is None
+            )  # fmt: skip
+            soon = (waiting + 1) * pool.matching.mean_call_ms <= task.wait_ms * slots
+            assert -key(robot)[0] == top or not soon, "it did not wait for the best"
+        return super().permit(task, robot, verdict)
+
+
+def replace_calls(robot: Robot) -> Robot:
+    """The robot as if it had no call."""
+    return replace(robot, calls=set())
 
 
 class Life:
@@ -69,7 +143,8 @@ class Life:
 
     def __init__(self, seed: int) -> None:
         self.rng = random.Random(seed)
-        self.pool: Pool = CheckedPool("main", POLICY)
+        self.pool = new_pool()
+        self.pool.assignment = CheckedAssignment(self.pool)
         self.now = T0
         self.tasks = 0
         self.open_calls: list[str] = []
@@ -90,19 +165,24 @@ class Life:
 
     def act(self) -> None:
         rng = self.rng
-        match rng.choices(range(10), (8, 4, 3, 8, 1, 1, 2, 2, 1, 6))[0]:
+        match rng.choices(range(12), (8, 4, 3, 8, 1, 1, 2, 2, 1, 1, 1, 6))[0]:
             case 0:
                 self.tasks += 1
                 customer = f"c{rng.randrange(6)}"
                 late = rng.choice((None, None, self.now + rng.randrange(1, 60_000)))
                 early = rng.choice((None, None, None, self.now + rng.randrange(1, 30_000)))
-                known = profile(customer, purchase_intent=rng.random(), phone_hash=customer)
+                known = profile(
+                    customer, purchase_intent=rng.random(), phone_hash=customer,
+                    level=rng.choice(("normal", "vip")),
+                    tags=rng.sample(("industry:sales", "industry:care", "value:high"), 2),
+                )  # fmt: skip
                 self.give(
                     request(
                         f"t{rng.randrange(self.tasks) if rng.random() < 0.1 else self.tasks}",
                         known,
                         priority=rng.choice(("high", "medium", "low")),
                         skills={s: rng.randint(1, 4) for s in SKILLS if rng.random() < 0.4},
+                        campaign_id=rng.choice((None, "spring", "autumn")),
                         deadline=late,
                         not_before=early,
                     )
@@ -136,9 +216,21 @@ class Life:
                 self.give(edge(f"e{rng.randrange(2)}", up=rng.random() < 0.7))
             case 8:
                 known = profile(
-                    f"c{rng.randrange(6)}", version=rng.randint(1, 9), purchase_intent=rng.random()
-                )
+                    f"c{rng.randrange(6)}", version=rng.randint(1, 9),
+                    purchase_intent=rng.random(), tags=rng.sample(("industry:care", "x"), 1),
+                )  # fmt: skip
                 self.give(changed(known))
+            case 10:
+                limits = {
+                    "concurrency": rng.choice((None, 0, 1, 2)),
+                    "calls_per_s": rng.choice((None, None, 0.1, 2.0)),
+                    "start_s": rng.choice((0, 0, 30)),
+                    "per_number": rng.choice((1, 3, 99)),
+                }
+                state = rng.choice(("running", "running", "paused", "ended"))
+                self.give(campaign(rng.choice(("spring", "autumn")), state, limits))
+            case 9:
+                self.give(told(rng.choice((POLICY, POLICY, OTHER))))
             case _:
                 self.wait(rng.choice((10, 1_000, 10_000, 20_000)))
 
@@ -146,6 +238,8 @@ class Life:
         """Everything ends: robots and an edge are there, calls are over, times pass."""
         self.give(robot("r0", slots=2, skills=dict.fromkeys(SKILLS, 5)))
         self.give(edge("e0"))
+        for name in ("spring", "autumn"):
+            self.give(campaign(name, "running", {}))
         for _ in range(2_000):
             if not self.pool.tasks:
                 return
@@ -159,6 +253,7 @@ class Life:
 
 def live(seed: int, steps: int) -> Life:
     life = Life(seed)
+    life.give(told(POLICY))
     life.give(worker())
     life.give(edge("e0"))
     for n in range(3):
@@ -214,7 +309,7 @@ def test_a_restart_at_any_point_gives_the_same_outputs(
 ) -> None:
     journal = live(seed, steps).journal
     rows: dict[str, str] = {}
-    pool = Snapshots(Pool("main", POLICY))
+    pool = Snapshots(new_pool())
     at = 0
     while at < len(journal):
         record, now, expected = journal[at]
@@ -229,7 +324,7 @@ def test_a_restart_at_any_point_gives_the_same_outputs(
             for gone in pool.garbage():
                 rows.pop(gone, None)
         if happens in ("kill", "torn"):
-            pool = Snapshots.load("main", rows, POLICY)
+            pool = loaded(rows)
             assert pool.offset <= at
             at = pool.offset  # the records since are worked again
             if not data.draw(st.booleans()):
@@ -255,17 +350,17 @@ def test_an_answer_while_a_call_ends_is_in_the_next_snapshot() -> None:
             key, value = pool.head(at)
             rows[key] = value
         elif happens == "kill" and steps < 2_000:
-            pool = Snapshots.load("main", rows, POLICY)
+            pool = loaded(rows)
             at = pool.offset
 
 
 def test_an_empty_snapshot_is_an_empty_pool() -> None:
-    loaded = Snapshots.load("main", {}, POLICY)
-    assert (loaded.offset, loaded.pool.tasks) == (0, {})
+    empty = loaded({})
+    assert (empty.offset, empty.pool.tasks) == (0, {})
 
 
 def test_only_changed_pages_are_written() -> None:
-    pool = Snapshots(Pool("main", POLICY))
+    pool = Snapshots(new_pool())
     pool.pool.step(worker(), T0)
     pool.pool.step(edge(), T0)
     for n in range(200):
@@ -279,7 +374,7 @@ def test_only_changed_pages_are_written() -> None:
 
 
 def test_rows_of_what_is_over_are_deleted() -> None:
-    pool = Snapshots(Pool("main", POLICY))
+    pool = Snapshots(new_pool())
     rows: dict[str, Any] = {}
     pool.pool.step(robot("r1"), T0)
     pool.pool.step(request("t1"), T0)
@@ -289,7 +384,7 @@ def test_rows_of_what_is_over_are_deleted() -> None:
     rows.update([pool.head(3)])
     assert {"task.0.0|main", "task.0.1|main"} == set(pool.garbage())
     rows.pop("task.0.0|main")
-    assert Snapshots.load("main", rows, POLICY).pool.tasks == {}
+    assert loaded(rows).pool.tasks == {}
 
 
 @settings(max_examples=20, deadline=None)
@@ -298,14 +393,17 @@ def test_a_pool_folded_anew_is_the_same_and_can_take_its_place(
     seed: int, steps: int, restored: bool
 ) -> None:
     journal = live(seed, steps).journal
-    kept, anew = Snapshots(Pool("main", POLICY)), Snapshots(Pool("main", POLICY))
+    kept, anew = (
+        Snapshots(new_pool()),
+        Snapshots(new_pool()),
+    )
     for record, now, _ in journal:
         kept.pool.step(record, now)
         anew.pool.step(record, now)
     rows = kept.pages()
     rows.update([kept.head(len(journal))])
     if restored:
-        kept = Snapshots.load("main", rows, POLICY)
+        kept = loaded(rows)
     assert kept.differences(anew) == []
 
     kept.pool.optouts.put("wrong", True)
@@ -317,19 +415,12 @@ def test_a_pool_folded_anew_is_the_same_and_can_take_its_place(
     kept.replace(anew.pool)
     written = kept.pages()
     # Nothing that the old head names is written over: whoever dies here leaves that state whole.
-    assert Snapshots.load("main", before | written, POLICY).differences(anew) != []
+    assert loaded(before | written).differences(anew) != []
     rows |= written
     rows.update([kept.head(len(journal))])
     for gone in kept.garbage():
         rows.pop(gone, None)
-    assert Snapshots.load("main", rows, POLICY).differences(anew) == []
-
-
-OTHER = Policy(
-    retry_ms=77_000, max_attempts=1, max_dials=1, queue_limit=1, permit_ms=1_000,
-    line_retry_ms=9_000, boost_intent=0.01,
-)  # fmt: skip
-"""Under which hardly any decision of POLICY would be made again."""
+    assert loaded(rows).differences(anew) == []
 
 
 def decided_of(life: Life) -> Decided:
@@ -365,19 +456,22 @@ def test_review_4_folded_anew_under_another_policy_what_was_decided_stays(
     life = live(seed, steps)
     if drained:
         life.drain()
-    anew = Pool("main", OTHER, decided_of(life))
+    anew = Pool("main", OTHER, decided_of(life), strict_terms)
     for record, now, _ in life.journal:
-        anew.step(record, now)
-    anew.catch_up()
+        if not isinstance(record, SettingsChanged):  # a log of before settings were on it
+            anew.step(record, now)
+    anew.assignment.catch_up()
     assert standing(anew) == standing(life.pool)
 
 
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 2**32), steps=st.integers(1, 150))
-def test_review_4_folded_anew_under_the_same_policy_all_is_the_same(seed: int, steps: int) -> None:
+def test_a_rebuild_with_other_settings_changes_nothing_that_was_decided(
+    seed: int, steps: int
+) -> None:
     life = live(seed, steps)
-    anew = Pool("main", POLICY, decided_of(life))
+    anew = Pool("main", OTHER, decided_of(life), strict_terms)
     for record, now, out in life.journal:
         assert anew.step(record, now) == out
-    anew.catch_up()
+    anew.assignment.catch_up()
     assert Snapshots(life.pool).differences(Snapshots(anew)) == []

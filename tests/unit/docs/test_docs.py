@@ -12,7 +12,7 @@ from cli.main import cli
 from docs.reference.generate import OUTSIDE, PAGES
 from ringlog.settings import Settings, root
 from streams.api.openapi import document
-from streams.dispatch.policy import Policy
+from streams.dispatch.policy import SitePolicy
 from streams.faust_host import FaustSettings
 
 PAGE_FILES = sorted(
@@ -43,7 +43,7 @@ def _anchors(page: Path) -> set[str]:
 def _known_variables() -> set[str]:
     models: dict[str, type[BaseSettings]] = {
         "RINGLOG_": Settings,
-        "RINGLOG_DISPATCH_": Policy,
+        "RINGLOG_DISPATCH_": SitePolicy,
         "RINGLOG_FAUST_": FaustSettings,
     }
     named = {p + name.upper() for p, model in models.items() for name in model.model_fields}

@@ -1,0 +1,193 @@
+"""What becomes of the next waiting task: a permit, a wait, an end."""
+
+import orjson
+
+from ringlog.terms import Callee, Permission
+from schemas.ids import call_id as id_of_call
+from streams.dispatch.decided import Verdict
+from streams.dispatch.facts import Output
+from streams.dispatch.pool_state import PoolState
+from streams.dispatch.roster import Robot
+from streams.dispatch.rules import SPECIALIST, not_now
+from streams.dispatch.task import OPEN, State, Task
+
+PUT_OFF = 256
+"""Tasks that one step puts off at most, so that no record costs too much; the next goes on."""
+
+NOBODY = Callee("")
+
+
+class Assignment:
+    """Decides for one pool, or follows what was decided."""
+
+    def __init__(self, pool: PoolState) -> None:
+        self._pool = pool
+
+    def assign(self, out: list[Output]) -> None:
+        """Gives waiting tasks to idle robots until no fitting pair is left."""
+        pool = self._pool
+        matching, put_off = pool.matching, 0
+        if not matching.staffed:
+            return
+        for group in pool.campaigns.due(pool.now):
+            pool.reopen(group)
+        while (edge := matching.edge) is not None:
+            credits = list(matching.fairness.credits)
+            pair = matching.choose(pool.policy.weights, self._stands)
+            if pair is None:
+                return
+            verdict = self._decision(*pair, edge)
+            if verdict is None:
+                matching.fairness.credits = credits
+                return
+            out += self._apply(*pair, verdict)
+            if verdict.kind == "assigned":
+                continue
+            if verdict.reason != SPECIALIST:
+                matching.fairness.credits = credits  # its turn goes to another
+            put_off += 1
+            if put_off == PUT_OFF:
+                pool.timers.wake(pool.name, pool.now)
+                return
+
+    def _stands(self, task: Task) -> bool:
+        """In the order of the lines; a task whose number is on a call waits until that ends, and
+        a campaign's tasks while it may begin no call."""
+        pool = self._pool
+        if pool.eligibility.on_call(task):
+            task.state = State.LINE_BUSY
+            pool.eligibility.wait(task)
+            pool.touch(task)
+            return False
+        group = task.campaign_id
+        if pool.campaigns.may_begin(group, pool.terms(group), pool.now):
+            return True
+        pool.matching.lines.shut(group)
+        at = pool.campaigns.paced.get(group or "", 0)
+        if at > pool.now and pool.campaigns.wait(group, at):
+            pool.timers.wake(pool.name, at)
+        return False
+
+    def _decision(self, task: Task, robot: Robot, edge: str) -> Verdict | None:
+        """What becomes of the next task. A rebuild follows our own choice while it matches the
+        recorded one, so the fairness counters match, too; `catch_up` folds what differs."""
+        pool = self._pool
+        if pool.hindsight is None:
+            return self._judge(task, robot, edge)
+        fact = pool.hindsight.next(task)
+        if fact is None or fact.at_ms != pool.now:
+            return None
+        return fact if fact.kind != "assigned" or fact.robot_id == robot.robot_id else None
+
+    def _judge(self, task: Task, robot: Robot, edge: str) -> Verdict:
+        pool = self._pool
+        if (verdict := not_now(self._permission(task), task.dials == 0, pool.now)) is not None:
+            return verdict
+        if pool.matching.better_soon(task, robot):
+            return Verdict("queued", SPECIALIST, pool.now + task.wait_ms)
+        return Verdict(
+            "assigned",
+            edge_id=edge,
+            expires_at=pool.now + pool.policy.permit_ms,
+        )
+
+    def _permission(self, task: Task) -> Permission:
+        pool = self._pool
+        terms = pool.terms(task.campaign_id)
+        if not pool.campaigns.knows(task.campaign_id):
+            return terms.permission(NOBODY, (), pool.now)
+        profile = orjson.loads(task.profile)
+        callee = Callee(
+            task.phone, task.tenant_id, task.customer_id, profile.get("level", "normal"),
+            tuple(sorted({*task.tags, *profile.get("tags", ())})),
+            profile.get("purchase_intent", 0.0), profile.get("attributes", {}),
+        )  # fmt: skip
+        return terms.permission(callee, pool.eligibility.dials.of(task.line, pool.now), pool.now)
+
+    def catch_up(self) -> None:
+        """Folds recorded decisions up to `now` that we would not have made, or not at that time."""
+        pool = self._pool
+        if pool.hindsight is not None:
+            for last_event_id, task_id in pool.hindsight.due(pool.now):
+                self._follow(last_event_id, task_id)
+
+    def follow_call(self, call_id: str) -> None:
+        """Folds the decisions up to the one that began a call, where its first record lies in their
+        very millisecond."""
+        pool, last = self._pool, None
+        while pool.hindsight is not None and pool.book.of_call(call_id) is None:
+            ahead = pool.hindsight.of_call(call_id)
+            if ahead is None or ahead == last:
+                return
+            self._follow(*ahead)
+            last = ahead
+
+    def _follow(self, last_event_id: str, task_id: str) -> None:
+        """Folds what was decided about a task after one of its events, unless already folded."""
+        pool = self._pool
+        task = pool.tasks.get(task_id)
+        if task is None or task.last_event_id != last_event_id or task.state not in OPEN:
+            return
+        fact = pool.hindsight and pool.hindsight.next(task)
+        robot = pool.roster.robots.get(fact.robot_id or "") if fact else None
+        if fact and (robot is not None or fact.kind != "assigned"):
+            self._apply(task, robot, fact)
+
+    def _apply(self, task: Task, robot: Robot | None, verdict: Verdict) -> list[Output]:
+        """Does what was decided about a task without a call."""
+        match verdict.kind:
+            case "assigned" if robot is not None:
+                return [self.permit(task, robot, verdict)]
+            case "queued":
+                return [self._put_off(task, verdict)]
+        return [self._pool.over(task, verdict.kind, verdict.reason)]
+
+    def _put_off(self, task: Task, verdict: Verdict) -> Output:
+        pool = self._pool
+        until = verdict.retry_at or pool.now
+        output = pool.say(task, "queued", reason=verdict.reason, retry_at=until)
+        pool.eligibility.forget(task)
+        if verdict.reason == SPECIALIST:
+            task.state = State.QUEUED
+            pool.matching.hold(task)
+            pool.timers.set(task, "specialist", until, task.last_event_id)
+        else:
+            pool.turn_over(task)
+            task.state = State.WAITING
+            pool.timers.set(task, "start", until, task.last_event_id)
+        return output
+
+    def permit(self, task: Task, robot: Robot, verdict: Verdict) -> Output:
+        pool = self._pool
+        edge_id, expires = verdict.edge_id or "", verdict.expires_at or pool.now
+        pool.turn_over(task)
+        pool.assignments += 1
+        robot.last_used = pool.assignments
+        task.state = State.ASSIGNED
+        pool.book.bind(task, call_id := id_of_call(task.task_id, task.attempt))
+        if pool.hindsight is not None:
+            pool.hindsight.began(call_id)
+        task.robot_id = robot.robot_id
+        task.edge_id = edge_id
+        task.answered = False
+        task.assigned_at, task.dialled_at = pool.now, 0
+        robot.calls.add(call_id)
+        pool.eligibility.take(task)
+        pool.matching.began(task)
+        pool.campaigns.began(task.campaign_id, pool.terms(task.campaign_id), pool.now)
+        playbook = task.requirement.playbook or next(iter(robot.playbooks), None)
+        output = pool.say(
+            task,
+            "assigned",
+            permit_expires_at=expires,
+            edge_id=edge_id,
+            phone=task.phone,
+            playbook=playbook,
+            playbook_version=pool.playbooks.get(playbook or "", (None, 0))[0],
+            asr_profile=robot.asr_profile,
+            profile=task.profile,
+        )
+        due = expires + pool.policy.permit_grace_ms
+        pool.timers.set(task, "permit", due, task.last_event_id)
+        pool.touched.robot(robot.n)
+        return output

@@ -1,0 +1,72 @@
+"""What follows for a task from a call's end, an unused permit, a free robot: pure verdicts."""
+
+from collections.abc import Callable
+
+from ringlog.dispositions import FAILED, NOT_DIALLED, PASSING, RETRIED
+from ringlog.terms import Permission, Terms
+from streams.dispatch.decided import Verdict
+from streams.dispatch.policy import Policy
+from streams.dispatch.task import Task
+
+SPECIALIST = "specialist"
+"""Reason of a task that waits for a better robot than those that are free."""
+
+
+def after_call(
+    task: Task,
+    disposition: str,
+    terms: Terms,
+    policy: Policy,
+    now_ms: int,
+    barred: Callable[[], bool],
+) -> Verdict:
+    """What follows from a call's end, before it is counted."""
+    failed = Verdict("failed", disposition)
+    if disposition == "opted_out" and not task.answered:
+        return failed  # the edge refused to dial
+    if disposition not in FAILED:
+        return Verdict("completed", disposition)
+    rang, passes = disposition not in NOT_DIALLED, disposition in PASSING
+    if rang and disposition not in RETRIED:
+        return failed
+    retry_at: int | None = now_ms + (policy.line_retry_ms if passes else policy.retry_ms)
+    if rang:
+        retry_at = terms.retry_at(disposition, task.dials + 1, now_ms)
+    if retry_at is None:
+        return failed
+    if task.cancel_requested:
+        return Verdict("cancelled", "cancelled")
+    if barred():
+        return Verdict("failed", "opted_out")
+    if task.deadline is not None and task.deadline <= retry_at:
+        return failed
+    if not passes and task.attempt - task.undialled >= policy.max_attempts:
+        return failed
+    return Verdict("retry_scheduled", disposition, retry_at)
+
+
+def after_permit(task: Task, policy: Policy, now_ms: int, barred: Callable[[], bool]) -> Verdict:
+    """What follows when nobody has dialled in time."""
+    if task.cancel_requested:
+        return Verdict("cancelled", "cancelled")
+    if barred():
+        return Verdict("failed", "opted_out")
+    if task.deadline is not None and task.deadline <= now_ms:
+        return Verdict("expired", "deadline")
+    if task.attempt - task.undialled >= policy.max_attempts:
+        return Verdict("failed", "no edge dialled")
+    return Verdict("queued", "permit_expired")
+
+
+def not_now(permission: Permission, first: bool, now_ms: int) -> Verdict | None:
+    """What follows for a task without a call from when it may be placed; None: it may be now.
+    `first`: it has not been assigned yet."""
+    if permission.at_ms is None:
+        return Verdict("refused" if first else "failed", _why(permission))
+    if permission.at_ms > now_ms:
+        return Verdict("queued", _why(permission), permission.at_ms)
+    return None
+
+
+def _why(permission: Permission) -> str:
+    return f"{permission.rule}: {permission.reason}" if permission.reason else permission.rule

@@ -1,0 +1,47 @@
+"""What holds for a task whose campaign is not on `campaigns`: the site's policy, as terms."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ringlog.terms import Callee, Demand, Permission
+from streams.dispatch.policy import Policy
+
+INDUSTRY = "industry:"
+"""Begins a tag that names the customer's industry, which is also the name of a skill."""
+
+AT_ANY_TIME = Permission(0)
+
+
+@dataclass(frozen=True, slots=True)
+class SiteTerms:
+    """Terms of the site's policy; `running` is False for a campaign that must not call."""
+
+    policy: Policy
+    version: str = ""
+    running: bool = True
+    concurrency: int | None = None
+    calls_per_s: float | None = None
+
+    def permission(self, callee: Callee, dials: Sequence[int], now_ms: int) -> Permission:
+        """No rule of its own."""
+        return AT_ANY_TIME
+
+    def demand(self, callee: Callee, skills: Mapping[str, int]) -> Demand:
+        """A customer of high value gets the best robot of their industry, or where no tag names one
+        the best in the skills that the request asks for."""
+        policy = self.policy
+        rise = float(callee.purchase_intent >= policy.boost_intent)
+        rise += callee.level in policy.boost_levels
+        rise += sum(policy.tag_weights.get(tag, 0.0) for tag in callee.tags)
+        high = callee.level in policy.specialist_levels or any(
+            tag in policy.specialist_tags for tag in callee.tags
+        )
+        if not high:
+            return Demand(rise=rise)
+        industries = (t.removeprefix(INDUSTRY) for t in callee.tags if t.startswith(INDUSTRY))
+        best = tuple(sorted(industries)) or tuple(sorted(skills))
+        return Demand({}, best, policy.specialist_wait_ms if best else 0, rise)
+
+    def retry_at(self, disposition: str, dials: int, now_ms: int) -> int | None:
+        """After one wait for every cause, until the dials are used up."""
+        return None if dials >= self.policy.max_dials else now_ms + self.policy.retry_ms

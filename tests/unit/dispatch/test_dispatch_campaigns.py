@@ -1,0 +1,199 @@
+"""What a campaign's terms do to its tasks: states, limits, hours, caps, retries."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pytest
+
+from ringlog.terms import Callee, Demand, Permission
+from schemas import ids
+from schemas.events import Campaign
+from streams.dispatch.inputs import CampaignChanged, parse
+from streams.dispatch.pool import Pool
+from streams.dispatch.router import campaign_copy
+from streams.dispatch.site_terms import SiteTerms
+from streams.dispatch.snapshot import Snapshots
+from tests.unit.dispatch.build import (
+    NUMBERS,
+    T0,
+    Desk,
+    call,
+    campaign,
+    changed,
+    profile,
+    request,
+    robot,
+)
+
+
+@dataclass(frozen=True)
+class Limited(SiteTerms):
+    """Terms whose every answer the campaign's settings name."""
+
+    opens_at: int = 0
+    banned: str = ""
+    per_number: int = 99
+    needs: str = ""
+    patience_ms: int = 0
+
+    def permission(self, callee: Callee, dials: Sequence[int], now_ms: int) -> Permission:
+        if callee.phone == self.banned:
+            return Permission(None, "premium", "never dialled")
+        if len(dials) >= self.per_number:
+            return Permission(None, "cap", f"{len(dials)} dials")
+        return Permission(self.opens_at, "hours", "opens later" if self.opens_at > now_ms else "")
+
+    def demand(self, callee: Callee, skills: Mapping[str, int]) -> Demand:
+        return Demand({self.needs: 2} if self.needs in callee.tags else {})
+
+    def retry_at(self, disposition: str, dials: int, now_ms: int) -> int | None:
+        return now_ms + self.patience_ms * dials if self.patience_ms else None
+
+
+def _terms(event: Campaign, site: SiteTerms) -> Limited:
+    return Limited(site.policy, event.event_id, event.state == "running",
+                   **json.loads(event.settings))  # fmt: skip
+
+
+@pytest.fixture
+def desk() -> Desk:
+    desk = Desk()
+    desk.pool = Pool("main", terms_of=_terms)
+    return desk.open(robot("r1", slots=9))
+
+
+def test_a_paused_campaign_waits_and_others_go_on(desk: Desk) -> None:
+    desk.give(campaign("spring", "paused"))
+    desk.give(request("t1"))
+    desk.give(request("t2", campaign_id="autumn"))
+    desk.give(request("t3", campaign_id=None))
+    assert [e.task_id for e in desk.events("assigned")] == ["t2", "t3"]
+    old = campaign("spring", "paused")
+    assert [e.task_id for e in desk.give(campaign("spring", "running"))] == ["t1"]
+    desk.give(old)
+    assert desk.give(request("t4"))[-1].kind == "assigned", "an older record changes nothing"
+
+
+def test_of_two_records_of_one_version_the_first_counts(desk: Desk) -> None:
+    for state in ("paused", "running"):
+        given = campaign("spring", state)
+        version = given.campaign.model_copy(update={"version": 2})
+        desk.give(CampaignChanged(given.event_id, version, given.offset))
+    assert [e.kind for e in desk.give(request("t1"))] == ["queued"]
+
+
+def test_a_campaign_whose_settings_cannot_be_read_does_not_call(desk: Desk) -> None:
+    broken = campaign("spring", "running")
+    desk.give(type(broken)(broken.event_id, broken.campaign.model_copy(
+        update={"settings": "{"}), broken.offset))  # fmt: skip
+    assert [e.kind for e in desk.give(request("t1"))] == ["queued"]
+
+
+def test_concurrency_of_a_campaign(desk: Desk) -> None:
+    desk.give(campaign("spring", "running", {"concurrency": 2}))
+    for n in range(4):
+        desk.give(request(f"t{n}"))
+    assert [e.task_id for e in desk.events("assigned")] == ["t0", "t1"]
+    out = desk.give(call(ids.call_id("t0", 1), "ended", disposition="completed"))
+    assert [(e.kind, e.task_id) for e in out] == [("completed", "t0"), ("assigned", "t2")]
+
+
+def test_pace_of_a_campaign_also_after_a_restart(desk: Desk) -> None:
+    desk.give(campaign("spring", "running", {"calls_per_s": 0.5}))
+    for n in range(3):
+        desk.give(request(f"t{n}"))
+    assert len(desk.events("assigned")) == 1
+    desk.wait(1_999)
+    assert len(desk.events("assigned")) == 1
+    rows = (saved := Snapshots(desk.pool)).pages()
+    desk.pool = Snapshots.load("main", rows | dict([saved.head(9)]), _terms).pool
+    desk.wait(1)
+    assert len(desk.events("assigned")) == 2
+    desk.wait(2_000)
+    assert [e.occurred_at - T0 for e in desk.events("assigned")] == [0, 2_000, 4_000]
+
+
+def test_outside_its_hours_a_task_waits_and_the_reason_is_on_the_log(desk: Desk) -> None:
+    opens = desk.now + 60_000
+    desk.give(campaign("spring", "running", {"opens_at": opens}))
+    (queued,) = desk.give(request("t1"))
+    assert (queued.kind, queued.reason, queued.retry_at) == ("queued", "hours: opens later", opens)
+    assert [e.kind for e in desk.wait(60_000)] == ["queued", "assigned"]
+
+
+def test_hours_that_end_while_a_task_waits_put_it_off(desk: Desk) -> None:
+    desk.give(robot("r1", state="removed"))
+    desk.give(robot("r2", state="paused"))
+    desk.give(request("t1"))
+    desk.give(campaign("spring", "running", {"opens_at": desk.now + 5_000}))
+    (put_off,) = desk.give(robot("r2"))
+    assert (put_off.kind, put_off.reason) == ("queued", "hours: opens later")
+    assert [e.kind for e in desk.wait(5_000)] == ["queued", "assigned"]
+
+
+def test_what_may_never_be_called_is_refused_with_rule_and_reason(desk: Desk) -> None:
+    desk.give(robot("r1", state="paused"))
+    desk.give(request("t1", phone="+8613800000009"))
+    desk.give(campaign("spring", "running", {"banned": "+8613800000009"}))
+    (refused,) = desk.give(request("t2", phone="+8613800000009"))
+    assert (refused.kind, refused.reason) == ("refused", "premium: never dialled")
+    (late,) = desk.give(robot("r1"))
+    assert (late.task_id, late.kind, late.reason) == ("t1", "refused", "premium: never dialled")
+
+
+def test_dials_are_counted_by_number_across_tasks_and_forgotten_after_a_week(desk: Desk) -> None:
+    desk.give(campaign("spring", "running", {"per_number": 2}))
+    for n in range(2):
+        desk.give(request(f"t{n}", profile("c1")))
+        desk.give(call(ids.call_id(f"t{n}", 1), "dialing"))
+        desk.give(call(ids.call_id(f"t{n}", 1), "ended", disposition="completed"))
+    rows = (saved := Snapshots(desk.pool)).pages()
+    desk.pool = Snapshots.load("main", rows | dict([saved.head(9)]), _terms).pool
+    assert desk.give(request("t2", profile("c1")))[0].reason == "cap: 2 dials"
+    assert desk.give(request("t3", profile("c2")))[-1].kind == "assigned"
+    desk.wait(7 * 86_400_000)
+    assert desk.give(request("t4", profile("c1")))[0].kind == "queued"
+
+
+def test_a_campaign_asks_for_skills_by_tag_and_a_changed_profile_asks_anew(desk: Desk) -> None:
+    desk.give(robot("r1", state="paused", skills={"loan": 1}))
+    desk.give(campaign("spring", "running", {"needs": "loan"}))
+    (refused,) = desk.give(request("t1", profile("c1", tags=["loan"])))
+    assert refused.reason == "no robot has skill loan at level 2 or more"
+    desk.give(robot("r2", skills={"loan": 2}))
+    desk.give(request("t2", profile("c2", tags=["loan"])))
+    assert [e.robot_id for e in desk.events("assigned")] == ["r2"]
+    desk.give(request("t3", known := profile("c3", tags=["loan"])))
+    desk.give(changed(known.model_copy(update={"version": 2, "tags": []})))
+    assert desk.give(robot("r1"))[0].task_id == "t3"
+
+
+def test_retries_are_the_campaigns(desk: Desk) -> None:
+    desk.give(campaign("spring", "running", {"patience_ms": 1_000}))
+    desk.give(request("t1"))
+    for dials in (1, 2, 3, 4):
+        (retry,) = desk.give(call(ids.call_id("t1", dials), "ended", disposition="busy"))
+        assert retry.retry_at == desk.now + 1_000 * dials
+        desk.wait(1_000 * dials)
+    desk.give(campaign("spring", "running"))
+    (over,) = desk.give(call(ids.call_id("t1", 5), "ended", disposition="busy"))
+    assert over.kind == "failed"
+
+
+def test_many_that_may_not_be_called_now_cost_no_record_too_much(desk: Desk) -> None:
+    desk.give(robot("r1", state="paused"))
+    for n in range(600):
+        desk.give(request(f"t{n}"))
+    desk.give(request("free", campaign_id=None))
+    desk.give(campaign("spring", "running", {"opens_at": desk.now + 60_000}))
+    assert len(desk.give(robot("r1", slots=1))) == 256
+    desk.wait(0)
+    assert [e.task_id for e in desk.events("assigned")] == ["free"]
+
+
+def test_a_campaigns_record_reaches_the_inbox() -> None:
+    given = campaign("spring", "paused", {"concurrency": 1})
+    _, record = campaign_copy(given.campaign, 7, "main")
+    parsed = parse(record, NUMBERS)  # type: ignore[arg-type]
+    assert parsed == CampaignChanged(record.event_id, given.campaign, 7)
