@@ -11,6 +11,8 @@ from ringlog.kafka.producer import EventProducer
 from ringlog.lifecycle import Lifecycle, run
 from streams.api.auth import middleware
 from streams.api.calls import CallRoutes
+from streams.api.campaigns import CampaignRoutes
+from streams.api.contacts import ContactLog
 from streams.api.edge import Edges
 from streams.api.fleet import FleetRoutes
 from streams.api.history import HistoryRows
@@ -74,6 +76,8 @@ def _application(life: Lifecycle, hub: Hub, producer: EventProducer) -> web.Appl
     app.add_routes(TaskRoutes(config, hub, producer, history).routes())
     app.add_routes(CallRoutes(config, hub, producer, history).routes())
     app.add_routes(OptOutRoutes(config, hub, producer).routes())
+    contacts = ContactLog(config, producer)
+    app.add_routes(CampaignRoutes(config, hub, producer, contacts).routes())
     app.add_routes(MediaRoutes(edges).routes())
     app.add_routes(FleetRoutes(hub.fleet, edges).routes())
     app.add_routes(WhipRoutes(edges).routes())
