@@ -1,6 +1,7 @@
 """Questions to the REST API of the running stack."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import urllib3
@@ -9,20 +10,34 @@ from cli.errors import CheckFailed, NotRunning
 from ringlog.api_key import api_key
 from ringlog.settings import settings
 
+_FILE_S = 3_600
+"""Longest wait for the answer to a file, s: a list of a million rows takes minutes."""
+
 
 def ask(method: str, path: str, body: object = None) -> Any:
     """The answer's JSON; raises NotRunning, and CheckFailed with the API's own words."""
+    data = None if body is None else json.dumps(body).encode()
+    return _asked(method, path, data, "application/json", 30)
+
+
+def ask_with_file(path: str, file: Path) -> Any:
+    """`ask` by POST, with a file as the body."""
+    with file.open("rb") as body:
+        return _asked("POST", path, body, "application/octet-stream", _FILE_S)
+
+
+def _asked(method: str, path: str, body: Any, content_type: str, timeout_s: float) -> Any:
     config = settings()
+    headers = {"Authorization": f"Bearer {api_key(config)[0]}"}
+    if body is not None:
+        headers["Content-Type"] = content_type
     try:
         answer = urllib3.PoolManager().request(
             method,
             config.api_url + path,
-            body=None if body is None else json.dumps(body).encode(),
-            headers={
-                "Content-Type": "application/json",
-                "Authorization": f"Bearer {api_key(config)[0]}",
-            },
-            timeout=30,
+            body=body,
+            headers=headers,
+            timeout=timeout_s,
             retries=False,
         )
     except urllib3.exceptions.HTTPError:

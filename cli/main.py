@@ -19,6 +19,7 @@ _COMMANDS = {
     "sql": ("cli.sql:sql", "Ask ClickHouse."),
     "call": ("cli.calls:call", "Show what happened in a call."),
     "recording": ("cli.recording:recording", "Write a call's sound to a WAV file."),
+    "campaign": ("cli.campaigns:campaign", "Load, rehearse and run campaigns."),
     "optout": ("cli.optouts:optout", "Enter, undo or list opt-outs."),
     "rebuild": ("cli.rebuild:rebuild", "Make derived state again from the log."),
     "verify": ("cli.verify:verify", "Prove the invariants from log and tables."),

@@ -34,7 +34,7 @@ CREATE TABLE IF NOT EXISTS raw_campaigns_contacts
     `priority` LowCardinality(String) DEFAULT 'medium',
     `skills` Map(String, Int64),
     `tags` Array(String),
-    `name` LowCardinality(Nullable(String)),
+    `name` Nullable(String),
     `attributes` Map(String, String),
     `actor` LowCardinality(Nullable(String)),
     INDEX call_id_index `call_id` TYPE bloom_filter GRANULARITY 1,

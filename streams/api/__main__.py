@@ -13,6 +13,8 @@ from ringlog.settings import Settings
 from ringlog.tls import Certificate, certificate_of
 from streams.api.auth import middleware
 from streams.api.calls import CallRoutes
+from streams.api.campaigns import CampaignRoutes
+from streams.api.contacts import ContactLog
 from streams.api.crm import CrmRoutes
 from streams.api.edge import Edges
 from streams.api.fleet import FleetRoutes
@@ -91,6 +93,8 @@ def _application(life: Lifecycle, hub: Hub, producer: EventProducer) -> web.Appl
     app.add_routes(CallRoutes(config, hub, producer, history).routes())
     app.add_routes(OptOutRoutes(config, hub, producer).routes())
     app.add_routes(CrmRoutes(config, producer).routes())
+    contacts = ContactLog(config, producer)
+    app.add_routes(CampaignRoutes(config, hub, producer, contacts).routes())
     app.add_routes(MediaRoutes(edges).routes())
     app.add_routes(FleetRoutes(hub.fleet, edges).routes())
     app.add_routes(WhipRoutes(edges).routes())

@@ -5,13 +5,14 @@ import contextlib
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 
+from ringlog.campaigns.aggregate import Campaigns
 from ringlog.clock import now_ms
 from ringlog.edges import Fleet
 from ringlog.health import NotRebuilt
 from ringlog.kafka.producer import EventProducer
 from ringlog.kafka.reader import BEGINNING, TopicReader
 from ringlog.settings import Settings
-from schemas.events import CallEvent, Lease, OptOut, Profile, TaskEvent, TaskRequested
+from schemas.events import CallEvent, Campaign, Lease, OptOut, Profile, TaskEvent, TaskRequested
 from streams.api.standing import OptOuts
 from streams.api.state import Board, TaskStatus
 
@@ -22,11 +23,13 @@ STATUS_TOPICS = ("calls.events", "tasks.requested", "tasks.events")
 
 
 class Hub:
-    """Folds statuses, profiles and edges, and tells waiters about changes of a task or call."""
+    """Folds statuses, profiles, campaigns and edges, and tells waiters about changes of a task, a
+    call or a campaign."""
 
     def __init__(self, config: Settings, producer: EventProducer) -> None:
         self.board = Board()
         self.optouts = OptOuts()
+        self.campaigns = Campaigns()
         self.fleet = Fleet()
         self._meanwhile: list[CallEvent | TaskRequested | TaskEvent] | None = None
         self.profiles: dict[str, Profile] = {}
@@ -43,7 +46,7 @@ class Hub:
                 TopicReader(
                     self._config,
                     self._producer,
-                    ("customers.profiles", "compliance.optouts"),
+                    ("customers.profiles", "compliance.optouts", "campaigns"),
                     since_ms=BEGINNING,
                 ),
                 TopicReader(
@@ -81,6 +84,9 @@ class Hub:
                 self.profiles[event.customer_id] = event
         elif isinstance(event, OptOut):
             self._wake(self.optouts.evolve(event))
+        elif isinstance(event, Campaign):
+            self.campaigns.evolve(event)
+            self._wake(f"campaign/{event.campaign_id}")
         elif isinstance(event, CallEvent | TaskRequested | TaskEvent):
             if self._meanwhile is not None:
                 self._meanwhile.append(event)

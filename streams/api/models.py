@@ -14,6 +14,7 @@ from pydantic import (
     model_validator,
 )
 
+from ringlog.campaigns.settings import CampaignSettings
 from ringlog.identifier import Id
 from schemas.events.customers import OptOutScope
 from schemas.phone import MAX_CHARACTERS
@@ -61,6 +62,43 @@ class AssignRequest(_Request):
         data = self.model_dump(exclude={"wait_ms"})
         text = json.dumps(data, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+Actor = Annotated[str, StringConstraints(min_length=1, max_length=128)]
+Words = Annotated[str, StringConstraints(min_length=1, max_length=500)]
+
+
+class CampaignRequest(_Request):
+    """`POST /api/campaigns`: a new campaign."""
+
+    campaign_id: Id
+    name: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
+    settings: CampaignSettings
+    actor: Actor = Field("api", description="Who does it")
+    reason: Words | None = None
+
+
+class CampaignChangeRequest(_Request):
+    """`PUT /api/campaigns/{id}`: other settings, from the next decision on."""
+
+    name: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
+    settings: CampaignSettings
+    actor: Actor = Field("api", description="Who does it")
+    reason: Words | None = None
+
+
+class CampaignStepRequest(_Request):
+    """`POST /api/campaigns/{id}/start`, `pause`, `resume`, `stop`."""
+
+    actor: Actor = Field("api", description="Who does it")
+    reason: Words | None = None
+
+
+class TestCallRequest(_Request):
+    """`POST /api/campaigns/{id}/test-call`: the campaign's script on one's own telephone."""
+
+    phone: Phone
+    actor: Actor = Field("api", description="Who does it")
 
 
 class OptOutRequest(_Request):

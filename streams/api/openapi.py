@@ -6,7 +6,16 @@ from pydantic import BaseModel
 
 from ringlog.media_session import MediaSessionRequest
 from streams.api.fleet import EdgeDrainRequest
-from streams.api.models import AssignRequest, CallStatusRequest, OptOutQuery, OptOutRequest
+from streams.api.models import (
+    AssignRequest,
+    CallStatusRequest,
+    CampaignChangeRequest,
+    CampaignRequest,
+    CampaignStepRequest,
+    OptOutQuery,
+    OptOutRequest,
+    TestCallRequest,
+)
 from streams.api.state import CallStatus, TaskStatus
 
 _REF = "#/components/schemas/{model}"
@@ -42,6 +51,73 @@ def _parameter(name: str, where: str, text: str, required: bool = False) -> dict
     }  # fmt: skip
 
 
+def _campaigns() -> dict[str, Any]:
+    campaign = _object(campaign_id="string", name="string", state="string", version="integer",
+                       action="string", actor="string", reason="string", occurred_at="integer",
+                       settings="object")  # fmt: skip
+    this = [_parameter("id", "path", "The campaign", required=True)]
+    listed = [
+        *this,
+        _parameter("format", "query", "csv, jsonl or xlsx; else by Content-Type"),
+        _parameter("map", "query", "Heading:field, as often as needed"),
+        _parameter("actor", "query", "Who does it"),
+    ]
+    file = {"content": {"application/octet-stream": {"schema": {"type": "string"}}}}
+    steps = {
+        f"/api/campaigns/{{id}}/{step}": {"post": {
+            "summary": f"{words} a campaign", "parameters": this,
+            "requestBody": {"content": _json(CampaignStepRequest)},
+            "responses": _answers(s200=campaign, s404="No such campaign", s409="Not now"),
+        }}
+        for step, words in (("start", "Start"), ("pause", "Pause"), ("resume", "Resume"),
+                            ("stop", "End"))
+    }  # fmt: skip
+    return {
+        "/api/campaigns": {
+            "post": {
+                "summary": "Create a campaign, as a draft",
+                "requestBody": {"required": True, "content": _json(CampaignRequest)},
+                "responses": _answers(s200="It is there already", s201=campaign, s409="It exists "
+                                      "with other settings", s422="Invalid"),
+            },
+            "get": {"summary": "All campaigns", "responses": _answers(s200=_object(items="array"))},
+        },
+        "/api/campaigns/{id}": {
+            "get": {"summary": "A campaign's newest version", "parameters": this,
+                    "responses": _answers(s200=campaign, s404="No such campaign")},
+            "put": {
+                "summary": "Change a campaign's settings", "parameters": this,
+                "requestBody": {"required": True, "content": _json(CampaignChangeRequest)},
+                "responses": _answers(s200=campaign, s404="No such campaign", s409="It has ended"),
+            },
+        },
+        "/api/campaigns/{id}/import": {"post": {
+            "summary": "Load a list of customers; the body is the file", "parameters": listed,
+            "requestBody": {"required": True} | file,
+            "responses": _answers(s200=_object(import_id="string", rows="integer", added="integer",
+                                               duplicates="integer", invalid="integer",
+                                               errors="array"),
+                                  s404="No such campaign", s413="Too large",
+                                  s415="Unknown format", s422="Unreadable list"),
+        }},
+        "/api/campaigns/{id}/dry-run": {"post": {
+            "summary": "What would become of every contact now; of a list, if the body is one",
+            "parameters": listed, "requestBody": file,
+            "responses": _answers(s200=_object(at="integer", rows="integer", ready="integer",
+                                               invalid="integer", duplicates="integer",
+                                               later="object", never="object", words="string"),
+                                  s404="No such campaign"),
+        }},
+        "/api/campaigns/{id}/test-call": {"post": {
+            "summary": "Call one's own number by the campaign's script", "parameters": this,
+            "requestBody": {"required": True, "content": _json(TestCallRequest)},
+            "responses": _answers(s202=_object(task_id="string", status="string"),
+                                  s404="No such campaign", s422="Invalid"),
+        }},
+        **steps,
+    }  # fmt: skip
+
+
 def document() -> dict[str, Any]:
     """The whole document as JSON data."""
     models = (
@@ -50,6 +126,10 @@ def document() -> dict[str, Any]:
         MediaSessionRequest,
         OptOutRequest,
         OptOutQuery,
+        CampaignRequest,
+        CampaignChangeRequest,
+        CampaignStepRequest,
+        TestCallRequest,
         EdgeDrainRequest,
         CallStatus,
         TaskStatus,
@@ -157,6 +237,7 @@ def document() -> dict[str, Any]:
             ],
             "responses": _answers(s204="Taken back", s404="No such opt-out"),
         }},
+        **_campaigns(),
         "/api/media/sessions": {"post": {
             "summary": "Bring a call that another telephone system placed itself",
             "requestBody": {"required": True, "content": _json(MediaSessionRequest)},

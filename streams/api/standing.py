@@ -4,7 +4,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 
 from schemas import ids
-from schemas.donotcall import entry_of
+from schemas.donotcall import DoNotCall, entry_of
 from schemas.events import OptOut
 
 
@@ -52,3 +52,10 @@ class OptOuts:
             event = self._newest[this][1]
             if event.kind == "opted_out":
                 yield event
+
+    def do_not_call(self) -> DoNotCall:
+        """The list as dialling goes by it."""
+        found = DoNotCall()
+        for _, event in self._newest.values():
+            found.evolve(event)
+        return found

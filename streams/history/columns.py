@@ -27,6 +27,7 @@ _FEW_VALUES = frozenset({
 """Text fields with few different values: a dictionary makes them small and fast to group by."""
 
 _MANY_VALUES = {("customers.changes", "name"), ("customers.profiles", "name"),
+                ("campaigns.contacts", "name"),
                 ("dead_letters", "reason")}  # fmt: skip
 _LONG_TEXT = frozenset({"profile", "body", "settings", "fields", "detail", "message", "raw"})
 _SCALARS = {"long": "Int64", "int": "Int32", "double": "Float64", "float": "Float32",

@@ -1,0 +1,180 @@
+"""`ringlog campaign`: create, load, rehearse, start, pause and stop a campaign."""
+
+import getpass
+import json
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import click
+
+from cli.api import ask, ask_with_file
+from cli.errors import CheckFailed
+from ringlog import yaml_source
+from ringlog.campaigns.tables import TableError, format_of, write_errors
+from ringlog.yaml_source import InvalidFile
+
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_map = click.option(
+    "--map", "mapping", multiple=True, metavar="HEADING=FIELD",
+    help="Which column is what: phone, customer_id, name, priority, tags, level, zone, region, "
+    "consent, consent_until.",
+)  # fmt: skip
+_reason = click.option("--reason", help="Why, in words; kept with the change.")
+
+
+@click.group()
+def campaign() -> None:
+    """Run campaigns: lists of customers, called by a script, within the law."""
+
+
+@campaign.command()
+@click.argument("campaign_id", metavar="ID")
+@click.argument("file", type=_FILE)
+@click.option("--name", help="What people call it.")
+@_reason
+def create(campaign_id: str, file: Path, name: str | None, reason: str | None) -> None:
+    """Create the campaign ID, a draft, with the settings in FILE (YAML), or change it to them.
+
+    \b
+    ringlog campaign create spring examples/campaign.yaml --name "Spring offer"
+    """
+    settings = _settings(file)
+    known = [c for c in ask("GET", "/api/campaigns")["items"] if c["campaign_id"] == campaign_id]
+    body = {"settings": settings, "actor": getpass.getuser()} | _given(name=name, reason=reason)
+    if known:
+        told = ask("PUT", _path(campaign_id), body)
+    else:
+        told = ask("POST", "/api/campaigns", body | {"campaign_id": campaign_id})
+    click.echo(f"{campaign_id} is {told['state']}, version {told['version']}")
+
+
+@campaign.command()
+@click.argument("campaign_id", metavar="ID", required=False)
+def show(campaign_id: str | None) -> None:
+    """Print the campaign ID with its settings as JSON; without ID: one line for each campaign."""
+    if campaign_id is not None:
+        click.echo(json.dumps(ask("GET", _path(campaign_id)), ensure_ascii=False, indent=2))
+        return
+    for item in ask("GET", "/api/campaigns")["items"]:
+        who = f"{item['action']} by {item['actor']}"
+        click.echo(f"{item['campaign_id']}  {item['state']}  version {item['version']}  {who}")
+
+
+@campaign.command("import")
+@click.argument("campaign_id", metavar="ID")
+@click.argument("file", type=_FILE)
+@_map
+@click.option("--errors", type=click.Path(dir_okay=False, path_type=Path),
+              help="Where rows to mend go; default: FILE with .errors.csv.")  # fmt: skip
+def import_(campaign_id: str, file: Path, mapping: tuple[str, ...], errors: Path | None) -> None:
+    """Load customers from FILE: CSV, JSON lines or Excel, up to a million rows.
+
+    A row that is no customer goes to a file with what is wrong; mend it there and load that file.
+    Loading a list again adds nobody twice.
+
+    \b
+    ringlog campaign import spring customers.xlsx --map "Handy=phone"
+    """
+    told = _sent(campaign_id, "import", file, mapping)
+    click.echo(
+        f"{told['rows']:,} rows: {told['added']:,} added, {told['duplicates']:,} on the list "
+        f"already, {told['invalid']:,} not valid"
+    )
+    wrong = [(e["cells"], e["reason"]) for e in told["errors"] if not e["duplicate"]]
+    if wrong:
+        path = errors or file.with_name(f"{file.stem}.errors.csv")
+        write_errors(path, wrong)
+        raise CheckFailed(f"{len(wrong):,} rows to mend are in {path}; load that file afterwards")
+
+
+@campaign.command("dry-run")
+@click.argument("campaign_id", metavar="ID")
+@click.argument("file", type=_FILE, required=False)
+@_map
+@click.option("--json", "as_json", is_flag=True, help="All counts as JSON.")
+def dry_run(campaign_id: str, file: Path | None, mapping: tuple[str, ...], as_json: bool) -> None:
+    """Say how many would be called now, and what keeps the others: of the contacts loaded, or of
+    FILE, of which nothing is loaded."""
+    if file is None:
+        told = ask("POST", _path(campaign_id, "dry-run"))
+    else:
+        told = _sent(campaign_id, "dry-run", file, mapping)
+    click.echo(json.dumps(told, ensure_ascii=False) if as_json else told["words"])
+
+
+@campaign.command("test-call")
+@click.argument("campaign_id", metavar="ID")
+@click.argument("phone")
+def test_call(campaign_id: str, phone: str) -> None:
+    """Call PHONE, a number of your own, by the campaign's script."""
+    body = {"phone": phone, "actor": getpass.getuser()}
+    click.echo(ask("POST", _path(campaign_id, "test-call"), body)["task_id"])
+
+
+@campaign.command()
+@click.argument("campaign_id", metavar="ID")
+@_reason
+def start(campaign_id: str, reason: str | None) -> None:
+    """Begin to call."""
+    _step(campaign_id, "start", reason)
+
+
+@campaign.command()
+@click.argument("campaign_id", metavar="ID")
+@_reason
+def pause(campaign_id: str, reason: str | None) -> None:
+    """Call nobody else until it is resumed; calls in progress go on."""
+    _step(campaign_id, "pause", reason)
+
+
+@campaign.command()
+@click.argument("campaign_id", metavar="ID")
+@_reason
+def resume(campaign_id: str, reason: str | None) -> None:
+    """Go on after a pause."""
+    _step(campaign_id, "resume", reason)
+
+
+@campaign.command()
+@click.argument("campaign_id", metavar="ID")
+@_reason
+def stop(campaign_id: str, reason: str | None) -> None:
+    """End the campaign for good."""
+    _step(campaign_id, "stop", reason)
+
+
+def _step(campaign_id: str, step: str, reason: str | None) -> None:
+    body = {"actor": getpass.getuser()} | _given(reason=reason)
+    told = ask("POST", _path(campaign_id, step), body)
+    click.echo(f"{campaign_id} is {told['state']}, version {told['version']}")
+
+
+def _sent(campaign_id: str, step: str, file: Path, mapping: tuple[str, ...]) -> Any:
+    try:
+        query = [("format", format_of(file.name)), ("actor", getpass.getuser())]
+    except TableError as error:
+        raise click.UsageError(str(error)) from None
+    for text in mapping:
+        heading, _, name = text.rpartition("=")
+        query.append(("map", f"{heading}:{name}"))
+    return ask_with_file(f"{_path(campaign_id, step)}?{urlencode(query)}", file)
+
+
+def _settings(file: Path) -> Any:
+    try:
+        source = yaml_source.parse(file.read_text(encoding="utf-8"), file.name)
+    except (InvalidFile, UnicodeDecodeError) as error:
+        raise CheckFailed(str(error)) from None
+    if source.duplicates:
+        raise CheckFailed(str(InvalidFile(source.duplicates)))
+    return source.data
+
+
+def _path(campaign_id: str, step: str = "") -> str:
+    path = f"/api/campaigns/{quote(campaign_id, safe='')}"
+    return f"{path}/{step}" if step else path
+
+
+def _given(**values: str | None) -> dict[str, str]:
+    return {name: value for name, value in values.items() if value is not None}

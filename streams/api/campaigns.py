@@ -1,0 +1,373 @@
+"""`/api/campaigns`: create, change, load lists, rehearse, start, pause, stop."""
+
+import asyncio
+import contextlib
+import hashlib
+import tempfile
+import uuid
+from collections.abc import AsyncIterator, Callable
+from itertools import islice
+from pathlib import Path
+from typing import Any, get_args
+
+from aiohttp import web
+
+from ringlog.campaigns.aggregate import (
+    CampaignChange,
+    Command,
+    Rejected,
+    Who,
+    created,
+    decide,
+)
+from ringlog.campaigns.contacts import Faulty, Importer, Loading, change_of, columns_of
+from ringlog.campaigns.rehearsal import rehearse
+from ringlog.campaigns.settings import CampaignSettings
+from ringlog.campaigns.tables import MAX_BYTES, Format, ListRow, TableError, read_table
+from ringlog.campaigns.terms import settings_of, terms_of
+from ringlog.clock import now_ms
+from ringlog.kafka.producer import EventProducer
+from ringlog.settings import Settings
+from ringlog.site_key import site_key
+from schemas import ids
+from schemas.envelope import Event
+from schemas.events import Campaign, CampaignContact, TaskRequested
+from schemas.phone import Numbers
+from streams.api.contacts import ContactLog, PlainTerms
+from streams.api.hub import Hub
+from streams.api.models import (
+    CampaignChangeRequest,
+    CampaignRequest,
+    CampaignStepRequest,
+    TestCallRequest,
+)
+from streams.api.problems import Problem, body_of, number_of
+
+SEEN_S = 5.0
+"""Longest wait for our own fold to read a version that we wrote."""
+
+CHUNK = 500
+"""Rows that are read and written at a time, so that other requests have their turn."""
+
+ERRORS_SHOWN = 100_000
+"""Rows at fault that an answer carries."""
+
+_TYPES: dict[str, Format] = {
+    "text/csv": "csv",
+    "application/x-ndjson": "jsonl",
+    "application/jsonl": "jsonl",
+    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": "xlsx",
+}
+
+Taken = CampaignContact | Faulty
+
+
+class CampaignRoutes:
+    """The campaign routes of one API process."""
+
+    def __init__(
+        self, config: Settings, hub: Hub, producer: EventProducer, contacts: ContactLog
+    ) -> None:
+        self._config, self._hub, self._producer = config, hub, producer
+        self._contacts = contacts
+        self._changing, self._loading = asyncio.Lock(), asyncio.Lock()
+
+    def routes(self) -> list[web.RouteDef]:
+        """For `add_routes`."""
+        one = "/api/campaigns/{id}"
+        steps: list[Command] = ["start", "pause", "resume", "stop"]
+        return [
+            web.post("/api/campaigns", self.create),
+            web.get("/api/campaigns", self.list_all),
+            web.get(one, self.show),
+            web.put(one, self.change),
+            web.post(f"{one}/import", self.load),
+            web.post(f"{one}/dry-run", self.dry_run),
+            web.post(f"{one}/test-call", self.test_call),
+            *(web.post(f"{one}/{step}", self._step(step)) for step in steps),
+        ]
+
+    async def create(self, request: web.Request) -> web.Response:
+        """201; 200 if it is there with the same settings; 409 if with others."""
+        body = await body_of(request, CampaignRequest)
+        async with self._changing:
+            known = self._hub.campaigns.get(body.campaign_id)
+            if known is not None:
+                if known.settings == body.settings.model_dump_json():
+                    return web.json_response(_shown(known))
+                raise Problem(
+                    409, "The campaign exists", "change it with PUT, or choose another id"
+                )
+            who = Who(body.actor, now_ms(), body.reason)
+            name = body.name or body.campaign_id
+            event = created(self._config.tenant_id, body.campaign_id, name, body.settings, who)
+            await self._write(event)
+        return web.json_response(
+            _shown(event), status=201, headers={"Location": f"/api/campaigns/{body.campaign_id}"}
+        )
+
+    async def list_all(self, _: web.Request) -> web.Response:
+        """200 with all campaigns, by id."""
+        return web.json_response({"items": [_shown(c) for c in self._hub.campaigns.all()]})
+
+    async def show(self, request: web.Request) -> web.Response:
+        """200 with the newest version, 404."""
+        return web.json_response(_shown(self._found(request)))
+
+    async def change(self, request: web.Request) -> web.Response:
+        """200 with the version after it; 404; 409 if it has ended."""
+        body = await body_of(request, CampaignChangeRequest)
+        change = CampaignChange("change", body.settings, body.name)
+        return await self._decided(request, change, Who(body.actor, now_ms(), body.reason))
+
+    def _step(self, command: Command) -> Callable[[web.Request], Any]:
+        async def step(request: web.Request) -> web.Response:
+            """200 with the version after it; 404; 409 from a state that does not lead there."""
+            if request.can_read_body:
+                body = await body_of(request, CampaignStepRequest)
+            else:
+                body = CampaignStepRequest()
+            who = Who(body.actor, now_ms(), body.reason)
+            return await self._decided(request, CampaignChange(command), who)
+
+        return step
+
+    async def _decided(
+        self, request: web.Request, change: CampaignChange, who: Who
+    ) -> web.Response:
+        async with self._changing:
+            now = self._found(request)
+            if change.command in ("start", "resume"):
+                self._settings(now)  # nobody is called by settings that cannot be read
+            try:
+                event = decide(now, change, who)
+            except Rejected as error:
+                raise Problem(409, "Not now", str(error)) from None
+            if event is not None:
+                await self._write(event)
+        return web.json_response(_shown(event or now))
+
+    async def _write(self, event: Campaign) -> None:
+        """Logs a version and waits until our fold has it; raises Problem 409 if somebody else's
+        version of that number was first."""
+        this = event.campaign_id or ""
+        async with self._hub.watching(f"campaign/{this}") as changed:
+            await self._producer.send("campaigns", event)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(SEEN_S):
+                    while (seen := self._hub.campaigns.get(this)) is None or (
+                        seen.version < event.version
+                    ):
+                        changed.clear()
+                        await changed.wait()
+        if seen is not None and seen.version == event.version and seen != event:
+            raise Problem(409, "Changed meanwhile", "somebody else changed the campaign; try again")
+
+    async def load(self, request: web.Request) -> web.Response:
+        """200 with what became of the rows; 404; 409 if the campaign has ended; 422 if the file as
+        a whole cannot be read, after the rows before the fault were taken."""
+        campaign = self._found(request)
+        if campaign.state == "ended":
+            raise Problem(409, "Not now", "the campaign has ended")
+        async with self._loading, self._file(request) as (path, kind, digest):
+            known = {c.contact_id for c in await self._contacts.of(campaign.campaign_id or "")}
+            importer = self._importer(request, campaign, digest, known)
+            faults: list[Faulty] = []
+            async for chunk in self._chunks(request, path, kind, importer):
+                records: list[tuple[str, Event]] = []
+                for found in chunk:
+                    if isinstance(found, Faulty):
+                        faults.append(found)
+                        continue
+                    records.append(("customers.changes", change_of(found)))
+                    records.append(("campaigns.contacts", found))
+                await self._producer.send_all(records)
+        return web.json_response(
+            {
+                "import_id": digest,
+                "rows": importer.rows,
+                "added": importer.added,
+                "duplicates": importer.duplicates,
+                "invalid": importer.invalid,
+                "errors": [_fault(f) for f in faults[:ERRORS_SHOWN]],
+            }
+        )
+
+    async def dry_run(self, request: web.Request) -> web.Response:
+        """200 with the counts and one sentence: of the list in the body, or, without one, of the
+        contacts that the campaign has."""
+        campaign = self._found(request)
+        terms = terms_of(campaign, PlainTerms())
+        donotcall = self._hub.optouts.do_not_call()
+        numbers = Numbers(self._config.region, site_key(self._config))
+        at = now_ms()
+
+        def barred(contact: CampaignContact) -> str | None:
+            hashes = numbers.hashes(contact.phone)
+            return donotcall.scope(hashes, contact.tenant_id, contact.campaign_id)
+
+        if request.can_read_body:
+            async with self._file(request) as (path, kind, digest):
+                importer = self._importer(request, campaign, digest, set())
+                taken: list[Taken] = []
+                async for chunk in self._chunks(request, path, kind, importer):
+                    taken += chunk
+        else:
+            taken = list(await self._contacts.of(campaign.campaign_id or ""))
+        found = await asyncio.to_thread(rehearse, taken, terms, barred, at)
+        return web.json_response(
+            {
+                "at": at,
+                "rows": found.rows,
+                "ready": found.ready,
+                "invalid": found.invalid,
+                "duplicates": found.duplicates,
+                "later": {
+                    rule: {"contacts": n, "opens": found.opens[rule]}
+                    for rule, n in sorted(found.later.items())
+                },
+                "never": dict(sorted(found.never.items())),
+                "words": found.words(self._config.zone),
+            }
+        )
+
+    async def test_call(self, request: web.Request) -> web.Response:
+        """202 with the task that calls one's own number by the campaign's script. It belongs to no
+        campaign, so that neither its state nor its counts matter."""
+        campaign = self._found(request)
+        settings = self._settings(campaign)
+        body = await body_of(request, TestCallRequest)
+        phone = number_of(body.phone, self._config)
+        key = f"{campaign.campaign_id}|{uuid.uuid4()}"
+        task = ids.task_id(self._config.tenant_id, "campaign-test", key)
+        event = TaskRequested(
+            event_id=ids.event_id(task, "requested"),
+            kind="requested",
+            occurred_at=now_ms(),
+            producer="api",
+            causation_id=campaign.event_id,
+            tenant_id=self._config.tenant_id,
+            task_id=task,
+            customer_id=ids.root_id("customer", self._config.tenant_id, phone),
+            pool=settings.pool,
+            body_sha256=hashlib.sha256(key.encode()).hexdigest(),
+            idempotency_key=key,
+            phone=phone,
+            priority="high",
+            tags=["test-call"],
+            playbook=settings.playbook,
+        )
+        await self._producer.send("tasks.requested", event)
+        where = f"/api/tasks/{task}"
+        return web.json_response(
+            {"task_id": task, "status": "queued"}, status=202, headers={"Location": where}
+        )
+
+    def _found(self, request: web.Request) -> Campaign:
+        found = self._hub.campaigns.get(request.match_info["id"])
+        if found is None:
+            raise Problem(404, "No such campaign", "GET /api/campaigns lists them")
+        return found
+
+    def _settings(self, campaign: Campaign) -> CampaignSettings:
+        try:
+            return settings_of(campaign)
+        except ValueError as error:
+            raise Problem(409, "Settings cannot be read", str(error)) from None
+
+    def _importer(
+        self, request: web.Request, campaign: Campaign, digest: str, known: set[str]
+    ) -> Importer:
+        settings = self._settings(campaign)
+        loading = Loading(
+            tenant_id=campaign.tenant_id,
+            campaign_id=campaign.campaign_id or "",
+            pool=settings.pool,
+            import_id=digest,
+            region=settings.region.partition("-")[0] or self._config.region,
+            actor=request.query.get("actor", "api")[:128],
+            at_ms=now_ms(),
+            zone=self._config.zone,
+        )
+        return Importer(loading, known)
+
+    @contextlib.asynccontextmanager
+    async def _file(self, request: web.Request) -> AsyncIterator[tuple[Path, Format, str]]:
+        """The body as a file that is gone afterwards, its format, and its digest."""
+        named = request.query.get("format") or _TYPES.get(request.content_type, "")
+        kind = next((k for k in get_args(Format) if k == named), None)
+        if kind is None:
+            raise Problem(415, "Unknown format", "name it: ?format=csv, jsonl or xlsx")
+        digest, size = hashlib.sha256(), 0
+        with tempfile.TemporaryDirectory(prefix="ringlog-list-") as folder:
+            path = Path(folder) / "list"
+            with path.open("wb") as file:
+                async for data in request.content.iter_chunked(1 << 18):
+                    size += len(data)
+                    if size > MAX_BYTES:
+                        raise Problem(413, "Too large", f"at most {MAX_BYTES // 2**20} MB")
+                    digest.update(data)
+                    file.write(data)
+            yield path, kind, digest.hexdigest()
+
+    async def _chunks(
+        self, request: web.Request, path: Path, kind: Format, importer: Importer
+    ) -> AsyncIterator[list[Taken]]:
+        """The rows, taken by the importer, some at a time; raises Problem 422."""
+        told = _mapping(request)
+        rows = read_table(path, kind)
+
+        def take() -> list[Taken]:
+            return [importer.take(row) for row in islice(rows, CHUNK)]
+
+        try:
+            first = await asyncio.to_thread(next, rows, None)
+            if first is None:
+                return
+            importer.columns = columns_of(first.cells, told)
+            yield [importer.take(first)]
+            while chunk := await asyncio.to_thread(take):
+                yield chunk
+        except (TableError, ValueError) as error:
+            raise Problem(
+                422, "Unreadable list", str(error), rows=importer.rows, added=importer.added
+            ) from None
+        finally:
+            close = getattr(rows, "close", None)
+            if close is not None:
+                close()
+
+
+def _mapping(request: web.Request) -> dict[str, str]:
+    """Headings to fields: `map=Heading:field`, as often as needed; raises Problem 422."""
+    found = {}
+    for text in request.query.getall("map", []):
+        heading, colon, name = text.rpartition(":")
+        if not colon or not heading:
+            raise Problem(422, "Invalid request", "map: write Heading:field")
+        found[heading] = name
+    return found
+
+
+def _fault(found: Faulty) -> dict[str, object]:
+    row: ListRow = found.row
+    return {"row": row.n, "reason": found.reason, "duplicate": found.duplicate,
+            "cells": dict(row.cells)}  # fmt: skip
+
+
+def _shown(event: Campaign) -> dict[str, object]:
+    try:
+        settings: object = settings_of(event).model_dump(mode="json")
+    except ValueError:
+        settings = event.settings
+    return {
+        "campaign_id": event.campaign_id,
+        "name": event.name,
+        "state": event.state,
+        "version": event.version,
+        "action": event.action,
+        "actor": event.actor,
+        "reason": event.reason,
+        "occurred_at": event.occurred_at,
+        "settings": settings,
+    }

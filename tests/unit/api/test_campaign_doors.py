@@ -1,0 +1,178 @@
+"""Campaigns over HTTP, with a log in memory."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ringlog import yaml_source
+from ringlog.settings import root
+from ringlog.site_key import site_key
+from schemas.envelope import Event
+from schemas.events import Campaign, CampaignContact, CustomerChange, OptOut, TaskRequested
+from schemas.phone import Numbers
+from streams.api import campaigns
+from streams.api.contacts import ContactLog
+from tests.unit.api.test_doors import Log, World
+
+SETTINGS = {"playbook": "promotion", "purpose": "service", "recording_notice": True}
+LIST = """手机号,姓名,amount_due
+13800138000,李明,12
+13900139000,Ann,7
+12,short,
+138 0013 8000,again,
+"""
+
+
+class Logs(Log):
+    """`Log` that takes many records at once."""
+
+    async def send_all(self, records: Iterable[tuple[str, Event]]) -> None:
+        for topic, event in records:
+            await self.send(topic, event)
+
+
+@pytest.fixture
+async def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+    world = World(tmp_path)
+    world.log = Logs(world.hub)
+
+    async def of(_: ContactLog, campaign_id: str) -> list[CampaignContact]:
+        return [e for e in world.log.events if isinstance(e, CampaignContact)]
+
+    monkeypatch.setattr(ContactLog, "of", of)
+    async with world:
+        yield world
+
+
+async def made(api: World, **settings: Any) -> None:
+    body = {"campaign_id": "spring", "settings": SETTINGS | settings, "actor": "ada"}
+    status, told = await api.ask("POST", "/api/campaigns", json=body)
+    assert (status, told["state"], told["version"]) == (201, "draft", 1)
+
+
+async def step(api: World, name: str, **body: Any) -> tuple[int, Any]:
+    return await api.ask("POST", f"/api/campaigns/spring/{name}", json=body)
+
+
+async def test_a_campaigns_life_is_on_the_log_with_who_did_it(api: World) -> None:
+    await made(api)
+    body = {"campaign_id": "spring", "settings": SETTINGS, "actor": "ada"}
+    assert (await api.ask("POST", "/api/campaigns", json=body))[0] == 200, "the same again"
+    body["settings"] = SETTINGS | {"budget": 9}
+    assert (await api.ask("POST", "/api/campaigns", json=body))[0] == 409
+    assert (await step(api, "pause"))[0] == 409, "a draft cannot pause"
+    for name, state in (("start", "running"), ("start", "running"), ("pause", "paused"),
+                        ("resume", "running")):  # fmt: skip
+        status, told = await step(api, name, actor="bob", reason="so")
+        assert (status, told["state"]) == (200, state)
+    change = {"settings": SETTINGS | {"budget": 5}, "actor": "eve"}
+    status, told = await api.ask("PUT", "/api/campaigns/spring", json=change)
+    assert (status, told["version"], told["settings"]["budget"]) == (200, 5, 5)
+    assert (await step(api, "stop"))[1]["state"] == "ended"
+    assert (await api.ask("PUT", "/api/campaigns/spring", json=change))[0] == 409
+    versions = [e for e in api.log.events if isinstance(e, Campaign)]
+    assert [(e.version, e.action, e.actor) for e in versions] == [
+        (1, "created", "ada"), (2, "started", "bob"), (3, "paused", "bob"), (4, "resumed", "bob"),
+        (5, "changed", "eve"), (6, "stopped", "api"),
+    ]  # fmt: skip
+    assert (await api.ask("GET", "/api/campaigns/none"))[0] == 404
+    items = (await api.ask("GET", "/api/campaigns"))[1]["items"]
+    assert [i["state"] for i in items] == ["ended"]
+
+
+async def test_of_many_steps_at_once_each_version_is_made_once(api: World) -> None:
+    await made(api)
+    await step(api, "start")
+    answers = await asyncio.gather(*(step(api, ("pause", "resume")[n % 2]) for n in range(20)))
+    assert {status for status, _ in answers} <= {200, 409}
+    versions = [e.version for e in api.log.events if isinstance(e, Campaign)]
+    assert versions == list(range(1, len(versions) + 1))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"purpose": "fun"}, {"windows": {"any": ["9-12"]}}, {"budget": 0}, {"nothing": 1},
+     {"caller_ids": ["010"]}, {"calls_per_s": "fast"}],
+)  # fmt: skip
+async def test_wrong_settings_name_the_field(api: World, settings: dict[str, Any]) -> None:
+    body = {"campaign_id": "spring", "settings": SETTINGS | settings}
+    status, told = await api.ask("POST", "/api/campaigns", json=body)
+    assert status == 422 and next(iter(settings)) in told["detail"]
+    assert not api.log.events
+
+
+async def test_a_list_is_loaded_rehearsed_and_adds_nobody_twice(api: World) -> None:
+    await made(api)
+    path = "/api/campaigns/spring/import?format=csv&actor=ada"
+    status, told = await api.ask("POST", path, data=LIST.encode())
+    assert status == 200
+    counts = ("rows", "added", "duplicates", "invalid")
+    assert [told[name] for name in counts] == [4, 2, 1, 1]
+    assert [(e["row"], e["duplicate"]) for e in told["errors"]] == [(3, False), (4, True)]
+    assert told["errors"][0]["cells"]["手机号"] == "12"
+    again = (await api.ask("POST", path, data=LIST.encode()))[1]
+    assert [again[name] for name in counts] == [4, 0, 3, 1]
+    contacts = [e for e in api.log.events if isinstance(e, CampaignContact)]
+    changes = [e for e in api.log.events if isinstance(e, CustomerChange)]
+    assert [c.phone for c in contacts] == [c.phone for c in changes]
+    assert contacts[0].actor == "ada" and changes[0].attributes == {"amount_due": "12"}
+    barred = Numbers("CN", site_key(api.config)).hash("+8613800138000")
+    api.hub._fold(
+        OptOut(event_id="0" * 36, kind="opted_out", occurred_at=1, producer="t",
+               phone_hash=barred, reason="asked")
+    )  # fmt: skip
+    status, told = await step(api, "dry-run")
+    assert status == 415, "a JSON body is no list"
+    status, told = await api.ask("POST", "/api/campaigns/spring/dry-run")
+    assert (status, told["rows"], told["never"]) == (200, 2, {"do_not_call": 1})
+    assert told["ready"] + sum(x["contacts"] for x in told["later"].values()) == 1
+    assert "1 on the do-not-call list" in told["words"]
+    path = "/api/campaigns/spring/dry-run?format=csv"
+    told = (await api.ask("POST", path, data=LIST.encode()))[1]
+    assert (told["rows"], told["invalid"], told["duplicates"]) == (4, 1, 1)
+    assert "1 rows not valid" in told["words"]
+
+
+@pytest.mark.parametrize(
+    ("query", "data", "status"),
+    [
+        ("", b"phone\n1", 415),
+        ("format=pdf", b"phone\n1", 415),
+        ("format=csv", b"name\nx", 422),
+        ("format=csv&map=name:phone&map=x", b"name\n13800138000", 422),
+        ("format=csv&map=no:phone", b"name\n13800138000", 422),
+        ("format=xlsx", b"PK", 422),
+        ("format=csv&map=name:phone", b"name\n13800138000", 200),
+        ("format=csv", b"phone\n", 200),
+    ],
+)
+async def test_lists_that_cannot_be_read(api: World, query: str, data: bytes, status: int) -> None:
+    await made(api)
+    found, told = await api.ask("POST", f"/api/campaigns/spring/import?{query}", data=data)
+    assert found == status, told
+
+
+async def test_a_list_over_the_limit_is_413(api: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(campaigns, "MAX_BYTES", 100_000)
+    await made(api)
+    path = "/api/campaigns/spring/import?format=csv"
+    assert (await api.ask("POST", path, data=b"x" * 300_000))[0] == 413
+
+
+async def test_a_test_call_belongs_to_no_campaign(api: World) -> None:
+    await made(api)
+    status, told = await step(api, "test-call", phone="138 0013 8000")
+    assert status == 202
+    task = next(e for e in api.log.events if isinstance(e, TaskRequested))
+    assert (task.task_id, task.phone, task.campaign_id, task.playbook) == (
+        told["task_id"], "+8613800138000", None, "promotion",
+    )  # fmt: skip
+    assert (await step(api, "test-call", phone="110"))[0] == 422
+
+
+async def test_the_example_is_valid(api: World) -> None:
+    file = root() / "examples" / "campaign.yaml"
+    await made(api, **yaml_source.parse(file.read_text(encoding="utf-8"), file.name).data)

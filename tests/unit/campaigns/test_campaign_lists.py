@@ -1,0 +1,205 @@
+"""Lists of customers: every format, every fault by row, and files that mean harm."""
+
+import csv
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import openpyxl
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ringlog.campaigns import tables
+from ringlog.campaigns.contacts import Faulty, Importer, Loading, change_of, columns_of
+from ringlog.campaigns.tables import ListRow, TableError, format_of, read_table, write_errors
+from schemas.events import CampaignContact
+
+LOADING = Loading("default", "spring", "default", "digest", "CN", "ada", 1_000, "Asia/Shanghai")
+
+
+def load(rows: list[ListRow], known: set[str] | None = None) -> tuple[Importer, list[Any]]:
+    importer = Importer(LOADING, set() if known is None else known)
+    return importer, [importer.take(row) for row in rows]
+
+
+def table(path: Path, kind: str, rows: list[list[Any]]) -> Path:
+    """The rows, headings first, as a file of that format."""
+    file = path / f"list.{kind}"
+    if kind == "csv":
+        with file.open("w", newline="", encoding="gb18030") as out:
+            csv.writer(out).writerows(rows)
+    elif kind == "jsonl":
+        lines = [json.dumps(dict(zip(rows[0], r, strict=True))) for r in rows[1:]]
+        file.write_text("\n".join(lines), encoding="utf-8")
+    else:
+        book = openpyxl.Workbook()
+        for row in rows:
+            book.active.append(row)
+        book.save(file)
+    return file
+
+
+ROWS: list[list[Any]] = [
+    ["手机号", "姓名", "标签", "优先级", "amount_due", "授权"],
+    [13800138000, "李明", "industry:finance,value:high", "高", 1200.5, "written"],
+    ["+1 (305) 555-0123", "Ann", "", "", "", ""],
+    ["138 0013 8000", "again", "", "", "", ""],
+    ["12", "short", "", "", "", ""],
+    ["13900139000", "odd", "", "urgent", "", ""],
+    ["13900139000", "odd", "two words", "low", "", ""],
+    ["4008123456", "hotline", "", "", "", ""],
+    ["13900139001", "odd", "", "", "", "perhaps"],
+]
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "xlsx"])
+def test_each_format_gives_the_same_contacts_and_faults(kind: str, tmp_path: Path) -> None:
+    file = table(tmp_path, kind, ROWS)
+    importer, found = load(list(read_table(file, format_of(file.name))))
+    good = [c for c in found if isinstance(c, CampaignContact)]
+    assert [(c.phone, c.name, c.priority, c.row) for c in good] == [
+        ("+8613800138000", "李明", "high", 1), ("+13055550123", "Ann", "medium", 2),
+    ]  # fmt: skip
+    assert good[0].tags == ["industry:finance", "value:high"]
+    assert good[0].attributes == {"amount_due": "1200.5", "consent": "written"}
+    assert (importer.rows, importer.added, importer.duplicates, importer.invalid) == (8, 2, 1, 5)
+    faults = [f.reason for f in found if isinstance(f, Faulty)]
+    assert [f.split(":")[0] for f in faults[1:]] == [
+        "phone", "priority", "String should match pattern '^[^\\s|\\x00-\\x1f]+$'", "number_type",
+        "consent",
+    ]  # fmt: skip
+    change = change_of(good[0])
+    assert change.attributes["amount_due"] == "1200.5" and change.phone == "+8613800138000"
+
+
+def test_the_file_of_faults_is_mended_and_loaded_again(tmp_path: Path) -> None:
+    file = table(tmp_path, "csv", ROWS)
+    known: set[str] = set()
+    _, found = load(list(read_table(file, "csv")), known)
+    errors = tmp_path / "errors.csv"
+    faults = [f for f in found if isinstance(f, Faulty) and not f.duplicate]
+    assert write_errors(errors, [(f.row.cells, f.reason) for f in faults]) == 5
+    text = (
+        errors.read_text(encoding="utf-8-sig")
+        .replace("urgent", "low")
+        .replace("12,", "13700137000,", 1)
+    )
+    errors.write_text(text, encoding="utf-8-sig")
+    importer, again = load(list(read_table(errors, "csv")), known)
+    assert importer.added == 2
+    mended = [c for c in again if isinstance(c, CampaignContact)]
+    assert {c.phone for c in mended} == {"+8613700137000", "+8613900139000"}
+    assert all("error" not in c.attributes for c in mended)
+
+
+def test_ids_come_from_campaign_and_number_alone() -> None:
+    rows = [ListRow(1, {"phone": "13800138000"}), ListRow(2, {"phone": "13900139000"})]
+    _, once = load(rows)
+    _, again = load(list(reversed(rows)))
+    assert {c.event_id for c in once} == {c.event_id for c in again}
+    assert all(c.customer_id and "138" not in c.customer_id[:3] for c in once)
+
+
+def test_columns_are_known_by_name_or_told() -> None:
+    assert columns_of(["Mobile", "x"], {}) == {"Mobile": "phone"}
+    assert columns_of(["a", "b"], {"b": "phone", "a": "zone"}) == {"b": "phone", "a": "zone"}
+    for headings, told in (
+        (["a"], {}), (["a"], {"a": "nothing"}), (["a"], {"z": "phone"}),
+        (["a", "b"], {"a": "phone", "b": "phone"}),
+    ):  # fmt: skip
+        with pytest.raises(ValueError):
+            columns_of(headings, told)
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("a.csv", b""),
+        ("a.csv", b"\n\n"),
+        ("a.csv", b"phone,phone\n1,2\n"),
+        ("a.csv", ",".join(f"c{n}" for n in range(300)).encode()),
+        ("a.csv", b"phone\n" + b'"' + b"x" * 20_000),
+        ("a.xlsx", b"PK\x03\x04 nothing"),
+        ("a.xlsx", b""),
+        ("a.jsonl", b'{"phone": "' + b"1" * 300_000 + b'"}\n'),
+    ],
+)
+def test_a_file_that_cannot_be_read_says_why(name: str, data: bytes, tmp_path: Path) -> None:
+    file = tmp_path / name
+    file.write_bytes(data)
+    with pytest.raises(TableError):
+        list(read_table(file, format_of(name)))
+
+
+def _xlsx_with(path: Path, sheet: bytes) -> Path:
+    """An Excel file whose first sheet is that XML."""
+    good, file = path / "good.xlsx", path / "bad.xlsx"
+    book = openpyxl.Workbook()
+    book.active.append(["phone"])
+    book.save(good)
+    with zipfile.ZipFile(good) as old, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as new:
+        for member in old.infolist():
+            data = sheet if "sheet1" in member.filename else old.read(member)
+            new.writestr(member.filename, data)
+    return file
+
+
+def test_archives_that_mean_harm_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    laughs = b'<?xml version="1.0"?><!DOCTYPE l [<!ENTITY a "ha"><!ENTITY b "&a;&a;">]><l>&b;</l>'
+    with pytest.raises(TableError, match="DTD"):
+        list(read_table(_xlsx_with(tmp_path, laughs), "xlsx"))
+    monkeypatch.setattr(tables, "MAX_UNPACKED", 1 << 20)
+    bomb = _xlsx_with(tmp_path, b" " * (2 << 20))
+    assert bomb.stat().st_size < 20_000
+    with pytest.raises(TableError, match="unpacked"):
+        list(read_table(bomb, "xlsx"))
+    monkeypatch.setattr(tables, "MAX_BYTES", 10)
+    with pytest.raises(TableError, match="MB"):
+        list(read_table(bomb, "xlsx"))
+
+
+def test_too_many_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "MAX_ROWS", 2)
+    file = table(tmp_path, "csv", ROWS)
+    with pytest.raises(TableError, match="rows"):
+        list(read_table(file, "csv"))
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.sampled_from(["csv", "jsonl", "xlsx"]),
+    st.binary(max_size=300)
+    | st.text(max_size=200).map(lambda t: ("phone,x\n" + t).encode("utf-8", "surrogatepass"))
+    | st.dictionaries(st.text(max_size=5), st.text(max_size=5) | st.integers() | st.floats()
+                      | st.lists(st.text())).map(lambda d: json.dumps(d).encode()),
+)  # fmt: skip
+def test_any_bytes_are_rows_or_a_table_error(tmp_path: Path, kind: str, data: bytes) -> None:
+    file = tmp_path / f"any.{kind}"
+    file.write_bytes(data)
+    importer = Importer(LOADING, set())
+    try:
+        for row in read_table(file, format_of(file.name)):
+            found = importer.take(row)
+            if isinstance(found, CampaignContact):
+                found.model_dump_json().encode()
+    except ValueError:
+        return
+    assert importer.rows == importer.added + importer.duplicates + importer.invalid
+
+
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.integers(0, 5_000), st.integers(0, 255))
+def test_a_damaged_excel_file_is_rows_or_a_table_error(tmp_path: Path, at: int, byte: int) -> None:
+    good = table(tmp_path, "xlsx", ROWS)
+    data = bytearray(good.read_bytes())
+    data[at % len(data)] = byte
+    file = tmp_path / "damaged.xlsx"
+    file.write_bytes(bytes(data))
+    try:
+        load(list(read_table(file, "xlsx")))
+    except ValueError:
+        pass
