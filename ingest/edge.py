@@ -53,6 +53,7 @@ from ingest.opening import open_by_message
 from ingest.optouts import OptOuts
 from ingest.rtp.socket import NoPort, PortPool
 from ingest.sessions import SessionSpec, Site
+from ingest.sound.apm import load
 from ingest.sound.clean_line import CleanLine, CleanThreads
 from ingest.sound.cleaning import Cleanings
 from ingest.sound.clock import monotonic_us
@@ -170,6 +171,8 @@ class Edge:
         `dead_letters`, but a spare leaves that to the edge that serves. Raises KafkaError."""
         waiting = self.life.health.set_waiting
         waiting("kafka")
+        if self.cleanings.site.any:
+            await asyncio.to_thread(load)  # while no call's frames wait for it
         await self.producer.start()
         await self.producer.announce()
         waiting("do-not-call list")

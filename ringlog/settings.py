@@ -112,10 +112,11 @@ class Settings(BaseSettings):
     rtp_port_max: Port = Field(20998, description="Last RTP port, even")
     metrics_port: Port = Field(19100, description="Metrics port of the first service")
 
-    clean: Literal["off", "noise", "echo", "noise+echo"] = Field(
-        "off",
+    clean: Literal["off", "auto", "noise", "echo", "noise+echo"] = Field(
+        "auto",
         description="What is done to a far end's sound before it is logged, where its trunk does "
-        "not say: off, noise (suppressed), echo (cancelled) or noise+echo",
+        "not say: off, noise (suppressed), echo (cancelled), noise+echo, or auto: echo is "
+        "cancelled on calls on which one is measured",
     )
     turn_silence_ms: int = Field(500, description="Silence that ends a customer's turn, ms")
     trunks_file: Path | None = Field(

@@ -10,7 +10,6 @@ from bench.edge import Step, attempt
 from bench.sound.material import PROMPTS, spoken
 from ingest.sound.clean_line import CleanLine, CleanThreads
 from ingest.sound.cleaning import CHOICES
-from ingest.sound.onset import level_db
 from ingest.sound.types import PCMU, Frame, Leg
 from ringlog.audio.g711 import encode
 
@@ -30,28 +29,29 @@ class LegCost(NamedTuple):
 
 
 def leg_costs(seconds: int) -> list[LegCost]:
-    """Of every choice, on speech both ways with its echo."""
+    """Of every choice, on speech both ways all the time, with its echo; `auto` also without."""
     size, leg = PCMU.frame_samples, Leg("customer", 1, 0, 0, PCMU.rate_hz)
     ours = np.resize(spoken(PROMPTS[1], ""), seconds * PCMU.rate_hz)
-    theirs = np.resize(spoken(PROMPTS[0], "+f3"), len(ours)) + 0.2 * np.roll(ours, 1600)
-    said, heard = (
-        encode("pcmu", np.clip(sound, -32768, 32767).astype(np.int16)) for sound in (ours, theirs)
+    alone = np.resize(spoken(PROMPTS[0], "+f3"), len(ours))
+    said, heard, heard_alone = (
+        encode("pcmu", np.clip(sound, -32768, 32767).astype(np.int16))
+        for sound in (ours, alone + 0.2 * np.roll(ours, 1600), alone)
     )
     packets = range(len(ours) // size)
     said_frames = [said[n * size : (n + 1) * size] for n in packets]
-    frames = [Frame(leg, n, n * size, heard[n * size : (n + 1) * size], "pcmu", 0) for n in packets]
-    levels = [level_db("pcmu", frame) for frame in said_frames]
     out: list[LegCost] = []
-    for choice, cleaning in CHOICES.items():
-        if not cleaning.any:
-            continue
+    choices = [(name, cleaning, heard) for name, cleaning in CHOICES.items() if cleaning.any]
+    for choice, cleaning, sound in [*choices, ("auto, no echo", CHOICES["auto"], heard_alone)]:
+        frames = [
+            Frame(leg, n, n * size, sound[n * size : (n + 1) * size], "pcmu", 0) for n in packets
+        ]
         spent: list[float] = []
         for _ in range(ROUNDS):
             line = CleanLine("cost", cleaning, PCMU, CleanThreads(0))
             began_s = time.process_time()
             for n in packets:
                 line.push(frames[n])
-                line.said(n, said_frames[n], levels[n])
+                line.said(n, said_frames[n])
                 line.ticked(n)
                 line.take()
             spent.append(time.process_time() - began_s)

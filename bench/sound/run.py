@@ -17,7 +17,7 @@ from bench.sound.hearing import Errors, Hearing
 from bench.sound.material import Said, demo_people, recordings
 
 NOISE_CHOICES: Final = ("off", "noise")
-ECHO_CHOICES: Final = ("off", "echo")
+ECHO_CHOICES: Final = ("off", "auto", "echo")
 SNR_DB: Final = (20, 10, 5)
 GAINS_DB: Final = (-6, -18)
 DELAYS_MS: Final = {"near": 30, "far": 200}

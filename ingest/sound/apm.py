@@ -1,8 +1,8 @@
 """The WebRTC audio processing module, as the `livekit` package ships it: 10 ms at a time.
 
 Only its local part is used; nothing connects to a server. A module costs about 0.4 MB and belongs
-to one leg. The package is imported when the first one is made: 0.2 s and 14 MB that an edge which
-cleans nothing does not pay. Its calls release the GIL.
+to one leg. The package is imported by `load`, or when the first module is made: 0.2 s and 14 MB
+that an edge which cleans nothing does not pay. Its calls release the GIL.
 """
 
 import contextlib

@@ -9,17 +9,17 @@ import os
 import threading
 from collections import deque
 from queue import SimpleQueue
-from typing import Final
+from typing import Final, NamedTuple
 
 from ingest.sound.apm import Apm, load
 from ingest.sound.clean import STEP_HZ, Cleaner, Job, Make, Module
 from ingest.sound.cleaning import Cleaning
-from ingest.sound.delay import EchoDelay
+from ingest.sound.delay import HISTORY_MS, LONGEST_MS, WINDOW_MS
 from ingest.sound.onset import level_db
 from ingest.sound.played import Played
 from ingest.sound.types import FRAME_MS, SAMPLE_BYTES, Format, Frame, Leg
 from ringlog import log
-from ringlog.audio.g711 import Int16, decode
+from ringlog.audio.g711 import decode
 from ringlog.metrics import RTP_PACKETS_DROPPED, SOUND_NOT_CLEANED
 
 logger = log.logger("ringlog.ingest.clean")
@@ -37,10 +37,15 @@ MOST_LEAD_MS: Final = 400
 """After so many packets in a row that waited longer the leg's first packet was late, and the
 reference gets older by what they lacked; a stall of ours passes before."""
 
-NEAREST_MS: Final = 0
-FARTHEST_MS: Final = 440
-AIM_MS: Final = 100
-"""Delays beyond the lead that the canceller finds by itself, and where one outside is brought."""
+LOUD_DB: Final = 30.0
+"""Level (`onset.level_db`) of a frame that may be an echo worth cancelling."""
+
+NEAR_TICKS: Final = (LONGEST_MS + WINDOW_MS) // FRAME_MS
+"""So long after our sound there may be an echo of it."""
+
+ANSWERED_TICKS: Final = 32
+"""Ticks of ours without anything loud beside them after which a line counts as clean: what comes
+later is not held, and an echo that only begins then is heard until it is measured."""
 
 HUNG_S: Final = 2.0
 """A packet takes a module 0.1 ms. One that takes this long is not waited for."""
@@ -90,6 +95,14 @@ def _serve(queue: "SimpleQueue[CleanLine | None]") -> None:
         line.work()
 
 
+class _Held(NamedTuple):
+    """A packet that waits for its reference, and so many ticks of it."""
+
+    frame: Frame
+    ticks: int
+    seen: bool = False
+
+
 class CleanLine:
     """The cleaning of one call. Only `work` runs on a thread."""
 
@@ -103,54 +116,96 @@ class CleanLine:
         self.sound = sound
         self.lead_ms = 0
         """How much older the reference is than the far end's sound beside it, ms."""
-        self.delay = EchoDelay()
         self._queue = threads.queue()
         self._lock = threading.Lock()  # of the cleaner; held for one packet
-        self._held: deque[tuple[Frame, int]] = deque()  # for their reference, ticks
+        self._held: deque[_Held] = deque()
+        self._ticks = 0  # that are over
         self._waiting: deque[Job] = deque()
         self._done: deque[Frame] = deque()
-        self._cleaner = Cleaner(cleaning, make, self._done)
+        self._played = Played(sound.rate_hz)
+        self._cleaner = Cleaner(cleaning, make, self._done, self._played)
         self._inside = 0
         self._failed = False
         self._hangs = False
         self._late: list[int] = []  # of the last packets in a row, ms
-        self._played = Played(sound.rate_hz)
+        self._said: tuple[int, int] | None = None  # ticks: our first sound, and our last
+        self._answered = False
+        self._passed: deque[Frame] = deque(maxlen=HISTORY_MS // FRAME_MS)
         self._leg: Leg | None = None
         self._end_ts = 0
         self._broken = True  # what follows does not go on where sound ended
         self._from_ts = 0  # of the sound since the last hole
-        self._told_ms: int | None = None
 
     @property
     def holding(self) -> bool:
         """True while packets are not fetched yet."""
-        return self._inside > 0 or bool(self._held)
+        return self._inside > 0
 
-    def said(self, n: int, frame: bytes, level: float) -> None:
-        """We sent `frame` in tick `n` of the call, of that level (`onset.level_db`)."""
+    def said(self, n: int, frame: bytes) -> None:
+        """We sent `frame` in tick `n` of the call."""
         if self.cleaning.echo:
             self._played.write(n * self.sound.frame_samples, decode(self.sound.codec, frame))
-            self.delay.played(n, level)
+            self._said = (n if self._said is None else self._said[0], n)
 
     def ticked(self, n: int) -> None:
         """Tick `n` of the call is over: what it did not send is silence."""
-        if self.cleaning.echo:
-            self._played.silence((n + 1) * self.sound.frame_samples)
-            self._held = deque((frame, ticks + 1) for frame, ticks in self._held)
+        self._ticks = n + 1
+        if self._held:
+            self._held = deque(held._replace(ticks=held.ticks + 1) for held in self._held)
             self._release()
 
     def push(self, frame: Frame) -> None:
         """Gives the next packet of the far end, in order."""
-        if self.cleaning.echo:
-            self._held.append((frame, 0))
+        passes = self.cleaning.echo and self._passes(frame)
+        self._inside += 1
+        if passes:
+            self._done.append(frame)
+        if not self.cleaning.echo:
+            self._give(frame)
+        elif not passes or self._held or self._may_echo(frame):
+            self._held.append(_Held(frame, 0, seen=passes))
             self._release()
         else:
-            self._give(frame)
+            self._pass(frame)
+
+    def _passes(self, frame: Frame) -> bool:
+        """Whether it is passed on at once, as it came: no echo is known."""
+        if not self.cleaning.measured or self._cleaner.working:
+            return False
+        if self._inside > len(self._done):  # one before it is not done
+            return False
+        return self._answered or self._cleaner.decided or not self._may_echo(frame)
+
+    def _may_echo(self, frame: Frame) -> bool:
+        """Whether there may be an echo in it that is worth cancelling."""
+        if self._said is None:
+            return False
+        first, last = self._said
+        n = frame.leg.call_ms(frame.ts) // FRAME_MS
+        if n - last > NEAR_TICKS:
+            return False
+        loud = level_db(frame.codec, frame.payload) >= LOUD_DB
+        self._answered = self._answered or (not loud and n - first >= ANSWERED_TICKS)
+        return loud
+
+    def _pass(self, frame: Frame) -> None:
+        """Not to the thread. A canceller that begins learns the line's noise from it."""
+        if (
+            frame.leg is not self._leg
+            or (self._passed and frame.codec != self._passed[-1].codec)
+            or frame.ts != self._end_ts
+        ):
+            self._passed.clear()
+        self._passed.append(frame)
+        self._leg = frame.leg
+        self._end_ts = frame.ts + len(frame.payload) // SAMPLE_BYTES[frame.codec]
+        self._broken = True
 
     def _release(self, everything: bool = False) -> None:
         """Gives on what has its reference, or waited for it long enough."""
+        self._played.silence(self._ticks * self.sound.frame_samples)
         while self._held:
-            frame, ticks = self._held[0]
+            frame, ticks, seen = self._held[0]
             late_ms = self._late_ms(frame)
             waits = late_ms > 0 and ticks < HOLD_TICKS and len(self._held) < MOST_WAITING
             if waits and not everything:
@@ -162,7 +217,7 @@ class CleanLine:
                 older_ms = -(-min(self._late) // 10) * 10
                 self.lead_ms = min(MOST_LEAD_MS, self.lead_ms + older_ms)
                 self._late = []
-            self._give(frame)
+            self._give(frame, seen)
 
     def _late_ms(self, frame: Frame) -> int:
         """How much later what is needed of ours will be sent; 0 or less: it has been."""
@@ -170,18 +225,20 @@ class CleanLine:
         needed_ms = frame.leg.call_ms(frame.ts + samples) - self.lead_ms
         return needed_ms - self._played.end * 1000 // self._played.rate_hz
 
-    def _give(self, frame: Frame) -> None:
-        job = self._job(frame)
+    def _give(self, frame: Frame, seen: bool = False) -> None:
+        job = self._job(frame)._replace(seen=seen)
         if self._failed or len(self._waiting) >= MOST_WAITING:
+            self._broken = True
+            if seen:
+                return
             SOUND_NOT_CLEANED.inc()
             job = Job(frame, raw=True)
-            self._broken = True
         if len(self._waiting) >= 2 * MOST_WAITING:  # the thread has no time, or it hangs
             self._hangs = self._hangs or not self.work(HUNG_S)
             if self._hangs:
                 RTP_PACKETS_DROPPED.labels("cleaning").inc()
+                self._inside -= 1
                 return
-        self._inside += 1
         self._waiting.append(job)
         if self._queue is None:
             self.work()
@@ -231,9 +288,7 @@ class CleanLine:
                 logger.error("sound is not cleaned", call_id=self.call_id,
                              error=f"{type(error).__name__}: {error}")  # fmt: skip
             self._failed = True
-            self._cleaner.give_up()
-            if job is not None:
-                self._done.append(job.frame)
+            self._cleaner.give_up(None if job is None or job.seen else job.frame)
 
     # Beside the far end's time -------------------------------------------------------------------
 
@@ -241,7 +296,7 @@ class CleanLine:
         """The packet with what the cleaner needs beside it, as the chunker will take it."""
         leg, size = frame.leg, SAMPLE_BYTES[frame.codec]
         samples = len(frame.payload) // size
-        fresh, hole = self._broken, 0
+        fresh, hole, passed_ts = self._broken, 0, self._end_ts
         self._broken = False
         if leg is not self._leg:
             self._leg, self._end_ts, fresh = leg, leg.start_ts, True
@@ -250,33 +305,20 @@ class CleanLine:
             hole, fresh = frame.ts - self._end_ts, True
         first = frame.ts + skip
         self._end_ts = max(self._end_ts, frame.ts + samples)
-        if not self.cleaning.echo:
-            return Job(frame, skip, fresh, reference_hz=self.sound.rate_hz)
-        self._measure(frame)
-        lead = min(hole * STEP_HZ // leg.rate_hz, BRIDGE_MS * STEP_HZ // 1000)
+        lead = 0
+        if self.cleaning.echo:
+            lead = min(hole * STEP_HZ // leg.rate_hz, BRIDGE_MS * STEP_HZ // 1000)
         if fresh:
             self._from_ts = first
-        reference, delay_ms = self._reference(leg, first, frame.ts + samples, lead)
-        return Job(frame, skip, fresh, lead, reference, self.sound.rate_hz, delay_ms)
-
-    def _reference(self, leg: Leg, first: int, end: int, lead: int) -> tuple[Int16, int | None]:
-        """What we sent beside a packet, and the delay to tell where that is new."""
-        rate = self.sound.rate_hz
         # Whole blocks of the far end are whole blocks of ours, counted from the last hole.
-        base = leg.call_ms(self._from_ts) * rate // 1000
-        lo = base + (first - self._from_ts) * rate // leg.rate_hz
-        hi = base + (end - self._from_ts) * rate // leg.rate_hz
-        told: int | None = None
-        if (delay_ms := self.delay.delay_ms) is not None:
-            if not NEAREST_MS <= delay_ms - self.lead_ms <= FARTHEST_MS:
-                self.lead_ms = max(0, delay_ms - AIM_MS)
-            if delay_ms != self._told_ms:
-                self._told_ms, told = delay_ms, max(0, delay_ms - self.lead_ms)
-        older = self.lead_ms * rate // 1000
-        lo -= lead * rate // STEP_HZ
-        return self._played.read(lo - older, hi - older), told
-
-    def _measure(self, frame: Frame) -> None:
-        n = frame.leg.call_ms(frame.ts) // FRAME_MS
-        if frame.payload and self.delay.near(n):
-            self.delay.heard(n, level_db(frame.codec, frame.payload))
+        rate = self.sound.rate_hz
+        at = leg.call_ms(self._from_ts) * rate // 1000
+        at += (first - self._from_ts) * rate // leg.rate_hz - self.lead_ms * rate // 1000
+        before = b""
+        if self._passed:
+            last = self._passed[-1]
+            if (leg, frame.ts, frame.codec) == (last.leg, passed_ts, last.codec):
+                before = b"".join(passed.payload for passed in self._passed)
+            self._passed.clear()
+        hold = self.cleaning.measured and not self._answered
+        return Job(frame, skip, fresh, lead, before, at, hold)

@@ -1,7 +1,8 @@
 """What is done to a far end's sound before it is logged: chosen per trunk, else by the site.
 
 `noise` suppresses noise, `echo` cancels our own voice that comes back; a gateway that does either
-itself needs neither here.
+itself needs neither here. `auto` cancels an echo once one was measured on the call: a line without
+one stays as it came.
 """
 
 from collections.abc import Mapping
@@ -9,10 +10,11 @@ from typing import Final, NamedTuple
 
 
 class Cleaning(NamedTuple):
-    """What is done; neither is `off`."""
+    """What is done; neither is `off`. `measured`: echo is cancelled only while there is one."""
 
     noise: bool
     echo: bool
+    measured: bool = False
 
     @property
     def any(self) -> bool:
@@ -31,6 +33,7 @@ OFF: Final = Cleaning(noise=False, echo=False)
 
 CHOICES: Final[dict[str, Cleaning]] = {
     "off": OFF,
+    "auto": Cleaning(noise=False, echo=True, measured=True),
     "noise": Cleaning(noise=True, echo=False),
     "echo": Cleaning(noise=False, echo=True),
     "noise+echo": Cleaning(noise=True, echo=True),

@@ -1,81 +1,123 @@
-"""How long after our voice its echo comes back, from the levels of 20 ms frames.
+"""Whether our voice comes back on a call, and how long after, from the samples of both sides.
 
-The canceller finds delays of up to half a second itself. This finds longer ones, as a satellite or
-a far conference makes them, on the sound as it came. Pure.
+The far end's last 0.6 s are correlated with what we sent in the 1.8 s until then, every frequency
+weighed alike (generalised cross-correlation with phase transform, Knapp and Carter 1976): an echo
+is one sharp peak, whatever its level and its colour; other speech has none. Pure.
 """
 
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ingest.sound.echo import Levels, compare
+from ingest.sound.played import Played
+from ringlog.audio.g711 import Int16
+
+RATE_HZ: Final = 8000
+"""Of the samples that are compared: enough of any speech."""
 
 LONGEST_MS: Final = 1_200
-WINDOW: Final = 60
-"""Frames that are compared: 1.2 s of the far end's."""
+WINDOW_MS: Final = 600
+WINDOW: Final = WINDOW_MS * RATE_HZ // 1000
+LAGS: Final = LONGEST_MS * RATE_HZ // 1000
 
-EVERY: Final = 25
-"""Frames from judgement to judgement."""
+PEAK: Final = 12.0
+"""Least height of an echo's peak over the correlation's RMS. Echoes at -6 to -24 dB had 14 and more
+in every full window; other speech had 9 and less in 95 % of them, at delays that wander."""
 
-AGREE: Final = 3
-"""Judgements in a row that must find the same delay, within a frame."""
+SAME_MS: Final = 2.0
+"""An echo's delay stays within this from one judgement to the next."""
 
-QUIET_DB: Final = 30.0
-NEEDED: Final = 15
-"""Frames of the window that must be louder than that."""
+GONE: Final = 8
+"""Judgements in a row without it after which an echo is over: speech may cover it in some."""
 
-_LAGS: Final = LONGEST_MS // 20
-_RING: Final = 256
+LOUD_RMS: Final = 40.0
+"""A frame that may be an echo worth cancelling, or speech: -58 dBFS."""
+
+NEEDED: Final = 10
+"""Loud frames of the window, of 30, for a judgement."""
+
+HISTORY_MS: Final = 1_200
+
+JUDGE_MS: Final = 100
+AGAIN_MS: Final = 500
+"""From judgement to judgement, and once an echo is known."""
+
+FRAME: Final = RATE_HZ // 50
+
+_SIZE: Final = 16384
+_HZ: Final = np.fft.rfftfreq(_SIZE, 1 / RATE_HZ)
+_OUTSIDE: Final = (_HZ < 200) | (_HZ > 3400)
+
+Samples = NDArray[np.float32]
 
 
-class EchoDelay:
-    """The delay of one call's echo."""
+def loud_frames(samples: Samples) -> int:
+    """How many of its 20 ms frames are loud."""
+    whole = samples[: len(samples) // FRAME * FRAME].reshape(-1, FRAME)
+    return int(((whole**2).mean(axis=1) > LOUD_RMS**2).sum())
 
-    def __init__(self) -> None:
-        self.delay_ms: int | None = None
-        """As last measured; None until judgements agree."""
-        self._ours: Levels = np.zeros(_RING, np.float32)
-        self._theirs: Levels = np.zeros(_RING, np.float32)
-        self._ours_n = self._theirs_n = -1
-        self._found: list[int] = []  # by the last judgements, in a row
 
-    def played(self, n: int, level: float) -> None:
-        """Our level (`onset.level_db`) in frame `n` of call time."""
-        self._ours_n = _write(self._ours, self._ours_n, n, level)
+def correlate(theirs: Samples, ours: Samples) -> tuple[int, float]:
+    """(delay in samples, height of its peak); `ours` is [LAGS + n] and ends where `theirs` [n]
+    does. Height 0 where either is silent."""
+    spectrum = np.fft.rfft(theirs, _SIZE) * np.conj(np.fft.rfft(ours, _SIZE))
+    magnitude = np.abs(spectrum)
+    largest = float(magnitude.max())
+    if largest <= 0.0:
+        return 0, 0.0
+    spectrum /= magnitude + 1e-3 * largest
+    spectrum[_OUTSIDE] = 0
+    back = np.fft.irfft(spectrum, _SIZE)
+    by_delay = np.abs(np.concatenate((back[-LAGS:], back[:1])))
+    delay = int(by_delay.argmax())
+    return delay, float(by_delay[delay] / max(np.sqrt((by_delay**2).mean()), 1e-12))
 
-    def near(self, n: int) -> bool:
-        """Whether an echo of ours may be in frame `n` or just before it."""
-        return n - self._ours_n <= _LAGS + WINDOW
 
-    def heard(self, n: int, level: float) -> None:
-        """The far end's level in frame `n` of call time, as it came."""
-        before, self._theirs_n = self._theirs_n, _write(self._theirs, self._theirs_n, n, level)
-        if self._theirs_n // EVERY == before // EVERY:
+class EchoWatch:
+    """The echo of one leg: what came and what we sent beside it go in, its delay comes out."""
+
+    def __init__(self, played: Played, rate_hz: int) -> None:
+        """`rate_hz`: of the far end's sound, 8000 or a multiple; ours too."""
+        self.delay_ms: float | None = None
+        """None while there is no echo."""
+        self.came: Int16 = np.zeros(0, np.int16)
+        """The last `HISTORY_MS` that came, holes filled with silence."""
+        self._played = played
+        self._every = rate_hz // RATE_HZ
+        self._ours_every = played.rate_hz // RATE_HZ
+        self._unjudged = 0
+        self._last: float | None = None
+        self._without = 0
+
+    def forget(self) -> None:
+        """What came is not followed by what comes."""
+        self.came = self.came[:0]
+
+    def heard(self, sound: Int16, at: int) -> None:
+        """Takes what came next; its end is beside sample `at` of ours."""
+        most = HISTORY_MS * RATE_HZ * self._every // 1000
+        self.came = np.concatenate((self.came, sound))[-most:]
+        self._unjudged += len(sound)
+        every_ms = JUDGE_MS if self.delay_ms is None else AGAIN_MS
+        if self._unjudged * 1000 < every_ms * RATE_HZ * self._every:
             return
-        theirs = _last(self._theirs, n, WINDOW)
-        if int((theirs > QUIET_DB).sum()) < NEEDED:
+        self._unjudged = 0
+        theirs = self.came[:: -self._every][:WINDOW][::-1].astype(np.float32)
+        first = at - (WINDOW + LAGS) * self._ours_every
+        ours = self._played.read(first, at)[self._ours_every - 1 :: self._ours_every]
+        self._judge(np.pad(theirs, (WINDOW - len(theirs), 0)), ours.astype(np.float32))
+
+    def _judge(self, theirs: Samples, ours: Samples) -> None:
+        if loud_frames(theirs) < NEEDED or loud_frames(ours) < NEEDED:
             return
-        ours = _last(self._ours, n, WINDOW + _LAGS)
-        behind = n - self._ours_n
-        if behind > 0:  # not written: an earlier round of the ring
-            ours[max(0, len(ours) - behind) :] = 0
-        found = compare(theirs, ours)
-        if found is None or (self._found and abs(found.delay - self._found[-1]) > 1):
-            self._found = []
-        if found is not None:
-            self._found = [*self._found, found.delay][-AGREE:]
-            if len(self._found) == AGREE:
-                self.delay_ms = found.delay * 20
-
-
-def _write(ring: Levels, last: int, n: int, level: float) -> int:
-    if n < 0 or n <= last - _RING:
-        return last
-    for k in range(max(last + 1, n - _RING + 1), n):
-        ring[k % _RING] = 0
-    ring[n % _RING] = level
-    return max(last, n)
-
-
-def _last(ring: Levels, n: int, count: int) -> Levels:
-    return np.asarray(ring[np.arange(n - count + 1, n + 1) % _RING], np.float32)
+        delay, height = correlate(theirs, ours)
+        found = delay * 1000 / RATE_HZ if height >= PEAK else None
+        before, self._last = self._last, found
+        if found is not None and before is not None and abs(found - before) <= SAME_MS:
+            self.delay_ms, self._without = found, 0
+        elif self.delay_ms is not None:
+            known = found is not None and abs(found - self.delay_ms) <= SAME_MS
+            self._without = 0 if known else self._without + 1
+            if self._without >= GONE:
+                self.delay_ms, self._without = None, 0

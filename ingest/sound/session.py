@@ -468,7 +468,7 @@ class Session:
             self.spoken_since_us = now_us
         self._echo.played(n, level)
         if self._clean is not None:
-            self._clean.said(n, frame, level)
+            self._clean.said(n, frame)
         self._said_us = now_us
         logged = self._said.push(Frame(self._robot, seq, ts, frame, self.sound.codec, 0))
         if logged:

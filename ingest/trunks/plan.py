@@ -111,7 +111,7 @@ class TrunkPlan(_Strict):
     calls: Count | None = Field(None, description="Calls at once, at most")
     calls_per_second: Count | None = Field(None, description="Tries in a second, at most")
     caller_ids: TrunkName | None = Field(None, description="Pool of numbers that it shows")
-    clean: Literal["", "off", "noise", "echo", "noise+echo"] = Field(
+    clean: Literal["", "off", "auto", "noise", "echo", "noise+echo"] = Field(
         "", description="What is done to its callers' sound; empty: the site's choice"
     )
     inbound: dict[E164, Inbound] = Field(
