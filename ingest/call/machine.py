@@ -69,6 +69,7 @@ from ingest.call.types import (
 from ingest.trunks.causes import NO_RESPONSE, is_carrier_fault
 from ingest.trunks.driver import LineEvent
 from ringlog.dispositions import (
+    CANCELLED,
     EDGE_FULL,
     EDGE_STOPPING,
     NO_LINE,
@@ -268,6 +269,8 @@ def _evolve_recorded(call: Call, event: CallEvent) -> Call:
             return replace(call, phase=Phase.RINGING)
         case "answered" if call.phase < Phase.ANSWERED:
             return replace(call, phase=Phase.ANSWERED, answered_at_ms=event.occurred_at)
+        case "withdrawn" if call.phase < Phase.ANSWERED:
+            return replace(call, closing=True)
         case "ended":
             return replace(call, phase=Phase.ENDED)
         case "playout_ended" | "transferred":
@@ -283,6 +286,8 @@ def decide(call: Call, given: Input, now_ms: int) -> list[Command]:
         # What was playing when the call ended is still told.
         return _tell_ended(call, given, now_ms) if isinstance(given, PlayoutEnded) else []
     if isinstance(given, Recorded):
+        if given.event.kind == "withdrawn" and call.phase < Phase.ANSWERED and not call.closing:
+            return _end(call, now_ms, CANCELLED, Q850_NORMAL)
         return _recorded(call, given.event, now_ms)
     if isinstance(given, PlayoutEnded):
         return _tell_ended(call, given, now_ms)
