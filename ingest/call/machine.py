@@ -286,8 +286,6 @@ def decide(call: Call, given: Input, now_ms: int) -> list[Command]:
         # What was playing when the call ended is still told.
         return _tell_ended(call, given, now_ms) if isinstance(given, PlayoutEnded) else []
     if isinstance(given, Recorded):
-        if given.event.kind == "withdrawn" and call.phase < Phase.ANSWERED and not call.closing:
-            return _end(call, now_ms, CANCELLED, Q850_NORMAL)
         return _recorded(call, given.event, now_ms)
     if isinstance(given, PlayoutEnded):
         return _tell_ended(call, given, now_ms)
@@ -348,6 +346,8 @@ def _recorded(call: Call, event: CallEvent, now_ms: int) -> list[Command]:
     """What others have written of the call."""
     if event.kind == "ended":
         return [CloseMedia()]
+    if event.kind == "withdrawn" and call.phase < Phase.ANSWERED and not call.closing:
+        return _end(call, now_ms, CANCELLED, Q850_NORMAL)
     if call.closing or not _told_refused(call, event):
         return []
     if _by_carriers_fault(call, event):
