@@ -37,6 +37,9 @@ INVALID_NUMBER = "invalid_number"
 NOT_A_PERSON = frozenset({MACHINE, VOICEMAIL, SCREENED, UNREACHABLE, INVALID_NUMBER})
 """Dispositions of answered calls in which no person was reached."""
 
+CANCELLED = "cancelled"
+"""The task was cancelled while the call was under way."""
+
 PROMPT_MISSING = "prompt_missing"
 """The edge did not dial: it cannot get a prompt that the call may play."""
 
@@ -52,7 +55,11 @@ NOT_DIALLED = PASSING | {PROMPT_MISSING, NO_LINE}
 RETRIED = frozenset({"no_answer", "busy", MACHINE, UNREACHABLE}) | NOT_DIALLED
 """Dispositions after which the customer is called again."""
 
-FAILED = RETRIED | MEDIA_FAULTS | {"failed", "rejected", "abandoned", SCREENED, INVALID_NUMBER}
+FAILED = (
+    RETRIED
+    | MEDIA_FAULTS
+    | {CANCELLED, "failed", "rejected", "abandoned", SCREENED, INVALID_NUMBER}
+)
 """Dispositions after which a task has failed."""
 
 CONNECTED = frozenset({"answered", "bridged", "transferred"})

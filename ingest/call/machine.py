@@ -69,6 +69,7 @@ from ingest.call.types import (
 from ingest.trunks.causes import NO_RESPONSE, is_carrier_fault
 from ingest.trunks.driver import LineEvent
 from ringlog.dispositions import (
+    CANCELLED,
     EDGE_FULL,
     EDGE_STOPPING,
     NO_LINE,
@@ -268,6 +269,8 @@ def _evolve_recorded(call: Call, event: CallEvent) -> Call:
             return replace(call, phase=Phase.RINGING)
         case "answered" if call.phase < Phase.ANSWERED:
             return replace(call, phase=Phase.ANSWERED, answered_at_ms=event.occurred_at)
+        case "withdrawn" if call.phase < Phase.ANSWERED:
+            return replace(call, closing=True)
         case "ended":
             return replace(call, phase=Phase.ENDED)
         case "playout_ended" | "transferred":
@@ -343,6 +346,8 @@ def _recorded(call: Call, event: CallEvent, now_ms: int) -> list[Command]:
     """What others have written of the call."""
     if event.kind == "ended":
         return [CloseMedia()]
+    if event.kind == "withdrawn" and call.phase < Phase.ANSWERED and not call.closing:
+        return _end(call, now_ms, CANCELLED, Q850_NORMAL)
     if call.closing or not _told_refused(call, event):
         return []
     if _by_carriers_fault(call, event):

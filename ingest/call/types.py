@@ -5,7 +5,7 @@ from enum import IntEnum
 from typing import Final, Literal
 
 from ingest.trunks.driver import LineEvent
-from ringlog.dispositions import NOT_A_PERSON
+from ringlog.dispositions import CANCELLED, NOT_A_PERSON
 from schemas.events import CallEvent, Directive
 
 Direction = Literal["outbound", "inbound", "foreign"]
@@ -23,7 +23,7 @@ MAX_CALL_MS: Final = 3_600_000
 OUTCOMES: Final = NOT_A_PERSON | frozenset(
     {
         "completed", "opted_out", "transferred", "interested", "callback", "no_answer", "busy",
-        "failed", "abandoned",
+        "failed", "abandoned", CANCELLED,
     }
 )  # fmt: skip
 """Reasons of a `hangup` directive that are the call's disposition, too."""

@@ -42,6 +42,8 @@ class RunningCalls:
             self._calls.pop(call_id, None)
             self._early.pop(call_id, None)
             return
+        if event.kind == "withdrawn":
+            return  # it begins no call; whoever takes over one that rings lets the robot end it
         running = self._calls.get(call_id)
         if running is None:
             identity = identity_from(event, self._asr_profile)

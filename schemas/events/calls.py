@@ -9,7 +9,7 @@ from schemas.envelope import Event
 CallKind = Literal[
     "dialing", "ringing", "early_media", "answered", "amd", "bridged", "transferred", "dtmf",
     "playout_started", "playout_paused", "playout_resumed", "playout_ended", "profile_changed",
-    "ended", "tried", "refused",
+    "ended", "tried", "refused", "withdrawn",
 ]  # fmt: skip
 
 Ticks = Annotated[int, Field(gt=-(2**53), lt=2**53)]
@@ -30,6 +30,8 @@ class CallEvent(Event):
     who answered, one record for each thing that was heard; the verdict is a turn.
     `tried`: the edge is about to ask a switch for the call over `trunk`; written and acknowledged
     before it asks. `refused`: that try failed by the carrier's fault, before anything rang.
+    `withdrawn`: the task was cancelled; a call that nobody has answered is hung up, in any other
+    the robot says goodbye.
     """
 
     kind: CallKind

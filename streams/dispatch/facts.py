@@ -5,6 +5,8 @@ the event (a robot became idle, a number opted out), the id derives from the tas
 So a record that is processed again, or is in the inbox twice, never gives one id to two facts.
 """
 
+from typing import Literal
+
 from schemas.envelope import Event
 from schemas.events import CallEvent, TaskEvent, TaskRequested
 from schemas.ids import call_once_id, event_id
@@ -72,15 +74,32 @@ def refusal(
 
 def call_ended(task: Task, pool: str, at_ms: int, cause: str) -> Output:
     """The end of a call without a sign of life; it counts unless another `ended` was first."""
-    call_id = task.call_id or ""
+    event_id = call_once_id(task.call_id or "", "ended")
+    return _of_call(task, pool, "ended", event_id, at_ms, cause, "failed")
+
+
+def call_withdrawn(task: Task, pool: str, at_ms: int, cause: str) -> Output:
+    """The task of a call is cancelled: whoever has the call ends it."""
+    return _of_call(task, pool, "withdrawn", event_id(cause, "withdrawn"), at_ms, cause)
+
+
+def _of_call(
+    task: Task,
+    pool: str,
+    kind: Literal["ended", "withdrawn"],
+    event_id: str,
+    at_ms: int,
+    cause: str,
+    disposition: str | None = None,
+) -> Output:
     event = CallEvent(
-        event_id=call_once_id(call_id, "ended"),
-        kind="ended",
+        event_id=event_id,
+        kind=kind,
         occurred_at=at_ms,
         producer=PRODUCER,
         causation_id=cause,
         tenant_id=task.tenant_id,
-        call_id=call_id,
+        call_id=task.call_id,
         task_id=task.task_id,
         customer_id=task.customer_id,
         campaign_id=task.campaign_id,
@@ -89,6 +108,6 @@ def call_ended(task: Task, pool: str, at_ms: int, cause: str) -> Output:
         source=PRODUCER,
         attempt=task.attempt,
         edge_id=task.edge_id,
-        disposition="failed",
+        disposition=disposition,
     )
     return CALLS, event

@@ -6,7 +6,7 @@ from ringlog.terms import Callee, Demand, Terms
 from schemas.events import Profile
 from streams.dispatch import inputs as i
 from streams.dispatch.decided import Verdict
-from streams.dispatch.facts import Output, refusal
+from streams.dispatch.facts import Output, call_withdrawn, refusal
 from streams.dispatch.pool_state import PoolState
 from streams.dispatch.rules import not_now
 from streams.dispatch.task import HOLDING, OPEN, Requirement, State, Task, rank_of
@@ -101,9 +101,12 @@ def cancelled(pool: PoolState, record: i.Cancel) -> list[Output]:
         now = pool.hindsight.decided.of(record.event_id, "cancelled") is not None
     if now:
         return [pool.over(task, "cancelled", "cancelled", record.event_id)]
-    task.cancel_requested = True  # the edge may be dialling: the call's end decides
+    # The edge may be dialling, or somebody may have answered: the call's end decides.
+    known, task.cancel_requested = task.cancel_requested, True
     pool.touch(task)
-    return []
+    if known or task.state not in HOLDING:
+        return []
+    return [call_withdrawn(task, pool.name, pool.now, record.event_id)]
 
 
 def opted_out(pool: PoolState, record: i.OptedOut) -> list[Output]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from ringlog.dispositions import FAILED, NOT_DIALLED, PASSING, RETRIED
+from ringlog.dispositions import CANCELLED, FAILED, NOT_DIALLED, PASSING, RETRIED
 from ringlog.terms import Permission, Terms
 from streams.dispatch.decided import Verdict
 from streams.dispatch.policy import Policy
@@ -24,6 +24,8 @@ def after_call(
     failed = Verdict("failed", disposition)
     if disposition == "opted_out" and not task.answered:
         return failed  # the edge refused to dial
+    if disposition == CANCELLED:
+        return Verdict("cancelled", "cancelled")
     if disposition not in FAILED:
         return Verdict("completed", disposition)
     rang, passes = disposition not in NOT_DIALLED, disposition in PASSING

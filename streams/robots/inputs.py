@@ -10,8 +10,9 @@ from streams.robots.state import CallFacts
 from streams.robots.understanding import Understander
 from streams.robots.wording import Counts, Posterior
 
-InputKind = Literal["answered", "amd", "answerer", "final", "dtmf", "silence"]
-"""`amd`: the edge heard something of who answered; `answerer`: words that no person says."""
+InputKind = Literal["answered", "amd", "answerer", "final", "dtmf", "silence", "withdrawn"]
+"""`amd`: the edge heard something of who answered; `answerer`: words that no person says;
+`withdrawn`: the task was cancelled."""
 
 
 @dataclass(frozen=True, slots=True)

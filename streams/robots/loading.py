@@ -161,6 +161,7 @@ def _semantic(book: Playbook, source: Source) -> Iterator[Problem]:
         if node.next is not None:
             yield from known(("nodes", node_name, "next"), "node", node.next, book.nodes)
         yield from _keys_problems(node_name, node, book, problem, known)
+    yield from _farewell_problems(book, problem, known)
     yield from _wording_problems(book, problem)
     yield from _reach_problems(book, problem)
     yield from safety.problems(book, problem)
@@ -177,6 +178,16 @@ def _answerer_problems(book: Playbook, problem: Any, known: Any) -> Iterator[Pro
         if name in book.prompts and book.prompts[name].discloses:
             what = f"prompt {name!r} tells of a debt to whoever hears a {key} message"
             yield problem(path, what, "name another prompt")
+
+
+def _farewell_problems(book: Playbook, problem: Any, known: Any) -> Iterator[Problem]:
+    """It may be said before the customer has confirmed who they are."""
+    if book.farewell is None:
+        return
+    yield from known(("farewell",), "prompt", book.farewell, book.prompts)
+    if book.farewell in book.prompts and book.prompts[book.farewell].discloses:
+        what = f"prompt {book.farewell!r} tells of a debt to whoever is on the phone"
+        yield problem(("farewell",), what, "name another prompt")
 
 
 def _keys_problems(
@@ -230,6 +241,7 @@ def _reach_problems(book: Playbook, problem: Any) -> Iterator[Problem]:
     said = {n.prompt for n in book.nodes.values()} | {t.say for _, t in safety.transitions(book)}
     said |= {book.fallback.silence.prompt, book.fallback.unclear.prompt, *book.confirm.values()}
     said |= {n.keys.invalid for n in book.nodes.values() if n.keys is not None}
+    said |= {book.farewell}
     if book.answerer is not None:
         said |= {book.answerer.voicemail, book.answerer.screening}
     for name in book.prompts:

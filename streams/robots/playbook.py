@@ -306,6 +306,9 @@ class Playbook(Model):
         default_factory=dict,
         description="The prompt that asks whether a meaning was meant; 对 confirms it",
     )
+    farewell: Name | None = Field(
+        None, description="The prompt before the robot hangs up because the task was cancelled"
+    )
     emotions: dict[Name, Words] = Field(default_factory=dict, description="More words per emotion")
     intents: dict[Name, Intent]
     prompts: dict[Name, Prompt]

@@ -133,9 +133,12 @@ class Shard:
 
     def _call_event(self, call: Call, event: CallEvent, r: Received, now_ms: int) -> None:
         first_answer = event.kind == "answered" and not call.facts.answered
+        withdrawn = event.kind == "withdrawn" and call.facts.withdrawn is None
         call.facts = evolve_facts(call.facts, event)
         if first_answer:
             self._ask(call, Input("answered", event.event_id, event.occurred_at), r, now_ms)
+        elif withdrawn and call.facts.answered:
+            self._ask(call, Input("withdrawn", event.event_id, event.occurred_at), r, now_ms)
         elif event.kind == "dtmf" and event.digits:
             given = Input("dtmf", event.event_id, event.occurred_at, digits=event.digits)
             self._ask(call, given, r, now_ms)

@@ -186,6 +186,8 @@ class CallFacts:
     """What the other side said first, with the present partial; `opened` is without it."""
     opened: str = ""
     ended: bool = False
+    withdrawn: tuple[int, str] | None = None
+    """(when, event id) of the task's cancellation."""
     playouts: Mapping[str, Playout] = field(default_factory=dict)
     speaking: tuple[str, int] | None = None
     """(utterance, when its first words came) while the customer speaks; None: a final came."""
@@ -217,6 +219,8 @@ def evolve_facts(facts: CallFacts, event: CallEvent) -> CallFacts:
             new["heard"] = (*facts.heard, event.answered_by)[-MAX_HEARD:]
         case "ended":
             new["ended"] = True
+        case "withdrawn" if facts.withdrawn is None:
+            new["withdrawn"] = event.occurred_at, event.event_id
         case "playout_started" | "playout_ended" if event.directive_id:
             before = facts.playouts.get(event.directive_id, Playout())
             after = _playout(before, event)

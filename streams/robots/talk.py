@@ -7,7 +7,7 @@ prompt that tells of a debt is played only to a customer who has confirmed who t
 from dataclasses import replace
 
 from ringlog.audio.prompts import prompt_sha256
-from ringlog.dispositions import MACHINE, VOICEMAIL
+from ringlog.dispositions import CANCELLED, MACHINE, VOICEMAIL
 from streams.robots.answerer import opens, verdict_of, verdict_of_words
 from streams.robots.evidence import agrees, confirms_identity, is_announcement
 from streams.robots.inputs import Input, Plan, Scene
@@ -53,6 +53,12 @@ class Talk:
         """Fills the plan."""
         closed = self.facts.ended or self.state.finished
         match self.given.kind:
+            case "answered" if self.facts.withdrawn is not None and not self.state.node:
+                if not closed:
+                    self.withdrawn()
+            case "withdrawn":
+                if not closed:
+                    self.withdrawn()
             case "answered":
                 if not closed and not self.state.node:
                     self.answered()
@@ -184,8 +190,17 @@ class Talk:
         self.plan.steps[-1]["barge_in"] = "never"
         self.hang_up(VOICEMAIL)
 
+    def withdrawn(self) -> None:
+        """The task was cancelled: the robot breaks off, says goodbye and hangs up."""
+        if (said := playing(self.state, self.facts)) is not None:
+            self.plan.steps.append({"kind": "stop", "said": said})
+        if self.book.farewell is not None and self.state.no_person is None:
+            self.say(self.book.farewell, self.plan.node or self.book.start)
+            self.plan.steps[-1]["barge_in"] = "never"
+        self.hang_up(CANCELLED)
+
     def hang_up(self, disposition: str) -> None:
-        """Ends a call in which there is no person to talk to."""
+        """Ends the call, for a reason other than what was said in it."""
         self.plan.outcome = disposition
         self.plan.steps.append({"kind": "hangup", "reason": disposition})
 

@@ -170,10 +170,24 @@ def test_cancel_in_the_queue_and_while_an_edge_may_dial() -> None:
     desk.give(request("t1"))
     desk.give(request("t2"))
     assert _kinds(desk.give(cancel("t2"))) == [("cancelled", "cancelled")]
-    assert desk.give(cancel("t1")) == []
+    assert [e.kind for e in desk.give(cancel("t1"))] == ["withdrawn"]
     assert desk.give(cancel("unknown")) == []
     out = desk.wait(Policy().permit_ms + Policy().permit_grace_ms)
     assert _kinds(out) == [("cancelled", "cancelled")]
+
+
+@pytest.mark.parametrize("answered", [False, True])
+def test_cancelling_a_running_call_ends_it_and_the_task_once(desk: Desk, answered: bool) -> None:
+    desk.give(call(FIRST, "dialing"))
+    if answered:
+        desk.give(call(FIRST, "answered"))
+    (withdrawn,) = desk.give(cancel("t1"))
+    assert (withdrawn.kind, withdrawn.call_id) == ("withdrawn", FIRST)
+    assert (withdrawn.edge_id, withdrawn.task_id) == ("edge-1", "t1")
+    assert desk.give(cancel("t1")) == [], "once"
+    out = desk.give(call(FIRST, "ended", disposition="cancelled"))
+    assert _kinds(out) == [("cancelled", "cancelled")]
+    assert desk.give(call(FIRST, "ended", disposition="cancelled")) == []
 
 
 def test_a_cancelled_call_is_not_tried_again(desk: Desk) -> None:

@@ -458,6 +458,18 @@ def test_nobody_answers() -> None:
     assert host.commands == []
 
 
+def test_a_withdrawn_call_is_hung_up_while_nobody_has_answered() -> None:
+    host = Host(new_call()).feed(Assigned())
+    host.commands.clear()
+    host.feed(status(host.call, "withdrawn"), status(host.call, "withdrawn"))
+    assert host.names == ["CloseMedia", "Write ended", "HangUp"]
+    assert host.written[0].disposition == "cancelled"
+    host = answered_call().feed(status(answered_call().call, "withdrawn"))
+    assert host.commands == [], "the robot ends it"
+    host.feed(Drained(directive("hangup", 1, reason="cancelled")))
+    assert host.written[-1].disposition == "cancelled"
+
+
 def test_keys_are_recorded_once_each() -> None:
     host = answered_call()
     host.feed(KeyPressed("5", "7.160"), KeyPressed("5", "7.160"), KeyPressed("5", "7.900"))

@@ -406,3 +406,25 @@ def test_a_final_of_an_unknown_call_still_gets_its_turn() -> None:
     log.now += 10_001
     assert log.speak() == []
     assert (log.turns[0].text, log.turns[0].directive_ids) == ("可以", [])
+
+
+def test_a_cancelled_task_ends_the_call_with_a_goodbye_in_the_middle_of_a_prompt() -> None:
+    log = Log()
+    log.talk("方便，你说")
+    log.write("calls.events", log.event("withdrawn"))
+    said = log.speak()
+    assert kinds(said)[-2:] == ["say", "hangup"]
+    assert (said[-2].text, said[-2].barge_in) == (texts(said)[-1], "never")
+    assert "再见" in (said[-2].text or "")
+    assert said[-1].reason == "cancelled"
+    assert (log.turns[-1].input_kind, log.turns[-1].outcome) == ("withdrawn", "cancelled")
+    log.write("calls.events", log.event("withdrawn"))
+    assert log.speak() == [], "once"
+
+
+def test_a_task_cancelled_before_the_answer_says_goodbye_to_whoever_answers() -> None:
+    log = Log()
+    log.dial()
+    log.write("calls.events", log.event("withdrawn"))
+    assert log.speak() == []
+    assert kinds(log.answer()) == ["say", "hangup"]
