@@ -75,6 +75,10 @@ def attempt(
         sent: edge_sender.Sent = _answer(to_sender, sender)
         ours.send("end")
         served: Served = _answer(ours, server)
+        came = 0
+        if kind in edge_server.SOCKETS:
+            to_sender.send("count")
+            came = _answer(to_sender, sender)
     finally:
         for process in (sender, server):
             if process.pid is not None:
@@ -84,7 +88,7 @@ def attempt(
     sound_s = sent.packets / legs / edge_sender.PACKETS_PER_S
     return Step(
         legs, sent.packets, served.received, served.dropped, served.cpu_s / sound_s,
-        sent.wall_s / sound_s, served.overflowed, served.said, sent.came, served.late_us,
+        sent.wall_s / sound_s, served.overflowed, served.said, came, served.late_us,
     )  # fmt: skip
 
 

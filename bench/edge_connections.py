@@ -12,12 +12,10 @@ import uvloop
 
 from bench.edge_sender import GROUPS, PACKETS_PER_S, Sent
 from ingest.asterisk.frames import KIND_SLIN, KIND_UUID, FrameReader, framed
+from ringlog.audio.g711 import SILENCE_BYTE
 
 _OPEN_S: Final = 30.0
 _AT_A_TIME: Final = 50
-_LINGER_S: Final = 0.5
-"""What is on its way comes within this time."""
-
 _SLIN_FRAME: Final = framed(KIND_SLIN, bytes(320))
 _MASKED: Final = 0x80
 _BINARY, _PING, _PONG = 0x82, 0x89, 0x8A
@@ -52,7 +50,11 @@ class AudioSocketPeer(asyncio.Protocol):
         self.opened.set()
 
     def data_received(self, data: bytes) -> None:
-        self.came += sum(frame.kind == KIND_SLIN for frame in self._reader.feed(data))
+        for frame in self._reader.feed(data):
+            self.came += frame.kind == KIND_SLIN and any(frame.payload[:2])  # no silence
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._out = None  # what would be sent now counts as lost
 
     def send(self) -> None:
         if self._out is not None:
@@ -103,13 +105,16 @@ class ChanWebSocketPeer(asyncio.Protocol):
             at = begins + length
         self._held = held[at:]
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._out = None  # what would be sent now counts as lost
+
     def send(self) -> None:
         if self._out is not None:
             self._out.write(self._sound)
 
     def _take(self, kind: int, payload: bytes) -> None:
         if kind == _BINARY:
-            self.came += 1
+            self.came += payload[0] != SILENCE_BYTE["pcmu"]
         elif kind == _PING and self._out is not None:
             self._out.write(bytes([_PONG, _MASKED | len(payload)]) + _MASK + payload)
 
@@ -119,7 +124,8 @@ class ChanWebSocketPeer(asyncio.Protocol):
 
 
 async def converse(wanted: list[tuple[int, str]], seconds: float, pipe: Connection) -> None:
-    """Opens all connections, then sends `seconds` of sound on each, on time."""
+    """Opens all connections, then sends `seconds` of sound on each, on time. What came of the
+    robot's sound is told when nothing more is on its way."""
     peers = await _opened(wanted)
     pipe.send("open")
     await asyncio.to_thread(pipe.recv)
@@ -132,9 +138,9 @@ async def converse(wanted: list[tuple[int, str]], seconds: float, pipe: Connecti
         for peer in groups[n % GROUPS]:
             peer.send()
     wall_s = loop.time() - began_s
-    await asyncio.sleep(_LINGER_S)
-    packets = int(seconds * PACKETS_PER_S) * len(peers)
-    pipe.send(Sent(packets, wall_s, sum(peer.came for peer in peers)))
+    pipe.send(Sent(int(seconds * PACKETS_PER_S) * len(peers), wall_s))
+    await asyncio.to_thread(pipe.recv)
+    pipe.send(sum(peer.came for peer in peers))
 
 
 async def _opened(wanted: list[tuple[int, str]]) -> list[SoundPeer]:
@@ -152,7 +158,8 @@ async def _opened(wanted: list[tuple[int, str]]) -> list[SoundPeer]:
 
 
 def main(seconds: float, pipe: Connection, core: int | None = None) -> None:
-    """Entry of the process: ports and first words in, "open" out, "begin" in, `Sent` out."""
+    """Entry of the process: ports and first words in, "open" out, "begin" in, `Sent` out, "count"
+    in, the robot's frames out."""
     if core is not None:
         os.sched_setaffinity(0, {core})
     uvloop.run(converse(pipe.recv(), seconds, pipe))

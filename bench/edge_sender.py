@@ -17,11 +17,10 @@ _HEADER = struct.Struct("!BBHII")
 
 @dataclass(frozen=True)
 class Sent:
-    """Packets sent, how long that took, and how many of the robot's frames came."""
+    """Packets sent, and how long that took."""
 
     packets: int
     wall_s: float
-    came: int = 0
 
 
 def send(ports: list[int], seconds: float) -> Sent:

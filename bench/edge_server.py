@@ -243,6 +243,9 @@ async def serve(
     legs.late_us.clear()
     await asyncio.to_thread(pipe.recv)
     late_us = list(legs.late_us)
+    for owner, session in zip(legs.owners, legs.sessions, strict=True):
+        owner.talks = False
+        session.flush()
     before, deadline = -1, time.monotonic() + _DRAIN_S
     while before < received() and time.monotonic() < deadline:
         before = received()

@@ -1,8 +1,8 @@
 """Calls held through a real Asterisk at once: more and more of them, until sound is lost or late.
 
 Three processes share the machine: Asterisk, the edge's driver and sessions (this one), and a far
-end that sends every packet back. Each call's robot talks all the time, with a loud frame every 2 s
-whose way there and back is timed.
+end that sends every packet back. Each call's robot talks all the time, in sentences of 2 s with one
+loud frame, whose way there and back is timed.
 """
 
 import asyncio
@@ -10,6 +10,7 @@ import multiprocessing
 import resource
 import socket
 import time
+from bisect import bisect_right
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any, Final
@@ -26,7 +27,6 @@ from demo.asterisk.page import TrunkAddress
 from demo.sip import scripts
 from demo.sip.carrier import SipCarrier
 from ingest.asterisk.media import MediaKind
-from ingest.sound.onset import level_db
 from ingest.sound.playout import Prompt, Say
 from ingest.sound.types import FRAME_MS
 from ingest.trunks.driver import Refused
@@ -46,12 +46,10 @@ LEAST_PACE: Final = 0.99
 """A step is held while at most so much is lost, the way there and back takes at most so long (p95),
 and the edge sends at least so much of what is due."""
 
-_PERIOD: Final = 100
+_FRAMES: Final = 100
 _LOUD_AT: Final = 5
-_LOUD_DB: Final = 60.0
 _SENTENCE: Final = Prompt(
-    tuple(bytes([0 if n % _PERIOD == _LOUD_AT else 0xF0]) * 160 for n in range(10 * _PERIOD)),
-    (60.0,) * (10 * _PERIOD),
+    tuple(bytes([0 if n == _LOUD_AT else 0xF0]) * 160 for n in range(_FRAMES)), (60.0,) * _FRAMES
 )
 
 
@@ -171,7 +169,9 @@ async def _ramp(
 
 
 def _sentence(call: OwnCall) -> None:
-    call.session.play(Say("d", "p", _SENTENCE))
+    """The next sentence; at first two, so that none ends before another is there."""
+    for _ in range(2 if call.session.playout.idle else 1):
+        call.session.play(Say("d", "p", _SENTENCE))
 
 
 async def _more(lines: OwnLines, calls: list[OwnCall], wanted: int) -> int:
@@ -195,8 +195,7 @@ async def _measured(
     calls: list[OwnCall], refused: int, pids: tuple[int, int], window_s: float
 ) -> HeldStep:
     for call in calls:
-        call.arrivals.clear()
-        call.keeps = True
+        call.loud_us.clear()
     before, spent = _frames(calls), _cpu_s(pids)
     psutil.cpu_percent()
     began_s = time.monotonic()
@@ -204,27 +203,21 @@ async def _measured(
     passed_s = time.monotonic() - began_s
     machine = psutil.cpu_percent() / 100
     after, spent_then = _frames(calls), _cpu_s(pids)
-    for call in calls:
-        call.keeps = False
     out, came = after[0] - before[0], after[1] - before[1]
     due = len(calls) * passed_s * 1000 / FRAME_MS
     shares = [(b - a) / passed_s for a, b in zip(spent, spent_then, strict=True)]
-    trips = [trip for call in calls for trip in round_trips(call.arrivals, call.started_us)]
+    trips = [trip for call in calls for trip in round_trips(call.loud_us, call.started_us)]
     return HeldStep(
         len(calls), refused, max(0.0, 1 - came / max(1, out)), out / max(1.0, due), trips,
         shares[0], shares[2], shares[1], machine,
     )  # fmt: skip
 
 
-def round_trips(arrivals: list[tuple[int, bytes]], started_us: list[int]) -> list[float]:
+def round_trips(loud_us: list[int], started_us: list[int]) -> list[float]:
     """How long loud frames took there and back, ms, by the time when each was due."""
-    period_us, found = _PERIOD * FRAME_MS * 1000, []
-    for at_us, payload in arrivals:
-        begun = [s for s in started_us if s <= at_us]
-        if begun and level_db("pcmu", payload) > _LOUD_DB:
-            trip_us = (at_us - begun[-1] - _LOUD_AT * FRAME_MS * 1000) % period_us
-            found.append(trip_us / 1000)
-    return found
+    due_us = [started + _LOUD_AT * FRAME_MS * 1000 for started in started_us]
+    places = [(at, bisect_right(due_us, at)) for at in loud_us]
+    return [(at - due_us[n - 1]) / 1000 for at, n in places if n]
 
 
 def _frames(calls: list[OwnCall]) -> tuple[int, int]:

@@ -36,6 +36,9 @@ from ingest.ws.line import WsLine
 from ingest.ws.server import MediaServer
 
 _TOKEN = "bench"
+_MAGNITUDE, _LOUD = 0x7F, 0x10
+"""Of an octet of G.711 µ-law, all bits but the sign, and what only loud samples are below."""
+
 _ANSWER_S = 20.0
 _END_S = 20.0
 
@@ -65,15 +68,14 @@ class OwnCall:
     started_us: list[int] = field(default_factory=list)
     """When each prompt's first frame was due."""
 
-    arrivals: list[tuple[int, bytes]] = field(default_factory=list)
-    """Frames of the far end, while `keeps`."""
-
-    keeps: bool = False
+    loud_us: list[int] = field(default_factory=list)
+    """When loud frames of the far end came."""
 
     def take(self, items: Iterable[Frame | Digit], now_us: int) -> None:
         """Notes what came."""
-        if self.keeps:
-            self.arrivals += [(now_us, i.payload) for i in items if isinstance(i, Frame)]
+        for item in items:
+            if isinstance(item, Frame) and item.payload[0] & _MAGNITUDE < _LOUD:
+                self.loud_us.append(now_us)
 
 
 class OwnLines:

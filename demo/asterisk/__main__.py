@@ -32,6 +32,7 @@ def main(arguments: list[str]) -> int:
     """Exit code 0: everything as it should be; 1: it is not; 2: it cannot be had here."""
     parser = argparse.ArgumentParser(prog="python -m demo.asterisk")
     parser.add_argument("--calls", type=int, default=20, help="six at least")
+    parser.add_argument("--port-shift", type=int, default=_SHIFT, help="of its stack's ports")
     asked = parser.parse_args(arguments)
     console = Console()
     began = time.monotonic()
@@ -41,7 +42,9 @@ def main(arguments: list[str]) -> int:
         console.print(f"there is no Asterisk to be had here: {why}", style="bold red")
         return 2
     home = settings().home / "demo-asterisk"
-    config = Settings(home=home, port_shift=_SHIFT, kafka="", registry="", clickhouse_host="")
+    config = Settings(
+        home=home, port_shift=asked.port_shift, kafka="", registry="", clickhouse_host=""
+    )
     trunks = [
         TrunkAddress(name, host, free_port(host, socket.SOCK_DGRAM))
         for name, host in CARRIERS.items()

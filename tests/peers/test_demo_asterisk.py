@@ -15,11 +15,12 @@ pytestmark = [pytest.mark.needs("asterisk"), pytest.mark.stack, pytest.mark.time
 CALLS = 8
 
 
-def test_the_demo_through_asterisk_is_as_it_should_be(tmp_path: Path) -> None:
+def test_the_demo_through_asterisk_is_as_it_should_be(tmp_path: Path, port_shift: int) -> None:
     """Its exit code says so: nobody was called twice, later calls took the other carrier, the
     outcome of each call is the expected one, `ringlog verify` found nothing."""
     done = subprocess.run(
-        [sys.executable, "-m", "demo.asterisk", "--calls", str(CALLS)],
+        [sys.executable, "-m", "demo.asterisk", "--calls", str(CALLS), "--port-shift",
+         str(port_shift)],
         cwd=root(), capture_output=True, text=True, check=False,
         env=os.environ | {"RINGLOG_HOME": str(tmp_path)},
     )  # fmt: skip
