@@ -22,7 +22,7 @@ _AmqpName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,119}$")
 METRICS_SERVICES = (
     "edge", "asr", "robots-a", "robots-b", "profiles", "dispatch", "history", "analytics", "api",
     "clickhouse", "supervisor", "edge-b", "asr-b", "archive", "edge-2", "edge-2-b", "crm",
-    "debezium",
+    "debezium", "campaigns",
 )  # fmt: skip
 """Services in the order of their metrics ports, from `metrics_port` upwards."""
 

@@ -207,6 +207,7 @@ def _own(s: Settings) -> list[Service]:
         _robots(service("robots-b", "streams.robots", "--name", "b", needs=published), s),
         service("profiles", "streams.profiles"),
         service("dispatch", "streams.dispatch"),
+        service("campaigns", "streams.campaigns"),
         service("history", "streams.history", needs=stored),
         service("archive", "streams.archive", needs=stored),
         replace(service("analytics", "streams.analytics"), stop_grace_s=_SAVEPOINT_GRACE_S),

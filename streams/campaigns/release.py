@@ -1,0 +1,186 @@
+"""Which contacts' calls are asked for now: a fold of campaigns, contacts and tasks. Pure.
+
+A contact's task has an id made from campaign and number, so asking twice is asking once. Of a
+running campaign so many tasks are open that dispatch always has some to choose from, and so few
+that a pause, or other settings, reach nearly all of the list.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+
+from ringlog.campaigns.aggregate import Campaigns
+from ringlog.campaigns.settings import CampaignSettings
+from ringlog.campaigns.terms import settings_of
+from schemas import ids
+from schemas.events import Campaign, CampaignContact, TaskEvent, TaskRequested
+
+PRODUCER = "campaigns"
+TERMINAL = frozenset({"completed", "failed", "cancelled", "refused", "expired"})
+"""Kinds of `tasks.events` after which a task is over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Uncalled:
+    """What is kept of a contact until its task is asked for."""
+
+    contact_id: str
+    customer_id: str
+    phone: str
+    priority: str
+    tags: tuple[str, ...]
+    skills: tuple[tuple[str, int], ...]
+
+
+@dataclass(slots=True)
+class ListProgress:
+    """One campaign's list: who is not asked for yet, and which tasks are open, of which
+    customer."""
+
+    waiting: deque[Uncalled] = field(default_factory=deque)
+    open: dict[str, str] = field(default_factory=dict)
+    contacts: int = 0
+
+
+class ListRelease:
+    """All campaigns' progress. Feed it contacts before tasks: a task of an unknown contact is
+    somebody else's."""
+
+    def __init__(self) -> None:
+        self.campaigns = Campaigns()
+        self.progress: dict[str, ListProgress] = {}
+        self._campaign_of: dict[str, str] = {}
+        self._asked: set[str] = set()
+        self._over: set[str] = set()
+        self._cancelled: set[str] = set()
+        self._settings: dict[str, CampaignSettings | None] = {}
+
+    def evolve(self, event: object) -> None:
+        """Takes the next record of any of the topics; a repeated one changes nothing."""
+        match event:
+            case Campaign():
+                if self.campaigns.evolve(event):
+                    self._settings[event.campaign_id or ""] = _readable(event)
+            case CampaignContact():
+                self._contact(event)
+            case TaskRequested():
+                task = event.task_id or ""
+                if task not in self._campaign_of:
+                    return
+                if event.kind == "cancel":
+                    self._cancelled.add(task)
+                elif task not in self._asked:
+                    self._asked.add(task)
+                    if task not in self._over:
+                        self.progress[self._campaign_of[task]].open[task] = event.customer_id or ""
+            case TaskEvent():
+                task = event.task_id or ""
+                if event.kind in TERMINAL and task in self._campaign_of:
+                    self._over.add(task)
+                    self.progress[self._campaign_of[task]].open.pop(task, None)
+
+    def _contact(self, contact: CampaignContact) -> None:
+        campaign_id = contact.campaign_id or ""
+        task = task_of(contact.tenant_id, campaign_id, contact.contact_id)
+        if task in self._campaign_of:
+            return
+        self._campaign_of[task] = campaign_id
+        found = self.progress.setdefault(campaign_id, ListProgress())
+        found.contacts += 1
+        found.waiting.append(
+            Uncalled(
+                contact.contact_id, contact.customer_id or "", contact.phone, contact.priority,
+                tuple(contact.tags), tuple(sorted(contact.skills.items())),
+            )
+        )  # fmt: skip
+
+    def is_ours(self, task_id: str) -> bool:
+        """Whether a task is that of a contact."""
+        return task_id in self._campaign_of
+
+    def decide(self, now_ms: int, most: int) -> list[TaskRequested]:
+        """What is to be asked for, at most so many: tasks of running campaigns, and the
+        cancellation of open tasks of those that have ended."""
+        out: list[TaskRequested] = []
+        for campaign in self.campaigns.all():
+            found = self.progress.get(campaign.campaign_id or "")
+            if found is None:
+                continue
+            if campaign.state == "running":
+                out += self._requests(campaign, found, now_ms, most - len(out))
+            elif campaign.state == "ended":
+                found.waiting.clear()
+                out += islice(self._cancels(campaign, found, now_ms), most - len(out))
+        return out
+
+    def _requests(
+        self, campaign: Campaign, found: ListProgress, now_ms: int, most: int
+    ) -> Iterator[TaskRequested]:
+        settings = self._settings.get(campaign.campaign_id or "")
+        if settings is None:
+            return
+        room = min(most, settings.ahead - len(found.open))
+        while room > 0 and found.waiting:
+            contact = found.waiting.popleft()
+            task = task_of(campaign.tenant_id, campaign.campaign_id or "", contact.contact_id)
+            if task in self._asked:
+                continue
+            room -= 1
+            yield _request(campaign, settings, contact, task, now_ms)
+
+    def _cancels(
+        self, campaign: Campaign, found: ListProgress, now_ms: int
+    ) -> Iterator[TaskRequested]:
+        for task in sorted(found.open.keys() - self._cancelled):
+            yield TaskRequested(
+                event_id=ids.event_id(task, "cancel"),
+                kind="cancel",
+                occurred_at=now_ms,
+                producer=PRODUCER,
+                causation_id=campaign.event_id,
+                tenant_id=campaign.tenant_id,
+                task_id=task,
+                customer_id=found.open[task],
+                campaign_id=campaign.campaign_id,
+                pool=campaign.pool,
+                body_sha256="",
+            )
+
+
+def task_of(tenant_id: str, campaign_id: str, contact_id: str) -> str:
+    """Id of the task of a contact."""
+    return ids.task_id(tenant_id, f"campaigns/{campaign_id}", contact_id)
+
+
+def _request(
+    campaign: Campaign, settings: CampaignSettings, contact: Uncalled, task: str, now_ms: int
+) -> TaskRequested:
+    return TaskRequested.model_validate(
+        {
+            "event_id": ids.event_id(task, "requested"),
+            "kind": "requested",
+            "occurred_at": now_ms,
+            "producer": PRODUCER,
+            "causation_id": campaign.event_id,
+            "tenant_id": campaign.tenant_id,
+            "task_id": task,
+            "customer_id": contact.customer_id,
+            "campaign_id": campaign.campaign_id,
+            "pool": settings.pool,
+            "body_sha256": ids.root_id(task, campaign.version).replace("-", ""),
+            "idempotency_key": contact.contact_id,
+            "phone": contact.phone,
+            "priority": contact.priority,
+            "tags": list(contact.tags),
+            "skills": dict(contact.skills),
+            "playbook": settings.playbook,
+        }
+    )
+
+
+def _readable(event: Campaign) -> CampaignSettings | None:
+    try:
+        return settings_of(event)
+    except ValueError:
+        return None
