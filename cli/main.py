@@ -18,6 +18,7 @@ _COMMANDS = {
     "produce": ("cli.records:produce", "Produce events from JSON lines."),
     "sql": ("cli.sql:sql", "Ask ClickHouse."),
     "call": ("cli.calls:call", "Show what happened in a call."),
+    "why": ("cli.why:why", "Say why a task was called, or why not."),
     "recording": ("cli.recording:recording", "Write a call's sound to a WAV file."),
     "campaign": ("cli.campaigns:campaign", "Load, rehearse and run campaigns."),
     "optout": ("cli.optouts:optout", "Enter, undo or list opt-outs."),

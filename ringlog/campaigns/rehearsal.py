@@ -105,5 +105,6 @@ def callee_of(contact: CampaignContact) -> Callee:
 
 
 def _words(rule: str) -> str:
-    kind = "hours" if rule == "campaign-windows" else rule_book().kind_of(rule)
-    return _WORDS.get(kind or rule, f"refused by {rule}")
+    found = rule_book().find(rule)
+    kind = "hours" if rule == "campaign-windows" else found.kind if found else rule
+    return _WORDS.get(kind, f"refused by {rule}")

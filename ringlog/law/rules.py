@@ -216,15 +216,15 @@ class RuleBook:
 
     def __init__(self, sets: Iterable[RuleSet]) -> None:
         self._by_place: dict[str, list[AnyRule]] = {}
-        self._kinds: dict[str, str] = {}
+        self._rules: dict[str, AnyRule] = {}
         for found in sets:
-            self._kinds |= {rule.id: rule.kind for rule in found.rules}
+            self._rules |= {rule.id: rule for rule in found.rules}
             for place in found.members or (found.place,):
                 self._by_place.setdefault(place, []).extend(found.rules)
 
-    def kind_of(self, rule_id: str) -> str | None:
-        """The kind of a rule; None where no file has it."""
-        return self._kinds.get(rule_id)
+    def find(self, rule_id: str) -> AnyRule | None:
+        """The rule of that id; None where no file has it."""
+        return self._rules.get(rule_id)
 
     def of(self, country: str, regions: frozenset[str]) -> tuple[AnyRule, ...] | None:
         """The rules for a country and for every region (such as US-FL) where the callee may be;

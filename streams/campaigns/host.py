@@ -10,11 +10,17 @@ from ringlog.kafka.producer import EventProducer
 from ringlog.kafka.reader import BEGINNING, TopicReader
 from ringlog.lifecycle import Lifecycle
 from ringlog.log import logger
+from schemas.events import TaskRequested
+from streams.campaigns.callbacks import Callbacks
 from streams.campaigns.release import PRODUCER, ListRelease
 
 SERVICE = PRODUCER
 LISTS = ("campaigns", "campaigns.contacts")
 TASKS = ("tasks.requested", "tasks.events")
+CALLS = ("calls.events", "dialogue.turns")
+
+CALLS_BACK_MS = 24 * 3_600_000
+"""How far back calls are read at start: no call that has not been judged began before."""
 
 AT_ONCE = 500
 """Requests that are written before the log is looked at again."""
@@ -32,6 +38,7 @@ class CampaignHost:
         self._life = life
         self._producer = EventProducer(life.settings, SERVICE)
         self._release = ListRelease()
+        self._callbacks = Callbacks(self._release.campaigns)
         self._news = asyncio.Event()
 
     async def run(self) -> None:
@@ -43,10 +50,10 @@ class CampaignHost:
             await self._producer.announce()
             self._life.health.set_waiting("folding campaigns and tasks")
             # Contacts first: whose task it is can be told only of a known one.
-            for topics in (LISTS, TASKS):
+            for topics in (LISTS, TASKS, CALLS):
                 reader = TopicReader(
                     self._life.settings, self._producer, topics, since_ms=BEGINNING,
-                    wants=self._wants if topics is TASKS else None,
+                    back_ms=CALLS_BACK_MS if topics is CALLS else None, wants=self._wants,
                 )  # fmt: skip
                 await reader.start()
                 stack.push_async_callback(reader.stop)
@@ -56,19 +63,25 @@ class CampaignHost:
             self._life.health.set_ready()
             await self._life.until_stopped()
 
-    def _wants(self, topic: str, key: bytes | None, _: str) -> bool:
-        """Events of others' tasks are not decoded: their key is the task's id."""
-        return topic != "tasks.events" or self._release.is_ours((key or b"").decode())
+    def _wants(self, topic: str, key: bytes | None, kind: str) -> bool:
+        """Events of others' tasks, whose key is the task's id, and most steps of a call are not
+        decoded."""
+        if topic == "tasks.events":
+            return self._release.is_ours((key or b"").decode("utf-8", "replace"))
+        return topic != "calls.events" or kind in ("dialing", "ended")
 
     async def _follow(self, reader: TopicReader) -> None:
         async for batch in reader.batches():
             for received in batch:
                 self._release.evolve(received.event)
+                self._callbacks.evolve(received.event, now_ms())
             self._news.set()
 
     async def _ask(self) -> None:
         while True:
-            requests = self._release.decide(now_ms(), AT_ONCE)
+            now = now_ms()
+            requests: list[TaskRequested] = self._release.decide(now, AT_ONCE)
+            requests += self._callbacks.decide(now)
             if requests:
                 await self._producer.send_all([("tasks.requested", r) for r in requests])
                 for request in requests:

@@ -5,7 +5,7 @@ import re
 import unicodedata
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 
-from streams.robots.numbers import NUMERAL, number_of
+from ringlog.numerals import NUMERAL, number_of
 from streams.robots.times import half_day_of, moment_of
 
 CHINA = timezone(timedelta(hours=8))

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 
-from streams.robots.numbers import NUMERAL, number_of
+from ringlog.numerals import NUMERAL, number_of
 
 _PARTS = {
     "凌晨": "night", "半夜": "night", "夜里": "night", "清晨": "morning", "早晨": "morning",

@@ -75,7 +75,8 @@ def test_of_thousands_each_is_asked_for_once_though_the_service_is_killed(
     chance = random.Random(20261127)
     settings = tmp_path / "settings.yaml"
     settings.write_text(
-        f"playbook: promotion\npool: nowhere\npurpose: service\nrecording_notice: true\nahead: {AHEAD}\n"
+        "playbook: promotion\npool: nowhere\npurpose: service\nrecording_notice: true\n"
+        f"ahead: {AHEAD}\n"
     )
     customers = tmp_path / "customers.jsonl"
     with customers.open("w") as file:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.robots.numbers import number_of
+from ringlog.numerals import number_of
 from streams.robots.profile_values import zone_of
 from streams.robots.slots import CHINA, slots_of
 

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ringlog.audio.prompts import prompt_path, prompt_sha256
+from ringlog.numerals import number_of
 from ringlog.settings import Settings, root
 from ringlog.yaml_source import InvalidFile
 from streams.robots.library import Library
 from streams.robots.loading import Script, load
-from streams.robots.numbers import number_of
 from streams.robots.publish import _make_prompts
 from streams.robots.spoken import MOST_YUAN, Filled, fill, pieces_needed, vocabulary
 from tests.unit.robots.robot_talk import Log, published
