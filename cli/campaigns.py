@@ -10,9 +10,39 @@ import click
 
 from cli.api import ask, ask_with_file
 from cli.errors import CheckFailed
+from cli.sql import ask_clickhouse
 from ringlog import yaml_source
 from ringlog.campaigns.tables import TableError, format_of, write_errors
 from ringlog.yaml_source import InvalidFile
+
+_RESULTS = """
+SELECT c.row AS row, c.customer_id AS customer_id, c.name AS name, c.tags AS tags,
+    r.task_id AS task_id, ifNull(t.status, 'not asked for') AS status, t.reason AS reason,
+    ifNull(t.attempt, 0) AS attempts, t.updated_at AS updated_at, k.call_id AS last_call_id,
+    k.disposition AS disposition, k.answered_at AS answered_at, k.ended_at AS ended_at
+FROM
+(
+    SELECT * FROM raw_campaigns_contacts WHERE campaign_id = {id:String}
+    ORDER BY _partition, _offset LIMIT 1 BY contact_id
+) AS c
+LEFT JOIN
+(
+    SELECT idempotency_key, any(task_id) AS task_id FROM raw_tasks_requested
+    WHERE campaign_id = {id:String} AND kind = 'requested' AND idempotency_key IS NOT NULL
+    GROUP BY idempotency_key
+) AS r ON r.idempotency_key = c.contact_id
+LEFT JOIN
+(
+    SELECT task_id, status, reason, attempt, call_id, updated_at FROM tasks
+    WHERE campaign_id = {id:String}
+) AS t ON t.task_id = r.task_id
+LEFT JOIN
+(
+    SELECT call_id, disposition, answered_at, ended_at FROM calls WHERE campaign_id = {id:String}
+) AS k ON k.call_id = t.call_id
+ORDER BY c._partition, c._offset
+SETTINGS join_use_nulls = 1"""
+"""What became of each contact, in the order in which they were loaded."""
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _map = click.option(
@@ -142,6 +172,24 @@ def resume(campaign_id: str, reason: str | None) -> None:
 def stop(campaign_id: str, reason: str | None) -> None:
     """End the campaign for good."""
     _step(campaign_id, "stop", reason)
+
+
+@campaign.command()
+@click.argument("campaign_id", metavar="ID")
+@click.option("--format", "-f", "fmt", default="CSVWithNames", show_default=True,
+              help="Any ClickHouse format, such as JSONEachRow or Parquet.")  # fmt: skip
+def results(campaign_id: str, fmt: str) -> None:
+    """Print what became of each contact: status, attempts, and how the last call ended.
+
+    \b
+    ringlog campaign results spring > results.csv
+    """
+    ask_clickhouse(_RESULTS, fmt, {"id": _escaped(campaign_id)})
+
+
+def _escaped(text: str) -> str:
+    """A query's parameter as ClickHouse reads it: as a field of a tab-separated file."""
+    return text.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n")
 
 
 def _step(campaign_id: str, step: str, reason: str | None) -> None:

@@ -1,5 +1,6 @@
 """`ringlog sql`: a query to ClickHouse, over its HTTP interface."""
 
+from collections.abc import Mapping
 from urllib.parse import urlencode
 
 import click
@@ -19,12 +20,19 @@ def sql(query: str, fmt: str) -> None:
     ringlog sql "select call_id, disposition from calls order by started_at desc limit 5"
     ringlog sql "select * from transcripts" --format JSONEachRow
     """
+    ask_clickhouse(query, fmt, {})
+
+
+def ask_clickhouse(query: str, fmt: str, parameters: Mapping[str, str]) -> None:
+    """Prints a query's result as it comes; `parameters` are its own, as in `{id:String}`. Raises
+    NotRunning, and CheckFailed with ClickHouse's words."""
     config = settings()
-    parameters = {"database": config.clickhouse_database, "default_format": fmt}
+    named = {f"param_{name}": value for name, value in parameters.items()}
+    options = {"database": config.clickhouse_database, "default_format": fmt} | named
     try:
         answer = urllib3.PoolManager().request(
             "POST",
-            f"{config.clickhouse_http}/?{urlencode(parameters)}",
+            f"{config.clickhouse_http}/?{urlencode(options)}",
             body=query.encode(),
             headers={
                 "X-ClickHouse-User": config.clickhouse_user,

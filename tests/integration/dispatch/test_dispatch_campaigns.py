@@ -122,3 +122,16 @@ def test_of_thousands_each_is_asked_for_once_though_the_service_is_killed(
     found = Counter(e.event_id for e in requests_of(api, "many"))
     assert len(found) == CONTACTS, "each contact has one id, whatever was repeated"
     print(f"repeats after {KILLS} kills: {sum(found.values()) - CONTACTS}")
+    history = started(api, "history")
+    try:
+        deadline = time.monotonic() + 120
+        while True:
+            rows = ringlog("campaign", "results", "many").splitlines()
+            if sum('"completed"' in row for row in rows) == CONTACTS:
+                break
+            assert time.monotonic() < deadline, rows[:3]
+            time.sleep(0.5)
+        assert len(rows) == CONTACTS + 1
+    finally:
+        history.kill()
+        history.wait()
