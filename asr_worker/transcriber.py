@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from asr_worker.bank import Closed, Detector, Opened, Point, Thresholds, TurnBank, TurnEvent
+from asr_worker.music import Notes
 from asr_worker.recogniser import Recogniser, Stream
 from asr_worker.rules import FRAME, IDLE_GRID, SAMPLES_PER_MS
 from ringlog.audio.g711 import Int16
@@ -85,6 +86,7 @@ class _Turn:
     fed: int
     mark: int
     text: str = ""
+    notes: Notes = field(default_factory=Notes)
 
 
 class Transcriber:
@@ -205,7 +207,9 @@ class Transcriber:
         for event in events:
             turn = self._turns[event.slot]
             to = event.sound_to if isinstance(event, Closed) else event.at
-            turn.stream.feed(self.bank.cut(event.slot, turn.fed, to))
+            sound = self.bank.cut(event.slot, turn.fed, to)
+            turn.stream.feed(sound)
+            turn.notes.push(sound)
             turn.fed = to
             if isinstance(event, Closed):
                 turn.stream.feed(turn.recogniser.padding(event.sound_to - event.end))
@@ -222,7 +226,7 @@ class Transcriber:
 
     def _partial(self, event: Point, turn: _Turn, step: Step) -> None:
         text = turn.recogniser.text(turn.stream)
-        if text and text != turn.text:
+        if text and text != turn.text and not turn.notes.music:
             turn.text = text
             name = turn.recogniser.name
             step.partials.append(Partial(event.slot, turn.start, event.at, turn.mark, text, name))
@@ -231,9 +235,12 @@ class Transcriber:
         heard = turn.recogniser.result(turn.stream)
         offset_ms = turn.sound_from / SAMPLES_PER_MS
         tokens = tuple((text, round(offset_ms + at_ms)) for text, at_ms in heard.tokens)
+        text, confidence = heard.text, heard.confidence
+        if text and turn.notes.music:  # a turn without words
+            text, tokens, confidence = "", (), None
         return Final(
             event.slot, event.start, event.end, event.mark, turn.sound_from, event.silence_ms,
-            event.over, heard.text, tokens, heard.confidence, turn.recogniser.name,
+            event.over, text, tokens, confidence, turn.recogniser.name,
         )  # fmt: skip
 
 

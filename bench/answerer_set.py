@@ -1,8 +1,8 @@
 """Openings of calls with labels: what people, machines, assistants and carriers say.
 
-`WRITTEN_FROM` is what the rules of `streams.robots.answerer` and `ingest.sound.answer` were written
-with. `JUDGED_ON` was set down when they were finished, and is what the figures are about. The two
-share neither a greeting nor a voice.
+The rules of `streams.robots.answerer` and `ingest.sound.answer` were written with `WRITTEN_FROM`;
+later ones with `JUDGED_ON`, too, on which the first had been judged. `HELD_OUT` was set down before
+the later ones, and is what the figures are about. No two share a greeting or a voice.
 """
 
 from typing import Final, Literal, NamedTuple
@@ -164,4 +164,59 @@ JUDGED_ON: Final = (
     Opening("announcement", "en", "The wireless customer you are trying to reach is unavailable."),
     Opening("announcement", "en", "Your call could not be completed. Please check the number."),
     Opening("announcement", "en", "This phone number has no service at this time."),
+)  # fmt: skip
+HELD_OUT: Final = (
+    Opening("human", "zh", "喂？"),
+    Opening("human", "zh", "唉，你好"),
+    Opening("human", "zh", "喂，我在，你讲吧"),
+    Opening("human", "zh", "喂，我现在不方便，你晚点再打过来"),
+    Opening("human", "zh", "不好意思啊，我在开会，回头给你回过去"),
+    Opening("human", "zh", "你拨错号码了吧"),
+    Opening("human", "zh", "我是他爱人，他手机落家里了"),
+    Opening("human", "zh", "您好，人事部，请讲"),
+    Opening("human", "zh", "您好，这里是万达物业，有什么需要帮忙的"),
+    Opening("human", "zh", "喂，老张啊，我正想找你呢"),
+    Opening("human", "zh", "对不起，我听不清楚，你再说一遍"),
+    Opening("human", "zh", "哎呀，刚才没接到，你是哪个公司的"),
+    Opening("human", "zh", "你们怎么又打电话来了，我都说了不要"),
+    Opening("human", "zh", "喂，快递放门口就行，我不在家"),
+    Opening("human", "en", "Hello there."),
+    Opening("human", "en", "Good afternoon, Miller's Hardware, Jo speaking."),
+    Opening("human", "en", "Sorry, I can't talk right now, I'm driving."),
+    Opening("human", "en", "Yeah, hi, who is it?"),
+    Opening("human", "en", "You have the wrong number."),
+    Opening("human", "en", "Hi, I was expecting your call."),
+    Opening("machine", "zh", "您好，您呼叫的客户暂时不方便接听，如需留言请在嘀声后开始", 1000),
+    Opening("machine", "zh", "你好，我这会儿接不了电话，请留言，谢谢", 900),
+    Opening("machine", "zh", "您好，欢迎致电晨光诊所，我们的上班时间是早上九点到下午五点，"
+            "请留下您的姓名和号码", 1150),
+    Opening("machine", "zh", "大家好，我是阿杰，我可能在飞机上，听到提示音就说吧", 1300),
+    Opening("machine", "zh", "这是自动答录机，主人出门旅行去了，有话请留在里面", 750),
+    Opening("machine", "zh", "对不起，您拨打的电话无人接听，请在提示音之后录制留言", 1400),
+    Opening("machine", "en", "Hello, you have reached the office of Doctor Lee. The office is "
+            "closed.", 950),
+    Opening("machine", "en", "Hey, it's Mike. I'm probably out surfing. Do your thing at the "
+            "beep.", 1020),
+    Opening("machine", "en", "Your call is being answered by an automatic system. Record your "
+            "message now.", 1500),
+    Opening("machine", "en", "Thank you for calling. No one is available to take your call.", 880),
+    Opening("screening", "zh", "您好，我是通话助手小布，机主暂时没空，您有什么事可以跟我说"),
+    Opening("screening", "zh", "你好，我是电话秘书，请问怎么称呼您，找机主有什么事"),
+    Opening("screening", "zh", "在接通之前，请先说一下您的姓名和来电原因"),
+    Opening("screening", "en", "Hi, this is an assistant answering for the person you called. May "
+            "I ask who is calling?"),
+    Opening("screening", "en", "The person you have dialed screens unknown calls. State your name "
+            "and purpose."),
+    Opening("announcement", "zh", "您好，您拨打的电话正在通话中，请稍后再拨"),
+    Opening("announcement", "zh", "您所拨打的号码暂停服务"),
+    Opening("announcement", "zh", "对不起，您所拨打的号码不存在"),
+    Opening("announcement", "zh", "您拨叫的用户线路正忙"),
+    Opening("announcement", "zh", "您呼叫的电话不在服务区内，请稍后再试"),
+    Opening("announcement", "zh", "您好，该用户已停机"),
+    Opening("announcement", "zh", "您的余额不足，请充值后再拨打"),
+    Opening("announcement", "en", "The number you dialed has been changed to an unlisted number."),
+    Opening("announcement", "en", "We are sorry, all circuits are busy now."),
+    Opening("announcement", "en", "The cellular customer you have called has left the service "
+            "area."),
+    Opening("announcement", "en", "Calls to this number are restricted."),
 )  # fmt: skip

@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from bench.edge import Step, attempt
+from bench.sound.far_end import LINE_NOISE_RMS
 from bench.sound.material import PROMPTS, spoken
 from ingest.sound.clean_line import CleanLine, CleanThreads
 from ingest.sound.cleaning import CHOICES
@@ -29,19 +30,25 @@ class LegCost(NamedTuple):
 
 
 def leg_costs(seconds: int) -> list[LegCost]:
-    """Of every choice, on speech both ways all the time, with its echo; `auto` also without."""
+    """Of every choice, on speech both ways all the time, with its echo; `auto` also without, and
+    where nothing comes back but the line's noise."""
     size, leg = PCMU.frame_samples, Leg("customer", 1, 0, 0, PCMU.rate_hz)
     ours = np.resize(spoken(PROMPTS[1], ""), seconds * PCMU.rate_hz)
     alone = np.resize(spoken(PROMPTS[0], "+f3"), len(ours))
-    said, heard, heard_alone = (
+    noise = np.random.default_rng(1).normal(0, LINE_NOISE_RMS, len(ours))
+    said, heard, heard_alone, quiet = (
         encode("pcmu", np.clip(sound, -32768, 32767).astype(np.int16))
-        for sound in (ours, alone + 0.2 * np.roll(ours, 1600), alone)
+        for sound in (ours, alone + 0.2 * np.roll(ours, 1600), alone, noise)
     )
     packets = range(len(ours) // size)
     said_frames = [said[n * size : (n + 1) * size] for n in packets]
     out: list[LegCost] = []
     choices = [(name, cleaning, heard) for name, cleaning in CHOICES.items() if cleaning.any]
-    for choice, cleaning, sound in [*choices, ("auto, no echo", CHOICES["auto"], heard_alone)]:
+    choices += [
+        ("auto, no echo", CHOICES["auto"], heard_alone),
+        ("auto, nothing comes back", CHOICES["auto"], quiet),
+    ]
+    for choice, cleaning, sound in choices:
         frames = [
             Frame(leg, n, n * size, sound[n * size : (n + 1) * size], "pcmu", 0) for n in packets
         ]

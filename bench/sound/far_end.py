@@ -22,7 +22,7 @@ from ingest.sound.playout import KeyTick, PlayoutEvent, Prompt, Say
 from ingest.sound.session import Clock, Session
 from ingest.sound.silence import RTP_SILENCE
 from ingest.sound.types import FRAME_MS, PCMU, Digit, Frame, Leg, stream_ids
-from ringlog.audio.g711 import decode, encode
+from ringlog.audio.g711 import Int16, decode, encode
 from schemas.events import MediaChunk
 
 FRAME: Final = PCMU.frame_samples
@@ -137,6 +137,15 @@ def in_noise(
     talk = BenchCall(call_id, clean, len(sound), profile)
     for n in range(len(sound) // FRAME):
         talk.step(n, sound[n * FRAME : (n + 1) * FRAME])
+    talk.session.close(len(sound) // FRAME * TICK_US)
+    return talk.records
+
+
+def records_of(sound: Int16, call_id: str, profile: str) -> list[MediaChunk]:
+    """A call whose far end sends `sound` at 8 kHz, as it is logged."""
+    talk = BenchCall(call_id, "off", len(sound), profile)
+    for n in range(len(sound) // FRAME):
+        talk.step(n, sound[n * FRAME : (n + 1) * FRAME].astype(np.float64))
     talk.session.close(len(sound) // FRAME * TICK_US)
     return talk.records
 

@@ -15,7 +15,7 @@ from bench.asr import quiet
 from bench.measure import Skipped
 from bench.sound.material import SPEECH
 from ringlog.asr_models import load
-from schemas.events import MediaChunk
+from schemas.events import MediaChunk, Transcript
 
 PARTITIONS: Final = 8
 
@@ -62,11 +62,30 @@ class Hearing:
 
     def texts(self, calls: Sequence[list[MediaChunk]]) -> list[str]:
         """What is recognised in each call, its finals joined."""
-        core, out = Core(self._recognisers, self._detector), [""] * len(calls)
+        finals = [{t.start_ms: t.text for _, t in of if t.kind == "final"}
+                  for of in self._transcripts(calls)]  # fmt: skip
+        return ["".join(text for _, text in sorted(of.items())) for of in finals]
+
+    def partials(self, calls: Sequence[list[MediaChunk]]) -> list[list[tuple[int, str]]]:
+        """What is known of each call's words, and from when on, ms from its first record: the
+        finals so far and the newest partial. The time that the machine takes is not in it."""
+        out: list[list[tuple[int, str]]] = []
+        for of in self._transcripts(calls):
+            said, texts = "", list[tuple[int, str]]()
+            for at_ms, transcript in of:
+                texts.append((at_ms, said + transcript.text))
+                if transcript.kind == "final":
+                    said += transcript.text
+            out.append(texts)
+        return out
+
+    def _transcripts(self, calls: Sequence[list[MediaChunk]]) -> list[list[tuple[int, Transcript]]]:
+        """The worker's outputs of each call in their order, and when they came."""
+        core = Core(self._recognisers, self._detector)
         numbers = {records[0].call_id: n for n, records in enumerate(calls)}
         for partition in range(PARTITIONS):
             core.assign(partition, {})
-        finals: list[tuple[int, int, str]] = []
+        out: list[list[tuple[int, Transcript]]] = [[] for _ in calls]
         offsets = [0] * PARTITIONS
         with quiet():
             for step in range(max(map(len, calls))):
@@ -77,12 +96,9 @@ class Hearing:
                         offsets[at] += 1
                 while core.busy:
                     for output in core.step(time.perf_counter):
-                        final = output.transcript
-                        if final.kind == "final":
-                            finals.append((numbers[final.call_id], final.start_ms, final.text))
+                        of = out[numbers[output.transcript.call_id]]
+                        of.append(((step + 1) * 100, output.transcript))
                 core.commit_offsets()
-        for n, _, text in sorted(finals):
-            out[n] += text
         return out
 
     def errors(self, calls: Sequence[list[MediaChunk]], texts: Sequence[str]) -> Errors:

@@ -13,7 +13,8 @@ from typing import Final, Literal, NamedTuple
 from ringlog.dispositions import INVALID_NUMBER, MACHINE, SCREENED, UNREACHABLE
 from streams.robots.phonetic import normalise
 
-Answerer = Literal["human", "machine", "screening", "announcement", "unsure"]
+Answerer = Literal["human", "machine", "screening", "announcement", "recording", "unsure"]
+"""`recording`: the first words are a machine's or a carrier's; which, the next ones tell."""
 
 
 class Judgement(NamedTuple):
@@ -25,6 +26,7 @@ class Judgement(NamedTuple):
 
 HUMAN: Final = Judgement("human")
 UNSURE: Final = Judgement("unsure")
+RECORDING: Final = Judgement("recording")
 
 _SCREENING = re.compile(
     r"(?:智能|语音|电话|来电|通话|接听|私人|AI|ai)(?:助理|助手|秘书|管家)"
@@ -63,6 +65,17 @@ _UNREACHABLE = re.compile(
     r"|(?:lines?|circuits?|network|number|subscriber|customer|party).{0,16}(?:busy|engaged|congest)"
     r"|(?:please|hangupand).{0,6}try(?:your)?(?:call)?(?:again|later)"
 )
+_BEGINS = re.compile(
+    r"^(?:[您你]好|对不起|很?抱歉|请注意)*(?:"
+    r"[您你]所?(?:拨打|拨叫|呼叫)(?!错)|该(?:用户|号码|客户)|机主|(?:语音|留言)(?:信箱|服务)|如需留言"
+    r"|(?:我|这里)?是?.{0,4}(?:自动|语音|智能)(?:应答|答录|接听|留言|总机|服务))"
+    r"|^(?:hello|hi|weresorry|wearesorry|sorry|imsorry)*(?:you(?:ve|have)?reached"
+    r"|the(?:person|number|customer|subscriber|user|party|mobile|cellular|wireless|mailbox)"
+    r"(?!isforyou)|yourcall(?:is|has|could|can)|yourparty|all(?:our)?(?:lines|circuits)"
+    r"|this(?:phone|mobile)?number|callsto|thisisa(?:n?automat|recorded)|noone(?:is|can))"
+)
+"""First words that no person answers with."""
+
 _ASKS = re.compile(
     r"哪位|谁[啊呀]?|什么事|怎么了|干嘛|哪里|请讲|[你您]说|听得|听不|听到|说话|^喂"
     r"|whois|whos|speaking|canyouhear|whatdoyouwant|howcanihelp"
@@ -107,6 +120,16 @@ def verdict_of_words(text: str) -> Judgement | None:
     return None
 
 
+def begins_as_recording(text: str) -> bool:
+    """Whether the first words are none that a person answers with, nor asks anything.
+
+    >>> begins_as_recording("您好，您所拨打"), begins_as_recording("您好，您哪位")
+    (True, False)
+    """
+    plain = normalise(text[:LONGEST_TEXT]).lower()
+    return bool(_BEGINS.search(plain)) and not _ASKS.search(plain)
+
+
 def verdict_of(heard: Iterable[str], text: str) -> Judgement:
     """What all evidence so far comes to: labels of the edge in their order, and the words."""
     labels = list(heard)
@@ -120,6 +143,8 @@ def verdict_of(heard: Iterable[str], text: str) -> Judgement:
         plain = normalise(text[:LONGEST_TEXT]).lower()
         # Somebody who asks us something is a person, however long they talk.
         return HUMAN if _ASKS.search(plain) else Judgement("machine", MACHINE)
+    if begins_as_recording(text):
+        return RECORDING
     return HUMAN if "human" in labels or "pause" in labels else UNSURE
 
 

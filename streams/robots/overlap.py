@@ -3,7 +3,7 @@
 from ringlog.dispositions import MACHINE
 from schemas.events import Directive
 from schemas.ids import event_id, timer_id
-from streams.robots.answerer import HOLD_MS, TALK_MS
+from streams.robots.answerer import HOLD_MS, TALK_MS, begins_as_recording
 from streams.robots.inputs import Input, envelope_of
 from streams.robots.phonetic import found_in, normalise, syllables
 from streams.robots.playbook import Playbook
@@ -80,7 +80,8 @@ def _answer_due(state: Dialogue, facts: CallFacts) -> Input | None:
         due = at + (BEEP_MS if state.no_person == MACHINE else SCREENED_MS)
     elif facts.answered_at is not None and state.turns:
         at, cause = facts.answered_at
-        due = at + LATE_MS + (TALK_MS if "talks" in facts.heard else HOLD_MS)
+        talks = "talks" in facts.heard or begins_as_recording(facts.opening)
+        due = at + LATE_MS + (TALK_MS if talks else HOLD_MS)
     else:
         return None
     return Input("silence", timer_id(cause, "answerer", due), due)

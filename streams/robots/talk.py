@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from ringlog.audio.prompts import prompt_sha256
 from ringlog.dispositions import CANCELLED, MACHINE, VOICEMAIL
-from streams.robots.answerer import opens, verdict_of, verdict_of_words
+from streams.robots.answerer import begins_as_recording, opens, verdict_of, verdict_of_words
 from streams.robots.evidence import agrees, confirms_identity, is_announcement
 from streams.robots.inputs import Input, Plan, Scene
 from streams.robots.keypad import AHEAD_MS, TYPED, Typed, complete, kept
@@ -264,8 +264,8 @@ class Talk:
         """
         screened = self.state.no_person is not None
         words = self.given.text if screened else self.facts.opening
-        if verdict_of_words(words) is not None:
-            return  # that is an input of its own, or the assistant goes on
+        if verdict_of_words(words) is not None or begins_as_recording(words):
+            return  # that is an input of its own, or the assistant or the recording goes on
         self.plan.reason = heard.intent
         if heard.meaning == "opt_out" and heard.certain:
             self.state = replace(self.state, node=self.book.start)

@@ -66,6 +66,19 @@ def test_it_is_said_too_when_nobody_knows(name: str) -> None:
     assert texts(hears(log, name, 2_000)) == [GREETING]
 
 
+def test_a_recordings_first_words_keep_it_back_until_the_next_ones_tell_which() -> None:
+    log, _ = answered()
+    assert partial(log, "您好，您所拨打") == []
+    assert hears(log, "unsure", 1_800) == []
+    assert [(d.kind, d.reason) for d in partial(log, "您好，您所拨打的号码是空号")] == [
+        ("hangup", "invalid_number")
+    ]
+    log, _ = answered()
+    assert partial(log, "您好，您所拨打") == []
+    assert log.wait(TALK_MS + LATE_MS - 201) == []
+    assert texts(log.wait(1)) == [GREETING], "and no more words came: perhaps it is a person"
+
+
 def test_it_waits_while_the_other_side_talks() -> None:
     log, _ = answered()
     assert hears(log, "talks", 1_900) == []
