@@ -107,7 +107,7 @@ class Settings(BaseSettings):
     sim_port: Port = 18070
     flink_ui_port: Port = 18083
     crm_postgres_port: Port = Field(18432, description="PostgreSQL of the sample CRM")
-    crm_amqp_port: Port = Field(18672, description="RabbitMQ; the next three ports are its node's")
+    crm_amqp_port: Port = Field(18672, description="RabbitMQ; the next two ports are its node's")
     rtp_port_min: Port = Field(20000, description="First RTP port, even")
     rtp_port_max: Port = Field(20998, description="Last RTP port, even")
     metrics_port: Port = Field(19100, description="Metrics port of the first service")

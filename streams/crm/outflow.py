@@ -1,7 +1,7 @@
 """The host that brings results to the CRM: read, deliver, record the delivery, commit.
 
 Each destination has a consumer group of its own, and the log is its queue: while one is away, its
-results wait on Kafka, in order, and hold up nothing else. A crash repeats the last ones, with the
+results wait on Kafka and hold up nothing else. A crash repeats the last ones, with the
 same ids.
 """
 
@@ -39,7 +39,7 @@ from streams.crm.results import (
 from streams.crm.waves import waves
 
 AT_ONCE = 64
-"""Results in flight, of as many customers."""
+"""Results in flight."""
 
 _ANSWER_S = 10.0
 _RECONNECT_S = 1.0
@@ -51,7 +51,7 @@ Deliver = Callable[[CrmResult], Awaitable[Tried]]
 
 
 class Outflow:
-    """One destination's results, in the order of each customer."""
+    """One destination's results, as they come on the log."""
 
     def __init__(
         self, life: Lifecycle, producer: EventProducer, destination: str, deliver: Deliver
@@ -64,9 +64,9 @@ class Outflow:
         while True:
             try:
                 await self._read()
-            except KafkaError as error:
-                _log.warning("waiting", why=f"kafka: {type(error).__name__}",
-                             destination=self._destination)  # fmt: skip
+            except* KafkaError as errors:
+                why = f"kafka: {type(errors.exceptions[0]).__name__}"
+                _log.warning("waiting", why=why, destination=self._destination)
                 await asyncio.sleep(_RECONNECT_S)
 
     async def _read(self) -> None:
@@ -93,8 +93,10 @@ class Outflow:
                     for record in records
                 ]
                 results = [result for result in found if result is not None]
-                for wave in waves(results, lambda r: r.customer_id or r.result_id):
-                    await asyncio.gather(*[self._bring(result) for result in wave])
+                for wave in waves(results, lambda result: result.order):
+                    async with asyncio.TaskGroup() as tries:
+                        for result in wave:
+                            tries.create_task(self._bring(result))
                 if polled:
                     await consumer.commit()
         finally:
@@ -143,9 +145,9 @@ class Webhook:
     """Posts results, signed as Standard Webhooks has it. Redirects are not followed."""
 
     def __init__(self, config: Settings) -> None:
-        secret = config.crm_results_secret
+        assert config.crm_results_secret is not None, "checked at the start"
         self._url = config.crm_results_url
-        (self._key, *_) = [] if secret is None else keys_of(secret.get_secret_value())
+        self._key = keys_of(config.crm_results_secret.get_secret_value())[0]
         self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_ANSWER_S))
 
     async def deliver(self, result: CrmResult) -> Tried:

@@ -21,11 +21,12 @@ PRODUCER = "crm"
 
 @dataclass(frozen=True, slots=True)
 class CrmResult:
-    """One thing to tell. The id is derived: a repeat has the same."""
+    """One thing to tell. The id is derived: a repeat has the same. Of results with one `order` the
+    earlier is told first."""
 
     result_id: str
     kind: str
-    customer_id: str | None
+    order: str
     event: Event
     body: bytes
 
@@ -64,7 +65,8 @@ def _result(kind: str, event: Event, data: dict[str, Any]) -> CrmResult:
         "timestamp": iso_of_ms(event.occurred_at),
         "data": {name: value for name, value in (named | data).items() if value is not None},
     }
-    return CrmResult(result_id, kind, event.customer_id, event, orjson.dumps(content))
+    order = event.phone_hash if isinstance(event, OptOut) else event.task_id or event.call_id
+    return CrmResult(result_id, kind, order or result_id, event, orjson.dumps(content))
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +103,7 @@ def delivery_of(
         "event_id": ids.event_id(result.result_id, name, n), "kind": outcome.kind,
         "occurred_at": at_ms, "producer": PRODUCER, "causation_id": result.event.event_id,
         "tenant_id": result.event.tenant_id, "call_id": result.event.call_id,
-        "task_id": result.event.task_id, "customer_id": result.customer_id,
+        "task_id": result.event.task_id, "customer_id": result.event.customer_id,
         "campaign_id": result.event.campaign_id, "destination": destination,
         "result_id": result.result_id, "result": result.kind, "attempt": attempt,
         "status": outcome.status, "reason": outcome.reason, "took_ms": took_ms,
