@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import jpype
+import jpype.config
 
 from ringlog import jvm
 from ringlog.crm.addresses import postgres_url
@@ -125,6 +126,9 @@ class CaptureEngine:
 
     @staticmethod
     def _start_java(more_jars: Iterable[Path]) -> None:
+        # The end of the process waits for none of Debezium's idle threads: after `close` all is
+        # safe.
+        jpype.config.destroy_jvm = False
         java_home = Path(jvm.JAVA).parent.parent
         jpype.startJVM(
             str(java_home / "lib" / "server" / "libjvm.so"),
