@@ -17,19 +17,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import aio_pika
 import pytest
 
 from ringlog.clock import now_ms
 from ringlog.settings import METRICS_SERVICES, Settings, settings
-from schemas.events import CallEvent, CustomerChange, TaskEvent
+from schemas.events import CallEvent, CustomerChange, TaskEvent, Turn
 from schemas.ids import call_once_id
 from stack import control, ports
 from streams.crm import rabbit
 from streams.crm.dead import look, put_back
 from tests.integration.conftest import free_port_shift
-from tests.integration.dispatch.lab import World, request, robot
+from tests.integration.dispatch.lab import World, call_event, request, robot
 from tests.peers.crm_world import (
     SECRET,
     Part,
@@ -135,7 +136,7 @@ def test_the_first_snapshot_brings_all_rows_and_no_writer_waits(crm: Crm) -> Non
     assert longest_s < 2
 
 
-def test_a_changed_level_is_in_the_next_assignment(crm: Crm) -> None:
+def test_a_changed_level_is_in_the_next_assignment_and_in_a_running_call(crm: Crm) -> None:
     crm.capture.ready()
     world = World(crm.config)
     tail = Tail(crm.config, "customers.profiles")
@@ -156,6 +157,14 @@ def test_a_changed_level_is_in_the_next_assignment(crm: Crm) -> None:
                 reached_s.append(known_s)
                 assigned_s.append(time.monotonic() - begun_s)
             time.sleep(random.uniform(0.0, 0.1))
+        in_call = _assigned(world, 100)
+        _talk(world, in_call)
+        crm.sql.run("update customers set grade = 'A' where id = 100")
+        (news,) = until(
+            "the change in the running call",
+            lambda: world.first("calls.events", call_id=in_call.call_id, kind="profile_changed"),
+        )
+        assert '"level":"vip"' in news.profile
     world.close()
     tail.close()
     p50, p95 = _percentiles(reached_s)
@@ -269,6 +278,23 @@ def test_results_reach_exchange_and_webhook_through_a_kill(crm: Crm, webhook: We
 
 def test_both_stop_in_order(crm: Crm) -> None:
     assert (crm.capture.stop(), crm.bridge.stop()) == (0, 0), crm.capture.log + crm.bridge.log
+
+
+def _talk(world: World, assigned: TaskEvent) -> None:
+    """The call is answered, and the customer has said something."""
+    world.write("calls.events", call_event(assigned, "dialing"), call_event(assigned, "answered"))
+    turn = Turn(
+        event_id=str(uuid4()), occurred_at=now_ms(), producer="test", call_id=assigned.call_id,
+        task_id=assigned.task_id, customer_id=assigned.customer_id, pool=assigned.pool,
+        input_kind="final", input_event_id=str(uuid4()), text="可以", intent="affirm",
+        confidence=1.0, node="offer",
+    )  # fmt: skip
+    world.write("dialogue.turns", turn)
+    until(
+        "the turn in the profile",
+        lambda: [p for p in world.first("customers.profiles", customer_id=assigned.customer_id)
+                 if p.last_intent == "affirm"],
+    )  # fmt: skip
 
 
 def _ended(call: str, customer: str) -> CallEvent:
