@@ -68,7 +68,7 @@ test: suite ## Lint, unit tests and integration tests, two jobs at a time, with 
 test-all: EVERYTHING = --all
 test-all: suite ## Everything: also the heavy tests and the faults under load
 
-test-peers: install ## Tests against a real Asterisk, sipp and Chromium (Debian, root): sets them up first
+test-peers: install ## Tests against a real Asterisk, sipp, Chromium, PostgreSQL, RabbitMQ (Debian, root): sets them up first
 	@$(BIN)/python -m tests.peers
 
 suite: install style

@@ -87,3 +87,9 @@ CRM_MESSAGES = Counter("ringlog_crm_messages_total", "Messages of the CRM", ["re
 CRM_LATENCY = Histogram(
     "ringlog_crm_latency_seconds", "Change in the CRM to Kafka", buckets=_LATENCY_S
 )
+
+# Tries to bring a result to the CRM, by destination and outcome; `failed` ones are tried again, and
+# `refused` ones are passed over: the topic `crm.deliveries` says why.
+CRM_DELIVERIES = Counter(
+    "ringlog_crm_deliveries_total", "Tries to bring a result to the CRM", ["destination", "outcome"]
+)

@@ -107,7 +107,7 @@ class Settings(BaseSettings):
     sim_port: Port = 18070
     flink_ui_port: Port = 18083
     crm_postgres_port: Port = Field(18432, description="PostgreSQL of the sample CRM")
-    crm_amqp_port: Port = Field(18672, description="RabbitMQ; the next three ports are its node's")
+    crm_amqp_port: Port = Field(18672, description="RabbitMQ; the next two ports are its node's")
     rtp_port_min: Port = Field(20000, description="First RTP port, even")
     rtp_port_max: Port = Field(20998, description="Last RTP port, even")
     metrics_port: Port = Field(19100, description="Metrics port of the first service")
@@ -230,6 +230,15 @@ class Settings(BaseSettings):
         description="whsec_ secret of the CRM's webhook; two with a space between while one "
         "replaces the other; unset: not served",
     )
+    crm_results_exchange: Annotated[
+        str, Field(pattern=r"^$|^[A-Za-z0-9][A-Za-z0-9_.:-]{0,119}$")
+    ] = Field("", description="Exchange that results are published to; empty: none")
+    crm_results_url: Annotated[str, Field(pattern=r"^$|^https?://[^ ]+$")] = Field(
+        "", description="URL that results are posted to; empty: none"
+    )
+    crm_results_secret: SecretStr | None = Field(
+        None, description="whsec_ secret that signs them; needed with crm_results_url"
+    )
     crm_prefetch: Annotated[int, Field(ge=1, le=10_000)] = Field(
         256, description="Messages that the bridge holds without having acknowledged them"
     )
@@ -242,7 +251,7 @@ class Settings(BaseSettings):
             base64.b64decode(secret.get_secret_value(), validate=True)  # raises ValueError
         return secret
 
-    @field_validator("crm_webhook_secret")
+    @field_validator("crm_webhook_secret", "crm_results_secret")
     @classmethod
     def _has_keys(cls, secret: SecretStr | None) -> SecretStr | None:
         if secret is not None:
@@ -306,7 +315,12 @@ class Settings(BaseSettings):
 
     @property
     def has_crm(self) -> bool:
-        """Whether a bridge to a CRM belongs to this site."""
+        """Whether the service `crm` belongs to this site."""
+        return self.has_amqp or bool(self.crm_results_url)
+
+    @property
+    def has_amqp(self) -> bool:
+        """Whether the CRM's changes come by RabbitMQ."""
         return self.crm or bool(self.crm_amqp_url.get_secret_value())
 
     @property

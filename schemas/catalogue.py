@@ -149,6 +149,7 @@ TOPICS: dict[str, Topic] = {
         Topic("trunks", e.TrunkSetting, _trunk_key, 1, compacted=True),
         Topic("trunks.status", e.TrunkStatus, _by("trunk"), 1, compacted=True),
         Topic("outreach.messages", e.Message, _by_customer),
+        Topic("crm.deliveries", e.CrmDelivery, _by("result_id"), retention_ms=90 * DAY_MS),
         Topic("logs.app", e.LogLine, _by("producer"), 4, 3 * DAY_MS),
         Topic("audit", e.Audit, _by("actor"), 1),
         Topic("dead_letters", e.DeadLetter, _by("source_topic"), 1, 30 * DAY_MS),

@@ -3,6 +3,7 @@
 from schemas.events.analytics import Alert, IntentWindow, Tick, VariantWindow
 from schemas.events.calls import CallEvent, MediaChunk
 from schemas.events.customers import CustomerChange, Message, OptOut, OptOutScope, Profile
+from schemas.events.deliveries import CrmDelivery
 from schemas.events.dialogue import Directive, Token, Transcript, Turn
 from schemas.events.operations import (
     Audit,
@@ -27,6 +28,7 @@ __all__ = [
     "CallEvent",
     "Campaign",
     "CampaignContact",
+    "CrmDelivery",
     "CustomerChange",
     "DeadLetter",
     "Directive",

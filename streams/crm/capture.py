@@ -22,6 +22,7 @@ from streams.crm.engine import Captured, CaptureEngine, properties, run_in_threa
 from streams.crm.waves import waves
 
 SERVICE = "debezium"
+DATABASE = "the database"
 _PAUSE_S = 0.5
 _STOP_S = 8.0
 
@@ -114,12 +115,16 @@ async def main(life: Lifecycle) -> None:
     def handle(batch: list[Captured]) -> None:
         asyncio.run_coroutine_threadsafe(publisher.put(batch), loop).result()
 
-    life.health.set_waiting("the database")
+    def runs(yes: bool) -> None:
+        tell = life.health.set_ready if yes else partial(life.health.set_waiting, DATABASE)
+        loop.call_soon_threadsafe(tell)
+
+    life.health.set_waiting(DATABASE)
     engine = await asyncio.to_thread(
         CaptureEngine,
         properties(config, load_mapping(config)),
         handle,
-        lambda: loop.call_soon_threadsafe(life.health.set_ready),
+        runs,
         sorted(config.crm_capture_jars.glob("*.jar")) if config.crm_capture_jars else (),
     )
     thread = run_in_thread(engine, lambda: loop.call_soon_threadsafe(ended.set))

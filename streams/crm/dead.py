@@ -64,8 +64,10 @@ async def _dead(
     connection: AbstractConnection, config: Settings, at_most: int
 ) -> AsyncIterator[AbstractIncomingMessage]:
     channel = await connection.channel()
-    queue = await channel.get_queue(rabbit.dead_queue(config), ensure=False)
-    for _ in range(at_most):
+    queue = await channel.declare_queue(rabbit.dead_queue(config), passive=True)
+    # What is dead again while we put it back comes to the queue's end, and is not tried twice.
+    there = queue.declaration_result.message_count or 0
+    for _ in range(min(at_most, there)):
         message = await queue.get(fail=False)
         if message is None:
             return

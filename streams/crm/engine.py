@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import jpype
+import jpype.config
 
 from ringlog import jvm
 from ringlog.crm.addresses import postgres_url
@@ -49,6 +50,7 @@ def properties(config: Settings, mapping: Mapping) -> dict[str, str]:
     moves the slot on while only other tables change; it must not be 0, or the engine spins.
     """
     url = urlsplit(postgres_url(config))
+    sslmode = parse_qs(url.query).get("sslmode")
     state = config.home.absolute() / "crm"
     state.mkdir(parents=True, exist_ok=True)
     return {
@@ -79,6 +81,7 @@ def properties(config: Settings, mapping: Mapping) -> dict[str, str]:
         "errors.retry.delay.initial.ms": "200",
         "errors.retry.delay.max.ms": "1000",
         "errors.max.retries": "-1",
+        **({"database.sslmode": sslmode[0]} if sslmode else {}),
     } | _of_file(config.crm_capture_properties)  # fmt: skip
 
 
@@ -101,7 +104,7 @@ class CaptureEngine:
     """One run of the engine; a process can have one."""
 
     def __init__(
-        self, settings: dict[str, str], handle: Handle, started: Callable[[], object],
+        self, settings: dict[str, str], handle: Handle, runs: Callable[[bool], object],
         more_jars: Iterable[Path] = (),
     ) -> None:  # fmt: skip
         self.failure: str | None = None
@@ -117,12 +120,15 @@ class CaptureEngine:
             .using(java_properties)
             .notifying(proxy(engine_type.ChangeConsumer, inst=_Consumer(handle)))
             .using(proxy(engine_type.CompletionCallback, inst=_Completion(self)))
-            .using(proxy(engine_type.ConnectorCallback, inst=_Connector(started)))
+            .using(proxy(engine_type.ConnectorCallback, inst=_Connector(runs)))
             .build()
         )
 
     @staticmethod
     def _start_java(more_jars: Iterable[Path]) -> None:
+        # The end of the process waits for none of Debezium's idle threads: after `close` all is
+        # safe.
+        jpype.config.destroy_jvm = False
         java_home = Path(jvm.JAVA).parent.parent
         jpype.startJVM(
             str(java_home / "lib" / "server" / "libjvm.so"),
@@ -184,11 +190,11 @@ class _Completion:
 class _Connector:
     """Java's ConnectorCallback."""
 
-    def __init__(self, started: Callable[[], object]) -> None:
-        self._started = started
+    def __init__(self, runs: Callable[[bool], object]) -> None:
+        self._runs = runs
 
     def taskStarted(self) -> None:  # noqa: N802 # Java's name
-        self._started()
+        self._runs(True)
 
     def connectorStarted(self) -> None:  # noqa: N802 # Java's name
         pass
@@ -197,7 +203,7 @@ class _Connector:
         pass
 
     def taskStopped(self) -> None:  # noqa: N802 # Java's name
-        pass
+        self._runs(False)
 
     def pollingStarted(self) -> None:  # noqa: N802 # Java's name
         pass

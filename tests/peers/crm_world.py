@@ -1,11 +1,17 @@
 """A real CRM around the bridge: PostgreSQL with the sample schema, Debezium, RabbitMQ."""
 
+import base64
+import itertools
+import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import AbstractContextManager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Self
 
@@ -15,11 +21,15 @@ from confluent_kafka import TopicPartition
 from ringlog.kafka.codec import codec_of
 from ringlog.kafka.sync import consumer_of, read
 from ringlog.settings import Settings, root
+from ringlog.webhooks import keys_of, verified_id
 from schemas.catalogue import topic
-from schemas.events import CustomerChange, Profile
+from schemas.events import CrmDelivery, CustomerChange, Profile
 from stack import postgres
 
 PATIENCE_S = 60.0
+SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
+"""Of the endpoint for results; good for tests only."""
+
 _MARK = "<done>"
 
 
@@ -152,3 +162,45 @@ def changes(config: Settings) -> dict[str, list[CustomerChange]]:
             seen.add(event.event_id)
             found[event.customer_id].append(event)
     return found
+
+
+def deliveries(config: Settings) -> list[CrmDelivery]:
+    """Everything in the delivery log."""
+    codec = codec_of(config)
+    found = []
+    for record in read(config, "crm.deliveries", client_id="crm-test"):
+        event = codec.decode("crm.deliveries", record.value)
+        assert isinstance(event, CrmDelivery)
+        found.append(event)
+    return found
+
+
+class Webhook(AbstractContextManager["Webhook"]):
+    """A CRM's endpoint that refuses every fifth request for now, and checks signatures."""
+
+    def __init__(self) -> None:
+        self.got: list[dict[str, Any]] = []
+        requests_seen = itertools.count(1)
+        keys, got = keys_of(SECRET), self.got
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:  # noqa: N802 # the library's name
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                headers = {name.lower(): value for name, value in self.headers.items()}
+                verified_id(keys, headers, body, time.time())
+                away = next(requests_seen) % 5 == 0
+                if not away:
+                    got.append(json.loads(body))
+                self.send_response(503 if away else 204)
+                self.end_headers()
+
+            def log_message(self, format: str, *args: object) -> None:
+                pass  # not on the test's output
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}/results"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()

@@ -6,6 +6,7 @@ table. They print what they measure.
 
 import asyncio
 import itertools
+import json
 import random
 import shutil
 import statistics
@@ -15,18 +16,31 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from uuid import uuid4
 
 import aio_pika
 import pytest
 
+from ringlog.clock import now_ms
 from ringlog.settings import METRICS_SERVICES, Settings, settings
-from schemas.events import CustomerChange, TaskEvent
+from schemas.events import CallEvent, CustomerChange, TaskEvent, Turn
+from schemas.ids import call_once_id
 from stack import control, ports
 from streams.crm import rabbit
 from streams.crm.dead import look, put_back
 from tests.integration.conftest import free_port_shift
-from tests.integration.dispatch.lab import World, request, robot
-from tests.peers.crm_world import Part, Sql, Tail, changes, until
+from tests.integration.dispatch.lab import World, call_event, request, robot
+from tests.peers.crm_world import (
+    SECRET,
+    Part,
+    Sql,
+    Tail,
+    Webhook,
+    changes,
+    deliveries,
+    until,
+)
 
 pytestmark = [pytest.mark.needs("rabbitmq", "debezium"), pytest.mark.timeout(240)]
 
@@ -47,7 +61,8 @@ class Crm:
 def _settings(home: Path) -> Settings:
     assert len(METRICS_SERVICES) <= 20  # ports of a shift and of the next one stay apart
     for _ in range(100):
-        config = Settings(home=home, port_shift=free_port_shift(), crm=True)
+        config = Settings(home=home, port_shift=free_port_shift(), crm=True,
+                          crm_results_exchange="crm.results")  # fmt: skip
         first = config.port(config.crm_amqp_port)
         wanted = (config.port(config.crm_postgres_port), first, first + 1, first + 2)
         if all(ports.is_free("127.0.0.1", port) for port in wanted):
@@ -56,7 +71,14 @@ def _settings(home: Path) -> Settings:
 
 
 @pytest.fixture(scope="module")
-def crm() -> Iterator[Crm]:
+def webhook() -> Iterator[Webhook]:
+    """The CRM's endpoint for results."""
+    with Webhook() as endpoint:
+        yield endpoint
+
+
+@pytest.fixture(scope="module")
+def crm(webhook: Webhook) -> Iterator[Crm]:
     """Started once; `nobody` must be able to reach its folder, since PostgreSQL refuses root."""
     home = Path(tempfile.mkdtemp(prefix="ringlog-crm-"))
     home.chmod(0o755)
@@ -64,7 +86,13 @@ def crm() -> Iterator[Crm]:
     environment = pytest.MonkeyPatch()
     environment.setenv("RINGLOG_HOME", str(home))
     environment.setenv("RINGLOG_PORT_SHIFT", str(config.port_shift))
-    environment.setenv("RINGLOG_CRM", "true")
+    for name, value in {
+        "CRM": "true",
+        "CRM_RESULTS_EXCHANGE": config.crm_results_exchange,
+        "CRM_RESULTS_URL": webhook.url,
+        "CRM_RESULTS_SECRET": SECRET,
+    }.items():
+        environment.setenv(f"RINGLOG_{name}", value)
     settings.cache_clear()
     needed = {"crm-schema", "rabbitmq", "profiles", "dispatch"}
     control.up(config, only=needed, detach=True, tied=True)
@@ -108,7 +136,7 @@ def test_the_first_snapshot_brings_all_rows_and_no_writer_waits(crm: Crm) -> Non
     assert longest_s < 2
 
 
-def test_a_changed_level_is_in_the_next_assignment(crm: Crm) -> None:
+def test_a_changed_level_is_in_the_next_assignment_and_in_a_running_call(crm: Crm) -> None:
     crm.capture.ready()
     world = World(crm.config)
     tail = Tail(crm.config, "customers.profiles")
@@ -129,6 +157,14 @@ def test_a_changed_level_is_in_the_next_assignment(crm: Crm) -> None:
                 reached_s.append(known_s)
                 assigned_s.append(time.monotonic() - begun_s)
             time.sleep(random.uniform(0.0, 0.1))
+        in_call = _assigned(world, 100)
+        _talk(world, in_call)
+        crm.sql.run("update customers set grade = 'A' where id = 100")
+        (news,) = until(
+            "the change in the running call",
+            lambda: world.first("calls.events", call_id=in_call.call_id, kind="profile_changed"),
+        )
+        assert '"level":"vip"' in news.profile
     world.close()
     tail.close()
     p50, p95 = _percentiles(reached_s)
@@ -161,11 +197,14 @@ def test_no_change_is_lost_or_out_of_order_when_the_bridge_is_killed(crm: Crm) -
     kills = 0
     deadline_s = time.monotonic() + 40
     while time.monotonic() < deadline_s:
-        victim = crm.bridge if kills % 4 else crm.capture
-        time.sleep(random.uniform(0.0, 1.5))
+        # Some die while they start, some at work, some with a batch in their hands.
+        time.sleep(random.uniform(0.0, 5.0))
+        victim = crm.bridge if kills % 3 else crm.capture
         victim.kill()
         kills += 1
-        victim.start().ready()
+        victim.start()
+    crm.capture.ready()
+    crm.bridge.ready()
     stop.set()
     writer.join(30)
 
@@ -206,8 +245,91 @@ def test_a_changed_table_and_a_bad_message_stop_nothing(crm: Crm) -> None:
     tail.close()
 
 
+def test_results_reach_exchange_and_webhook_through_a_kill(crm: Crm, webhook: Webhook) -> None:
+    asyncio.run(_bind(crm.config, "results"))
+    world = World(crm.config)
+    told = {f"crm-call-{n}": f"r{n % 7}" for n in range(210)}
+    for n, (call, customer) in enumerate(told.items()):
+        world.write("calls.events", _ended(call, customer))
+        if n == 100:
+            crm.bridge.kill()
+            crm.bridge.start()
+    world.close()
+    crm.bridge.ready()
+    got: list[dict[str, Any]] = []
+
+    def all_on_the_exchange() -> bool:
+        got.extend(asyncio.run(_take(crm.config, "results")))
+        return _calls(got) >= told.keys()
+
+    def all_recorded() -> bool:
+        delivered = {
+            (e.destination, e.call_id) for e in deliveries(crm.config) if e.kind == "delivered"
+        }
+        return delivered >= {(to, call) for to in ("exchange", "webhook") for call in told}
+
+    until("all on the exchange", all_on_the_exchange)
+    until("all at the webhook", lambda: _calls(webhook.got) >= told.keys())
+    until("all in the delivery log", all_recorded)
+    for place in (got, list(webhook.got)):
+        ids = {(r["data"]["call_id"], r["id"]) for r in place if r["data"].get("call_id") in told}
+        assert len(ids) == len(told)  # whatever came twice came with one id
+
+
 def test_both_stop_in_order(crm: Crm) -> None:
     assert (crm.capture.stop(), crm.bridge.stop()) == (0, 0), crm.capture.log + crm.bridge.log
+
+
+def _talk(world: World, assigned: TaskEvent) -> None:
+    """The call is answered, and the customer has said something."""
+    world.write("calls.events", call_event(assigned, "dialing"), call_event(assigned, "answered"))
+    turn = Turn(
+        event_id=str(uuid4()), occurred_at=now_ms(), producer="test", call_id=assigned.call_id,
+        task_id=assigned.task_id, customer_id=assigned.customer_id, pool=assigned.pool,
+        input_kind="final", input_event_id=str(uuid4()), text="可以", intent="affirm",
+        confidence=1.0, node="offer",
+    )  # fmt: skip
+    world.write("dialogue.turns", turn)
+    until(
+        "the turn in the profile",
+        lambda: [p for p in world.first("customers.profiles", customer_id=assigned.customer_id)
+                 if p.last_intent == "affirm"],
+    )  # fmt: skip
+
+
+def _ended(call: str, customer: str) -> CallEvent:
+    return CallEvent.model_validate(
+        {
+            "event_id": call_once_id(call, "ended"), "kind": "ended", "occurred_at": now_ms(),
+            "producer": "test", "call_id": call, "customer_id": customer, "disposition": "busy",
+        }
+    )  # fmt: skip
+
+
+def _calls(results: list[dict[str, Any]]) -> set[str]:
+    return {r["data"].get("call_id") for r in list(results)}
+
+
+async def _bind(config: Settings, queue: str) -> None:
+    async with rabbit.connected(config) as connection:
+        channel = await connection.channel()
+        exchange = await channel.declare_exchange(
+            config.crm_results_exchange, aio_pika.ExchangeType.TOPIC, durable=True
+        )
+        made = await channel.declare_queue(
+            queue, durable=True, arguments={"x-queue-type": "quorum"}
+        )
+        await made.bind(exchange, "call.#")
+
+
+async def _take(config: Settings, name: str) -> list[dict[str, Any]]:
+    found = []
+    async with rabbit.connected(config) as connection:
+        queue = await (await connection.channel()).get_queue(name)
+        while (message := await queue.get(fail=False)) is not None:
+            found.append(json.loads(message.body))
+            await message.ack()
+    return found
 
 
 async def _publish(config: Settings, *bodies: bytes) -> None:
