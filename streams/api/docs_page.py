@@ -32,6 +32,7 @@ _PAGE: Final = f"""<!doctype html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Ringlog API</title>
+<link rel="icon" href="data:,">
 <link rel="stylesheet" href="{PAGE_PATH}/swagger-ui.css">
 <div id="api"></div>
 <script src="{PAGE_PATH}/swagger-ui-bundle.js"></script>
