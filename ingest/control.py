@@ -28,6 +28,7 @@ from ringlog import log
 from ringlog.callers import has_key, is_from_a_page
 from ringlog.clock import now_ms
 from ringlog.media_session import STARTING_RETRY_AFTER, MediaSessionRequest
+from ringlog.problems import problem
 from ringlog.site_key import edge_control_key
 from schemas.phone import InvalidNumber
 
@@ -36,14 +37,6 @@ logger = log.logger("ringlog.ingest.control")
 
 BODY_S: Final = 5.0
 """Time for a request's body, s."""
-
-
-def problem(
-    status: HTTPStatus, title: str, detail: str = "", **more: str | list[str]
-) -> web.Response:
-    """An error as problem+json (RFC 9457)."""
-    body = {"type": "about:blank", "title": title, "status": int(status), "detail": detail} | more
-    return web.json_response(body, status=status, content_type="application/problem+json")
 
 
 class Control:

@@ -3,7 +3,7 @@
 import unicodedata
 from typing import Annotated
 
-from pydantic import AfterValidator, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 
 REFUSED = "/?#%\\|"
 """Characters with a special meaning in a URL's path, a file name or a key."""
@@ -22,5 +22,7 @@ Id = Annotated[
     str,
     StringConstraints(min_length=1, max_length=128, pattern=r"^[^\s|/?#%\\\x00-\x1f\x7f]+$"),
     AfterValidator(checked_id),
+    Field(json_schema_extra={"format": "ringlog-id"}),
 ]
-"""An id in a request. The pattern is the part of the rule that JSON Schema can express."""
+"""An id in a request. The pattern is the part of the rule that JSON Schema can express; the format
+stands for the rest."""

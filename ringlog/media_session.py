@@ -1,7 +1,6 @@
 """The request of a telephone system for a call that it placed itself: one model for API and
 edge."""
 
-import ipaddress
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import (
@@ -24,11 +23,16 @@ DOORS: Final = frozenset({"asterisk", "audiohook", "twilio"})
 Codec = Literal["pcmu", "pcma", "l16", "l16/8000", "l16/16000", "g722", "opus"]
 
 
+_BYTE = "(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+_IPV4 = rf"({_BYTE}\.){{3}}{_BYTE}"
+_PORT = "([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
+
+
 class MediaSessionRequest(BaseModel):
     """`POST /api/media/sessions`. The edge resolves its defaults once, when it opens the
     session."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     call_id: Id
     customer_id: Id
@@ -38,14 +42,16 @@ class MediaSessionRequest(BaseModel):
     )
     playbook: Id = Field(description="A published one")
     asr_profile: Id | None = Field(None, description="Default: the robot's, else the site's")
-    remote: Annotated[str, StringConstraints(pattern=r"^[0-9.]+:[0-9]{1,5}$")] | None = Field(
+    remote: Annotated[str, StringConstraints(pattern=f"^{_IPV4}:{_PORT}$")] | None = Field(
         None,
         description="Source of the far end's RTP, IPv4:port; default: the first source",
     )
     pool: Id | None = Field(None, description="Default: that of the robot")
     robot_id: Id | None = Field(None, description="Default: an active one that has the playbook")
     tenant_id: Id | None = Field(None, description="Default: the site's")
-    phone: str | None = Field(None, max_length=64, description="The customer's number")
+    phone: Annotated[str, Field(json_schema_extra={"format": "phone"})] | None = Field(
+        None, max_length=64, description="The customer's number"
+    )
     event_payload_type: int | None = Field(
         None, ge=96, le=127, description="RTP payload type of keys (RFC 4733); default 101"
     )
@@ -69,16 +75,6 @@ class MediaSessionRequest(BaseModel):
         if call_id in DOORS:
             raise ValueError(f"{call_id!r} names a door of the media server; use another id")
         return call_id
-
-    @field_validator("remote")
-    @classmethod
-    def _is_an_address(cls, remote: str | None) -> str | None:
-        if remote is not None:
-            host, _, port = remote.rpartition(":")
-            ipaddress.IPv4Address(host)  # raises ValueError
-            if not 0 < int(port) < 65536:
-                raise ValueError("a port is between 1 and 65535")
-        return remote
 
     @property
     def remote_address(self) -> tuple[str, int] | None:

@@ -38,6 +38,7 @@ _JVM_PARTS = {
     "registry": "registry",
     "analytics": "flink",
     "debezium": "debezium",
+    "api": "docs",
 }
 
 

@@ -1,4 +1,4 @@
-"""Writes settings.md, metrics.md and command-line.md from the code.
+"""Writes settings.md, metrics.md, problems.md and command-line.md from the code.
 
 `python -m docs.reference.generate` writes; `--check` only says what differs and exits 1.
 """
@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings
 
 from cli.main import cli
 from ringlog import metrics
+from ringlog.problems import BY_KIND, KINDS, KINDS_PATH
 from ringlog.settings import METRICS_SERVICES, Settings
 from streams.dispatch.policy import SitePolicy
 from streams.faust_host import FaustSettings
@@ -127,6 +128,22 @@ def _metrics() -> Iterator[tuple[Counter | Gauge | Histogram, str]]:
             comment = []
 
 
+def problems_page() -> str:
+    """The kinds of errors, by the address that is their `type`."""
+    out = ["# Problems\n", HEAD.format(source="`ringlog/problems.py`")]
+    out.append(
+        "Errors of the [REST API](rest-api.md) are problem+json (RFC 9457). `type` never changes: "
+        "decide by it, and by nothing else. It is an address of the API, which tells the same. "
+        "Where the HTTP status says it all, `type` is `about:blank`.\n"
+    )
+    out += ["| type | title | what to do |", "|---|---|---|"]
+    out += [
+        f"| `{KINDS_PATH}{kind}` | {title} | {KINDS[title]} |"
+        for kind, title in sorted(BY_KIND.items())
+    ]
+    return "\n".join(out) + "\n"
+
+
 def command_page() -> str:
     """Every command with its arguments and options."""
     out = ["# Command line\n", HEAD.format(source="the commands themselves")]
@@ -172,6 +189,7 @@ def _command(context: click.Context) -> Iterator[str]:
 PAGES: dict[str, Callable[[], str]] = {
     "settings.md": settings_page,
     "metrics.md": metrics_page,
+    "problems.md": problems_page,
     "command-line.md": command_page,
 }
 

@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from ingest.addresses import resolve
 from ingest.call.actor import CallActor
 from ingest.call.types import HungUp
-from ingest.control import Control, later, problem
+from ingest.control import Control, later
 from ingest.edge import Edge
 from ingest.rtp.socket import NoPort
 from ingest.sessions import SessionSpec, UnknownName
@@ -32,6 +32,7 @@ from ingest.webrtc.transport import BrowserTransport
 from ingest.webrtc.whip import OFFER_TYPE, Generation, begun, patch
 from ringlog import log
 from ringlog.media_session import MediaSessionRequest
+from ringlog.problems import problem
 
 logger = log.logger("ringlog.ingest.whip")
 

@@ -11,18 +11,19 @@ from ringlog.kafka.producer import EventProducer
 from ringlog.lifecycle import Lifecycle, run
 from ringlog.settings import Settings
 from ringlog.tls import Certificate, certificate_of
-from streams.api.auth import middleware
+from streams.api.auth import is_open, middleware
 from streams.api.calls import CallRoutes
 from streams.api.campaigns import CampaignRoutes
 from streams.api.contacts import ContactLog
 from streams.api.crm import CrmRoutes
+from streams.api.docs_page import DocsRoutes
 from streams.api.edge import Edges
 from streams.api.fleet import FleetRoutes
 from streams.api.history import HistoryRows
 from streams.api.hub import Hub
 from streams.api.live import LiveRoutes
 from streams.api.media import MediaRoutes
-from streams.api.openapi import document
+from streams.api.openapi import PATH, document
 from streams.api.optouts import OptOutRoutes
 from streams.api.problems import Problem, problem_middleware
 from streams.api.softphone import SoftphoneRoutes, tokens_of
@@ -99,13 +100,14 @@ def _application(life: Lifecycle, hub: Hub, producer: EventProducer) -> web.Appl
     app.add_routes(FleetRoutes(hub.fleet, edges).routes())
     app.add_routes(WhipRoutes(edges).routes())
     app.add_routes(SoftphoneRoutes(tokens).routes())
+    app.add_routes(DocsRoutes().routes())
     app.add_routes(live.routes())
     described = document()
 
     async def openapi(_: web.Request) -> web.Response:
         return web.json_response(described)
 
-    app.router.add_get("/openapi.json", openapi)
+    app.router.add_get(PATH, openapi)
     app.on_shutdown.append(live.close)
     return app
 
@@ -117,7 +119,7 @@ def _until_ready(life: Lifecycle) -> "web.middleware":  # type: ignore[valid-typ
     async def check(
         request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
-        if not life.health.ready and request.path != "/openapi.json":
+        if not life.health.ready and not is_open(request.path):
             raise Problem(503, "Not ready", life.health.waiting_for)
         return await handler(request)
 

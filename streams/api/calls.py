@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from typing import Final
 
 from aiohttp import web
 
@@ -11,13 +12,15 @@ from ringlog.kafka.producer import EventProducer
 from ringlog.metrics import CALLS
 from ringlog.settings import Settings
 from schemas import ids
-from schemas.events import CallEvent
+from schemas.events import CallEvent, Profile
 from schemas.text import to_json
+from streams.api.answers import CallPage, ReportAnswer
+from streams.api.describe import Paths, answer, named, operation
 from streams.api.history import HistoryAway, HistoryRows
 from streams.api.hub import Hub
-from streams.api.models import CallStatusRequest
-from streams.api.problems import Problem, body_of, limit_of, unknown_cursor
-from streams.api.state import CALL_STATES, CallStatus
+from streams.api.models import CallsQuery, CallStatusRequest
+from streams.api.problems import Problem, body_of, history_away, query_of, unknown_cursor
+from streams.api.state import CallStatus
 
 FUTURE_MS = 5 * 60_000
 """How far the clock of a carrier may be ahead of ours."""
@@ -28,8 +31,43 @@ PAST_MS = 7 * 24 * 3_600_000
 LOOKUP_S = 0.5
 """How long a report waits for the fold to know its call, so that the envelope can be filled."""
 
-PAGE = 100
-"""Calls on one page."""
+
+def _profile_schema() -> dict[str, object]:
+    """A profile as `schemas.text` writes it: times are ISO 8601."""
+    schema = Profile.model_json_schema()
+    schema["properties"]["occurred_at"] = {"type": "string", "format": "date-time"}
+    return schema
+
+
+PATHS: Final[Paths] = {
+    "/api/calls/status": {
+        "post": operation(
+            "report_call", "Report a call's progress",
+            {202: answer(
+                "The report is on the log", ReportAnswer,
+                links={"calls": {"call_id": "$request.body#/call_id"}},
+            )},
+            body=CallStatusRequest,
+        ),
+        "get": operation(
+            "calls", "One call, or a page of calls, the newest first",
+            {200: answer("A page; with `call_id` the call", {"anyOf": [CallPage, CallStatus]})},
+            query=CallsQuery,
+            problems={
+                404: "No such call", 410: "`next` names nothing",
+                503: "Starting, or ClickHouse does not answer",
+            },
+        ),
+    },
+    "/api/customers/{customer_id}/profile": {
+        "get": operation(
+            "profile", "A customer's newest profile",
+            {200: answer("The profile", _profile_schema())},
+            parameters=[named("customer_id", "The customer")],
+            problems={404: "No such customer"},
+        ),
+    },
+}  # fmt: skip
 
 
 class CallRoutes:
@@ -96,27 +134,23 @@ class CallRoutes:
 
     async def status(self, request: web.Request) -> web.Response:
         """One call with `call_id`; otherwise a page of calls, the newest first."""
-        query = request.query
-        if call_id := query.get("call_id"):
+        query = query_of(request, CallsQuery)
+        if call_id := query.call_id:
             call = self._hub.board.calls.get(call_id)
             if call is not None:
                 return web.json_response(call.model_dump(exclude={"pool"}))
             try:
                 row = await self._history.call(call_id)
             except HistoryAway as error:
-                raise Problem(503, "History does not answer", str(error)) from None
+                raise history_away(str(error)) from None
             if row is None:
                 raise Problem(404, "No such call", call_id)
             return web.json_response(row)
-        state = query.get("state")
-        if state is not None and state not in CALL_STATES:
-            raise Problem(422, "Invalid request", f"state: one of {', '.join(CALL_STATES)}")
-        limit = limit_of(request, PAGE)
-        before = query.get("next")
+        limit, before = query.limit, query.next
         if before is not None and before not in self._hub.board.calls:
             raise unknown_cursor()
         page: list[dict[str, object]] = []
-        for call in self._hub.board.newest_calls(state, before):
+        for call in self._hub.board.newest_calls(query.state, before):
             if len(page) == limit:
                 break
             page.append(call.model_dump(exclude={"pool"}))

@@ -8,7 +8,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable
 from itertools import islice
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Final
 
 from aiohttp import web
 
@@ -33,15 +33,24 @@ from schemas import ids
 from schemas.envelope import Event
 from schemas.events import Campaign, CampaignContact, TaskRequested
 from schemas.phone import Numbers
+from streams.api.answers import (
+    AssignAnswer,
+    CampaignAnswer,
+    CampaignList,
+    ImportAnswer,
+    RehearsalAnswer,
+)
 from streams.api.contacts import ContactLog, PlainTerms
+from streams.api.describe import Paths, answer, at, named, operation
 from streams.api.hub import Hub
 from streams.api.models import (
     CampaignChangeRequest,
     CampaignRequest,
     CampaignStepRequest,
+    ListQuery,
     TestCallRequest,
 )
-from streams.api.problems import Problem, body_of, number_of
+from streams.api.problems import Problem, body_of, number_of, query_of
 
 SEEN_S = 5.0
 """Longest wait for our own fold to read a version that we wrote."""
@@ -61,6 +70,86 @@ _TYPES: dict[str, Format] = {
 
 Taken = CampaignContact | Faulty
 
+_THIS: Final = [named("id", "The campaign")]
+_NONE: Final = {404: "No such campaign"}
+_LIST_TYPES: Final = (*_TYPES, "application/octet-stream")
+_FILE: Final = {"type": "string"}
+
+_STEPS: Final[dict[Command, str]] = {
+    "start": "Start", "pause": "Pause", "resume": "Resume", "stop": "End",
+}  # fmt: skip
+
+PATHS: Final[Paths] = {
+    "/api/campaigns": {
+        "post": operation(
+            "create_campaign", "Create a campaign, as a draft",
+            {
+                200: answer("It is there already", CampaignAnswer),
+                201: answer(
+                    "It is on the log", CampaignAnswer, headers=at("/api/campaigns/{campaign_id}"),
+                    links={
+                        name: {"id": "$response.body#/campaign_id"}
+                        for name in ("campaign", "start_campaign")
+                    },
+                ),
+            },
+            body=CampaignRequest, problems={409: "It exists with other settings"},
+        ),
+        "get": operation("campaigns", "All campaigns", {200: answer("All", CampaignList)}),
+    },
+    "/api/campaigns/{id}": {
+        "get": operation(
+            "campaign", "A campaign's newest version", {200: answer("It", CampaignAnswer)},
+            parameters=_THIS, problems=_NONE,
+        ),
+        "put": operation(
+            "change_campaign", "Change a campaign's settings",
+            {200: answer("The version after it", CampaignAnswer)},
+            parameters=_THIS, body=CampaignChangeRequest,
+            problems=_NONE | {409: "It has ended, or was changed meanwhile"},
+        ),
+    },
+    "/api/campaigns/{id}/import": {
+        "post": operation(
+            "import_list", "Load a list of customers; the body is the file",
+            {200: answer("What became of its rows", ImportAnswer)},
+            parameters=_THIS, query=ListQuery, body=_FILE, body_type=_LIST_TYPES,
+            problems=_NONE | {409: "The campaign has ended", 422: "The list cannot be read"},
+        ),
+    },
+    "/api/campaigns/{id}/dry-run": {
+        "post": operation(
+            "rehearse_campaign",
+            "What would become of every contact now; of a list, if the body is one",
+            {200: answer("The counts", RehearsalAnswer)},
+            parameters=_THIS, query=ListQuery, body=_FILE, body_type=_LIST_TYPES,
+            body_required=False,
+            problems=_NONE | {
+                409: "The settings cannot be read", 422: "The list cannot be read",
+            },
+        ),
+    },
+    "/api/campaigns/{id}/test-call": {
+        "post": operation(
+            "call_oneself", "Call one's own number by the campaign's script",
+            {202: answer("Queued", AssignAnswer, headers=at("/api/tasks/{task_id}"))},
+            parameters=_THIS, body=TestCallRequest,
+            problems=_NONE | {409: "The settings cannot be read"},
+        ),
+    },
+    **{
+        f"/api/campaigns/{{id}}/{step}": {
+            "post": operation(
+                f"{step}_campaign", f"{words} a campaign",
+                {200: answer("The version after it", CampaignAnswer)},
+                parameters=_THIS, body=CampaignStepRequest, body_required=False,
+                problems=_NONE | {409: "Not from this state, or changed meanwhile"},
+            ),
+        }
+        for step, words in _STEPS.items()
+    },
+}  # fmt: skip
+
 
 class CampaignRoutes:
     """The campaign routes of one API process."""
@@ -75,7 +164,6 @@ class CampaignRoutes:
     def routes(self) -> list[web.RouteDef]:
         """For `add_routes`."""
         one = "/api/campaigns/{id}"
-        steps: list[Command] = ["start", "pause", "resume", "stop"]
         return [
             web.post("/api/campaigns", self.create),
             web.get("/api/campaigns", self.list_all),
@@ -84,7 +172,7 @@ class CampaignRoutes:
             web.post(f"{one}/import", self.load),
             web.post(f"{one}/dry-run", self.dry_run),
             web.post(f"{one}/test-call", self.test_call),
-            *(web.post(f"{one}/{step}", self._step(step)) for step in steps),
+            *(web.post(f"{one}/{step}", self._step(step)) for step in _STEPS),
         ]
 
     async def create(self, request: web.Request) -> web.Response:
@@ -166,14 +254,14 @@ class CampaignRoutes:
     async def load(self, request: web.Request) -> web.Response:
         """200 with what became of the rows; 404; 409 if the campaign has ended; 422 if the file as
         a whole cannot be read, after the rows before the fault were taken."""
-        campaign = self._found(request)
+        campaign, query = self._found(request), query_of(request, ListQuery)
         if campaign.state == "ended":
             raise Problem(409, "Not now", "the campaign has ended")
-        async with self._loading, self._file(request) as (path, kind, digest):
+        async with self._loading, self._file(request, query) as (path, kind, digest):
             known = {c.contact_id for c in await self._contacts.of(campaign.campaign_id or "")}
-            importer = self._importer(request, campaign, digest, known)
+            importer = self._importer(query, campaign, digest, known)
             faults: list[Faulty] = []
-            async for chunk in self._chunks(request, path, kind, importer):
+            async for chunk in self._chunks(query, path, kind, importer):
                 records: list[tuple[str, Event]] = []
                 for found in chunk:
                     if isinstance(found, Faulty):
@@ -196,7 +284,7 @@ class CampaignRoutes:
     async def dry_run(self, request: web.Request) -> web.Response:
         """200 with the counts and one sentence: of the list in the body, or, without one, of the
         contacts that the campaign has."""
-        campaign = self._found(request)
+        campaign, query = self._found(request), query_of(request, ListQuery)
         terms = terms_of(campaign, PlainTerms())
         donotcall = self._hub.optouts.do_not_call()
         numbers = Numbers(self._config.region, site_key(self._config))
@@ -207,10 +295,10 @@ class CampaignRoutes:
             return donotcall.scope(hashes, contact.tenant_id, contact.campaign_id)
 
         if request.can_read_body:
-            async with self._file(request) as (path, kind, digest):
-                importer = self._importer(request, campaign, digest, set())
+            async with self._file(request, query) as (path, kind, digest):
+                importer = self._importer(query, campaign, digest, set())
                 taken: list[Taken] = []
-                async for chunk in self._chunks(request, path, kind, importer):
+                async for chunk in self._chunks(query, path, kind, importer):
                     taken += chunk
         else:
             taken = list(await self._contacts.of(campaign.campaign_id or ""))
@@ -276,7 +364,7 @@ class CampaignRoutes:
             raise Problem(409, "Settings cannot be read", str(error)) from None
 
     def _importer(
-        self, request: web.Request, campaign: Campaign, digest: str, known: set[str]
+        self, query: ListQuery, campaign: Campaign, digest: str, known: set[str]
     ) -> Importer:
         settings = self._settings(campaign)
         loading = Loading(
@@ -285,17 +373,18 @@ class CampaignRoutes:
             pool=settings.pool,
             import_id=digest,
             region=settings.region.partition("-")[0] or self._config.region,
-            actor=request.query.get("actor", "api")[:128],
+            actor=query.actor,
             at_ms=now_ms(),
             zone=self._config.zone,
         )
         return Importer(loading, known)
 
     @contextlib.asynccontextmanager
-    async def _file(self, request: web.Request) -> AsyncIterator[tuple[Path, Format, str]]:
+    async def _file(
+        self, request: web.Request, query: ListQuery
+    ) -> AsyncIterator[tuple[Path, Format, str]]:
         """The body as a file that is gone afterwards, its format, and its digest."""
-        named = request.query.get("format") or _TYPES.get(request.content_type, "")
-        kind = next((k for k in get_args(Format) if k == named), None)
+        kind = query.format or _TYPES.get(request.content_type)
         if kind is None:
             raise Problem(415, "Unknown format", "name it: ?format=csv, jsonl or xlsx")
         digest, size = hashlib.sha256(), 0
@@ -311,10 +400,10 @@ class CampaignRoutes:
             yield path, kind, digest.hexdigest()
 
     async def _chunks(
-        self, request: web.Request, path: Path, kind: Format, importer: Importer
+        self, query: ListQuery, path: Path, kind: Format, importer: Importer
     ) -> AsyncIterator[list[Taken]]:
         """The rows, taken by the importer, some at a time; raises Problem 422."""
-        told = _mapping(request)
+        told = dict(_heading(text) for text in query.map)
         rows = read_table(path, kind)
 
         def take() -> list[Taken]:
@@ -338,15 +427,10 @@ class CampaignRoutes:
                 close()
 
 
-def _mapping(request: web.Request) -> dict[str, str]:
-    """Headings to fields: `map=Heading:field`, as often as needed; raises Problem 422."""
-    found = {}
-    for text in request.query.getall("map", []):
-        heading, colon, name = text.rpartition(":")
-        if not colon or not heading:
-            raise Problem(422, "Invalid request", "map: write Heading:field")
-        found[heading] = name
-    return found
+def _heading(text: str) -> tuple[str, str]:
+    """Heading and field of a `map`."""
+    heading, _, name = text.rpartition(":")
+    return heading, name
 
 
 def _fault(found: Faulty) -> dict[str, object]:

@@ -1,6 +1,7 @@
 """`POST /api/customers/changes`: changes of customers by a signed webhook (Standard Webhooks)."""
 
 import time
+from typing import Final
 
 from aiohttp import web
 
@@ -12,10 +13,31 @@ from ringlog.kafka.producer import EventProducer
 from ringlog.settings import Settings
 from ringlog.webhooks import NotSigned, keys_of, verified_id
 from ringlog.yaml_source import InvalidFile
+from streams.api.describe import SIGNED, Paths, answer, header, operation
 from streams.api.problems import Problem, bytes_of
 
 PATH = "/api/customers/changes"
 """Open without the API's key: the signature says who sends."""
+
+_SEAL: Final = {"type": "string"}
+
+PATHS: Final[Paths] = {
+    PATH: {
+        "post": operation(
+            "change_customer", "A change of a customer, by a signed webhook (Standard Webhooks)",
+            {204: answer("On the log")},
+            parameters=[
+                header("webhook-id", "Names the change: a repeat has no effect", _SEAL, True),
+                header("webhook-timestamp", "Seconds since 1970 UTC", _SEAL, True),
+            ],
+            body={"description": "As the mapping of this site reads it"}, security=SIGNED,
+            problems={
+                401: "The signature is not right", 404: "No secret is set",
+                422: "The mapping does not fit", 503: "Starting, or the mapping is not valid",
+            },
+        ),
+    },
+}  # fmt: skip
 
 _log = log.logger("ringlog.api")
 

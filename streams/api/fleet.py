@@ -1,5 +1,6 @@
 """`/api/edges`: the fleet, and draining one edge of it."""
 
+from typing import Final
 from urllib.parse import quote
 
 from aiohttp import web
@@ -7,6 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ringlog.clock import now_ms
 from ringlog.edges import Fleet
+from streams.api.answers import DrainAnswer, EdgeList
+from streams.api.describe import Paths, answer, named, operation
 from streams.api.edge import Edges
 from streams.api.problems import Problem, body_of
 
@@ -14,11 +17,34 @@ from streams.api.problems import Problem, body_of
 class EdgeDrainRequest(BaseModel):
     """`POST /api/edges/{edge_id}/drain`."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     within_s: float | None = Field(
         None, ge=0, le=86_400, description="When running calls are ended; none: in their own time"
     )
+
+
+_EDGE: Final = named("edge_id", "The edge")
+_GONE: Final = {404: "No such edge", 503: "It is gone, or does not answer"}
+
+PATHS: Final[Paths] = {
+    "/api/edges": {
+        "get": operation(
+            "edges", "The edges: state, calls, room, addresses", {200: answer("All", EdgeList)}
+        ),
+    },
+    "/api/edges/{edge_id}/drain": {
+        "post": operation(
+            "drain_edge", "Let an edge take no new calls",
+            {202: answer("It takes none", DrainAnswer)},
+            parameters=[_EDGE], body=EdgeDrainRequest, problems=_GONE,
+        ),
+        "delete": operation(
+            "fill_edge", "Let an edge take calls again", {204: answer("It takes calls")},
+            parameters=[_EDGE], problems=_GONE,
+        ),
+    },
+}  # fmt: skip
 
 
 class FleetRoutes:

@@ -3,13 +3,41 @@
 An edge owns the ports, so it answers; this route checks the key.
 """
 
+from typing import Final
 from urllib.parse import quote
 
 from aiohttp import web
 
 from ringlog.media_session import MediaSessionRequest
+from streams.api.answers import MediaSessionAnswer
+from streams.api.describe import Paths, answer, named, operation
 from streams.api.edge import Edges
 from streams.api.problems import body_of
+
+PATHS: Final[Paths] = {
+    "/api/media/sessions": {
+        "post": operation(
+            "open_media", "Bring a call that another telephone system placed itself",
+            {201: answer(
+                "Where its sound goes", MediaSessionAnswer,
+                links={"close_media": {"call_id": "$response.body#/call_id"}},
+            )},
+            body=MediaSessionRequest,
+            problems={
+                408: "The body did not come", 409: "The call exists",
+                422: "Invalid, or names what the site does not have",
+                503: "No edge takes it now",
+            },
+        ),
+    },
+    "/api/media/sessions/{call_id}": {
+        "delete": operation(
+            "close_media", "End the media of such a call", {204: answer("It is over")},
+            parameters=[named("call_id", "The call")],
+            problems={404: "No such media session", 503: "The edge does not answer"},
+        ),
+    },
+}  # fmt: skip
 
 
 class MediaRoutes:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from itertools import islice
+from typing import Final
 
 from aiohttp import web
 
@@ -13,16 +14,49 @@ from ringlog.site_key import site_key
 from schemas import ids
 from schemas.events import OptOut
 from schemas.phone import Numbers
+from streams.api.answers import OptOutEntry, OptOutList, OptOutPage
+from streams.api.describe import UUID, Paths, answer, named, operation
 from streams.api.hub import Hub
-from streams.api.models import OptOutQuery, OptOutRequest
-from streams.api.problems import Problem, body_of, limit_of, number_of, unknown_cursor
+from streams.api.models import OptOutPageQuery, OptOutQuery, OptOutRequest, OptOutUndoQuery
+from streams.api.problems import Problem, body_of, number_of, query_of, unknown_cursor
 from streams.api.standing import optout_id
-
-PAGE = 100
-"""Opt-outs on one page."""
 
 SEEN_S = 2.0
 """Longest wait for our own fold to read what was written, so that the next request sees it."""
+
+
+_UNDO: Final = {"undo_optout": {"id": "$response.body#/id"}}
+
+PATHS: Final[Paths] = {
+    "/api/optouts": {
+        "post": operation(
+            "bar_number", "Bar a number from being called",
+            {
+                200: answer("It stands already", OptOutEntry, links=_UNDO),
+                201: answer("It is on the log", OptOutEntry, links=_UNDO),
+            },
+            body=OptOutRequest,
+        ),
+        "get": operation(
+            "optouts", "A page of the opt-outs in force, the newest first",
+            {200: answer("A page", OptOutPage)},
+            query=OptOutPageQuery, problems={410: "`next` names nothing"},
+        ),
+    },
+    "/api/optouts/find": {
+        "post": operation(
+            "find_optouts", "Opt-outs of one number", {200: answer("Those in force", OptOutList)},
+            body=OptOutQuery,
+        ),
+    },
+    "/api/optouts/{id}": {
+        "delete": operation(
+            "undo_optout", "Take an opt-out back", {204: answer("Taken back")},
+            parameters=[named("id", "The opt-out", UUID)], query=OptOutUndoQuery,
+            problems={404: "No such opt-out"},
+        ),
+    },
+}  # fmt: skip
 
 
 class OptOutRoutes:
@@ -44,10 +78,6 @@ class OptOutRoutes:
     async def add(self, request: web.Request) -> web.Response:
         """201 once it is on the log; 200 when it is in force already."""
         body = await body_of(request, OptOutRequest)
-        if (body.scope == "campaign") != (body.campaign_id is not None):
-            raise Problem(
-                422, "Invalid request", "campaign_id: needed for scope campaign, and only there"
-            )
         line = number_of(body.phone, self._config)
         forms = [self._event(body, h) for h in self._numbers.hashes(line)]
         newest = self._hub.optouts.newest_of(forms)
@@ -60,7 +90,7 @@ class OptOutRoutes:
 
     async def undo(self, request: web.Request) -> web.Response:
         """204 once the undo is on the log, also when it was undone before; 404."""
-        this = request.match_info["id"]
+        this, query = request.match_info["id"], query_of(request, OptOutUndoQuery)
         found = self._hub.optouts.get(this)
         if found is None:
             raise Problem(404, "No such opt-out", "GET /api/optouts lists those in force")
@@ -69,8 +99,7 @@ class OptOutRoutes:
                 update={
                     "kind": "opted_in", "occurred_at": now_ms(), "producer": "api",
                     "source": "operator", "causation_id": found.event_id,
-                    "reason": request.query.get("reason", "undone by an operator")[:500],
-                    "actor": request.query.get("actor", "")[:128] or None,
+                    "reason": query.reason, "actor": query.actor or None,
                     "event_id": ids.event_id(found.event_id, "opted_in"),
                 }
             )  # fmt: skip
@@ -79,7 +108,8 @@ class OptOutRoutes:
 
     async def list(self, request: web.Request) -> web.Response:
         """200 with a page of those in force, the newest first."""
-        limit, before = limit_of(request, PAGE), request.query.get("next")
+        query = query_of(request, OptOutPageQuery)
+        limit, before = query.limit, query.next
         if before is not None and self._hub.optouts.get(before) is None:
             raise unknown_cursor()
         page = [_shown(event) for event in islice(self._hub.optouts.standing(before), limit)]

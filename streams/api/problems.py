@@ -1,14 +1,17 @@
 """Errors as problem+json (RFC 9457)."""
 
 import json
-from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeVar, get_origin
 
 from aiohttp import ClientPayloadError, web
+from aiohttp.hdrs import ALLOW, RETRY_AFTER
 from aiohttp.http_exceptions import HttpProcessingError
 from pydantic import BaseModel, ValidationError
 
 from ringlog import log
+from ringlog.problems import problem
 from ringlog.settings import Settings
 from schemas.phone import InvalidNumber, e164
 from schemas.wire import TooLarge
@@ -26,19 +29,21 @@ M = TypeVar("M", bound=BaseModel)
 class Problem(Exception):
     """An answer other than success. `title` says what is wrong, `detail` how to mend it."""
 
-    def __init__(self, status: int, title: str, detail: str = "", **extra: Any) -> None:
+    def __init__(
+        self,
+        status: int,
+        title: str,
+        detail: str = "",
+        headers: Mapping[str, str] | None = None,
+        **extra: Any,
+    ) -> None:
         super().__init__(title)
-        self.headers: dict[str, str] = {}
+        self.headers = dict(headers or {})
         self.status, self.title, self.detail, self.extra = status, title, detail, extra
 
     def response(self) -> web.Response:
         """The answer."""
-        body = {"type": "about:blank", "title": self.title, "status": self.status, **self.extra}
-        if self.detail:
-            body["detail"] = self.detail
-        return web.json_response(
-            body, status=self.status, content_type="application/problem+json", headers=self.headers
-        )
+        return problem(self.status, self.title, self.detail, self.headers, **self.extra)
 
 
 @web.middleware
@@ -55,7 +60,8 @@ async def problem_middleware(
     except web.HTTPException as error:
         if error.status < 400:
             raise
-        return Problem(error.status, error.reason).response()
+        allowed = {str(ALLOW): error.headers[ALLOW]} if ALLOW in error.headers else {}
+        return Problem(error.status, error.reason, headers=allowed).response()
     except Exception as error:
         logger.exception("request failed", path=request.path, error=repr(error))
         return Problem(500, "Internal error", "see the log of the service `api`").response()
@@ -65,9 +71,17 @@ def json_of(data: bytes, charset: str = "utf-8") -> object:
     """The JSON value in a body (RFC 8259); raises ValueError, also for a key that comes twice and
     for a number or nesting beyond Python's limits."""
     try:
-        return json.loads(data.decode(charset), object_pairs_hook=_without_repeats)
+        return json.loads(
+            data.decode(charset), object_pairs_hook=_without_repeats, parse_float=_number
+        )
     except RecursionError:
         raise ValueError("nested too deeply") from None
+
+
+def _number(text: str) -> int | float:
+    """A number with a point or exponent; to JSON Schema, `2.0` is an integer."""
+    value = float(text)
+    return int(value) if value.is_integer() and abs(value) < 2**53 else value
 
 
 def _without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -104,6 +118,24 @@ async def body_of(request: web.Request, model: type[M], zone: str = "") -> M:
         data = json_of(content, charset)
     except ValueError as error:
         raise Problem(400, "Not JSON", str(error)[:300]) from None
+    return _checked(data, model, zone)
+
+
+def query_of(request: web.Request, model: type[M]) -> M:
+    """The request's query as a model; raises Problem 422, also for a name that is unknown, since
+    a misspelt filter must not mean all, or that comes twice where the model has no list."""
+    data: dict[str, object] = dict(request.query)
+    times = Counter(name for name, _ in request.query.items())
+    for name in times:
+        field = model.model_fields.get(name)
+        if field is not None and get_origin(field.annotation) is list:
+            data[name] = request.query.getall(name)
+        elif times[name] > 1:
+            raise Problem(422, "Invalid request", f"{name[:64]}: it comes twice")
+    return _checked(data, model)
+
+
+def _checked(data: object, model: type[M], zone: str = "") -> M:
     try:
         return model.model_validate(data, context={"zone": zone})
     except ValidationError as error:
@@ -112,9 +144,8 @@ async def body_of(request: web.Request, model: type[M], zone: str = "") -> M:
             for e in error.errors(include_url=False, include_input=False)
         ]
         first = errors[0]
-        raise Problem(
-            422, "Invalid request", f"{first['field']}: {first['message']}", errors=errors
-        ) from None
+        where = f"{first['field']}: " if first["field"] else ""
+        raise Problem(422, "Invalid request", where + first["message"], errors=errors) from None
 
 
 def number_of(text: str, config: Settings, field: str = "phone") -> str:
@@ -129,14 +160,9 @@ def number_of(text: str, config: Settings, field: str = "phone") -> str:
         ) from None  # fmt: skip
 
 
-def limit_of(request: web.Request, default: int, most: int = 1_000) -> int:
-    """The query's `limit`; raises Problem 422 unless it is 1 to `most`."""
-    text = request.query.get("limit")
-    if text is None:
-        return default
-    if not (text.isascii() and text.isdigit() and len(text) <= 6 and 1 <= int(text) <= most):
-        raise Problem(422, "Invalid request", f"limit: a whole number from 1 to {most}")
-    return int(text)
+def history_away(detail: str) -> Problem:
+    """For what only ClickHouse knows, while it does not answer."""
+    return Problem(503, "History does not answer", detail, {RETRY_AFTER: "5"})
 
 
 def unknown_cursor() -> Problem:

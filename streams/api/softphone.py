@@ -16,6 +16,8 @@ from aiohttp import web
 from ringlog.clock import now_ms
 from ringlog.settings import Settings
 from ringlog.site_key import derived_key, site_key
+from streams.api.answers import TokenAnswer
+from streams.api.describe import Paths, answer, operation
 
 TOKEN_MS: Final = 600_000
 """How long a token is good; the page asks for another in time."""
@@ -53,6 +55,16 @@ PAGE_FILES: Final = {
 """What anybody may read, by path."""
 
 TOKEN_PATH: Final = "/softphone/token"
+
+
+PATHS: Final[Paths] = {
+    TOKEN_PATH: {
+        "post": operation(
+            "make_token", "A token for calls from a browser: ten minutes, `/whip` alone",
+            {200: answer("The token", TokenAnswer)},
+        ),
+    },
+}  # fmt: skip
 
 
 class Tokens:

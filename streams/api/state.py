@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
@@ -10,10 +10,18 @@ from pydantic.json_schema import SkipJsonSchema
 from ringlog.dispositions import CONNECTED, UNANSWERED
 from schemas.events import CallEvent, TaskEvent, TaskRequested
 
-CALL_STATES = (
+CallState = Literal[
     "dialing", "ringing", "early_media", "answered", "bridged", "transferred", "ended",
-)  # fmt: skip
+]  # fmt: skip
+
+CALL_STATES: tuple[str, ...] = get_args(CallState)
 """States in the order in which a call can only move forward."""
+
+TaskState = Literal[
+    "queued", "assigned", "dialing", "retry_scheduled", "completed", "failed", "cancelled",
+    "refused", "expired",
+]  # fmt: skip
+"""What the newest record of a task says."""
 
 _RANK = {state: n for n, state in enumerate(CALL_STATES)}
 
@@ -27,7 +35,7 @@ class CallStatus(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     call_id: str
-    state: str = "dialing"
+    state: CallState = "dialing"
     task_id: str | None = None
     customer_id: str | None = None
     campaign_id: str | None = None
@@ -90,7 +98,7 @@ class TaskStatus(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     task_id: str
-    status: str = "queued"
+    status: TaskState = "queued"
     reason: str | None = None
     call_id: str | None = None
     robot_id: str | None = None
@@ -101,7 +109,7 @@ class TaskStatus(BaseModel):
     pool: str | None = None
     requested_at: int | None = None
     updated_at: int | None = None
-    body_sha256: str | None = None
+    body_sha256: SkipJsonSchema[str | None] = None
 
     @property
     def settled(self) -> bool:

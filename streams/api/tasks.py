@@ -4,6 +4,7 @@ import asyncio
 import uuid
 from collections import OrderedDict
 from dataclasses import dataclass
+from typing import Final
 from weakref import WeakValueDictionary
 
 from aiohttp import web
@@ -14,16 +15,62 @@ from ringlog.settings import Settings
 from schemas import ids
 from schemas.events import TaskRequested
 from schemas.wire import TooLarge
+from streams.api.answers import AssignAnswer, CancelAnswer
+from streams.api.describe import UUID, Paths, answer, at, header, named, operation
 from streams.api.history import HistoryAway, HistoryRows
 from streams.api.hub import Hub
 from streams.api.models import AssignRequest
-from streams.api.problems import Problem, body_of, number_of
+from streams.api.problems import Problem, body_of, history_away, number_of
 from streams.api.state import TaskStatus
 
 ROUTE = "/api/tasks/assign"
 
 _SENT_KEPT = 100_000
 """Requests whose digest is kept until the fold has them."""
+
+
+_TASK: Final = named("task_id", "The task", UUID)
+
+_WHERE: Final = at("/api/tasks/{task_id}")
+
+_GO_ON: Final = {name: {"task_id": "$response.body#/task_id"} for name in ("task", "cancel_task")}
+
+PATHS: Final[Paths] = {
+    ROUTE: {
+        "post": operation(
+            "assign_task", "Ask for a call",
+            {
+                200: answer("Decided", AssignAnswer, headers=_WHERE, links=_GO_ON),
+                202: answer("Queued", AssignAnswer, headers=_WHERE, links=_GO_ON),
+            },
+            problems={
+                409: "The key came before with another body",
+                422: "Invalid, or refused: nobody can serve it",
+                503: "The service is starting, or only ClickHouse knows the key and is away",
+            },
+            parameters=[header(
+                "Idempotency-Key", "A request with the same key is a repeat of the same task",
+                {"type": "string", "pattern": "^[!-~]([ -~]{0,198}[!-~])?$"},
+            )],
+            body=AssignRequest,
+        ),
+    },
+    "/api/tasks/{task_id}": {
+        "get": operation(
+            "task", "A task's status", {200: answer("The task", TaskStatus)},
+            parameters=[_TASK],
+            problems={404: "No such task", 503: "Starting, or ClickHouse does not answer"},
+        ),
+    },
+    "/api/tasks/{task_id}/cancel": {
+        "post": operation(
+            "cancel_task", "Cancel a task",
+            {202: answer("The wish is on the log", CancelAnswer, headers=_WHERE)},
+            parameters=[_TASK],
+            problems={404: "No such task", 503: "Starting, or ClickHouse does not answer"},
+        ),
+    },
+}  # fmt: skip
 
 
 @dataclass
@@ -122,13 +169,10 @@ class TaskRoutes:
         try:
             row = await self._history.request(task_id)
         except HistoryAway:
-            problem = Problem(
-                503, "History does not answer",
+            raise history_away(
                 "this Idempotency-Key is not of the last 24 hours, and only ClickHouse knows "
-                "whether it is older; send the request again later, or without a key",
-            )  # fmt: skip
-            problem.headers["Retry-After"] = "5"
-            raise problem from None
+                "whether it is older; send the request again later, or without a key"
+            ) from None
         return None if row is None else str(row["body_sha256"])
 
     def _answer(self, task_id: str, status: TaskStatus | None) -> web.Response:
@@ -162,7 +206,7 @@ class TaskRoutes:
         try:
             row = await self._history.task(task_id)
         except HistoryAway as error:
-            raise Problem(503, "History does not answer", str(error)) from None
+            raise history_away(str(error)) from None
         if row is None:
             raise Problem(404, "No such task", task_id)
         return row

@@ -3,17 +3,80 @@
 The edge has the sound, so it answers; this side checks the key or the softphone's token.
 """
 
+from typing import Final
 from urllib.parse import quote, urlencode
 
 from aiohttp import web
 
+from streams.api.answers import BrowserChoices
+from streams.api.describe import (
+    KEY_OR_TOKEN,
+    TEXT,
+    Paths,
+    answer,
+    at,
+    header,
+    named,
+    operation,
+)
 from streams.api.edge import Edges
-from streams.api.problems import Problem
+from streams.api.models import BrowserCallQuery
+from streams.api.problems import Problem, query_of
 
 MAX_WHIP_BYTES = 32_768
 """Longest offer; Chromium's has 3 kB."""
 
-_QUERY = ("playbook", "customer_id", "campaign_id", "asr_profile")
+_POOL: Final = named("pool", "Robots to choose from")
+_SESSION: Final = [named("pool", "As in `Location`"), named("call_id", "As in `Location`")]
+_SDP: Final = "application/sdp"
+_FRAGMENT: Final = "application/trickle-ice-sdpfrag"
+_LOCATION: Final = at("/whip/{pool}/{call_id}")
+
+PATHS: Final[Paths] = {
+    "/whip/{pool}": {
+        "options": operation(
+            "browser_call_options", "What the endpoint takes (RFC 9725 section 4.2)",
+            {204: answer("See the header", headers={"Accept-Post": f"`{_SDP}`"})},
+            parameters=[_POOL], security=KEY_OR_TOKEN,
+        ),
+        "post": operation(
+            "open_browser_call", "A call from a browser (WHIP, RFC 9725)",
+            {201: answer(
+                "The SDP answer", TEXT, of=_SDP, headers=_LOCATION | {"ETag": "For PATCH"}
+            )},
+            parameters=[_POOL], query=BrowserCallQuery, body=TEXT, body_type=_SDP,
+            security=KEY_OR_TOKEN,
+            problems={
+                404: "No robot serves the pool", 422: "The offer, or a name, cannot be served",
+                503: "No edge has room now",
+            },
+        ),
+    },
+    "/whip/{pool}/{call_id}": {
+        "patch": operation(
+            "trickle_browser_call", "Further addresses of the browser (trickle ICE, RFC 8840)",
+            {204: answer("Taken")},
+            parameters=[*_SESSION, header("If-Match", "The session's ETag", TEXT, required=True)],
+            body=TEXT, body_type=_FRAGMENT, security=KEY_OR_TOKEN,
+            problems={
+                404: "No such session", 412: "Another ETag", 428: "No If-Match",
+                429: "Too many", 503: "The edge does not answer",
+            },
+        ),
+        "delete": operation(
+            "close_browser_call", "End such a call", {200: answer("It is over")},
+            parameters=_SESSION, security=KEY_OR_TOKEN,
+            problems={404: "No such session", 503: "The edge does not answer"},
+        ),
+    },
+    "/softphone/choices": {
+        "get": operation(
+            "browser_choices", "What a browser can call, and what hears it",
+            {200: answer("Pools and playbooks", BrowserChoices)}, security=KEY_OR_TOKEN,
+            problems={503: "No edge answers"},
+        ),
+    },
+}  # fmt: skip
 
 
 class WhipRoutes:
@@ -34,11 +97,11 @@ class WhipRoutes:
 
     async def options(self, _: web.Request) -> web.Response:
         """What the endpoint takes (RFC 9725 section 4.2)."""
-        return web.Response(status=204, headers={"Accept-Post": "application/sdp"})
+        return web.Response(status=204, headers={"Accept-Post": _SDP})
 
     async def open(self, request: web.Request) -> web.Response:
         """201 with the SDP answer, `Location` and `ETag`; 503 with `Retry-After` when full."""
-        query = urlencode({name: request.query[name] for name in _QUERY if name in request.query})
+        query = urlencode(query_of(request, BrowserCallQuery).model_dump(exclude_none=True))
         path = f"/whip/{quote(request.match_info['pool'], safe='')}" + (
             f"?{query}" if query else ""
         )

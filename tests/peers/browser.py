@@ -109,6 +109,9 @@ class Browser:
                 waiting.set_result(data)
             elif data.get("method") == "Runtime.exceptionThrown":
                 self.console.append(json.dumps(data["params"])[:500])
+            elif data.get("method") == "Runtime.consoleAPICalled":
+                if data["params"]["type"] in ("error", "assert"):
+                    self.console.append(json.dumps(data["params"]["args"])[:500])
             elif data.get("method") == "Log.entryAdded":
                 self.console.append(data["params"]["entry"]["text"])
 

@@ -140,7 +140,7 @@ async def test_a_list_is_loaded_rehearsed_and_adds_nobody_twice(api: World) -> N
     ("query", "data", "status"),
     [
         ("", b"phone\n1", 415),
-        ("format=pdf", b"phone\n1", 415),
+        ("format=pdf", b"phone\n1", 422),
         ("format=csv", b"name\nx", 422),
         ("format=csv&map=name:phone&map=x", b"name\n13800138000", 422),
         ("format=csv&map=no:phone", b"name\n13800138000", 422),

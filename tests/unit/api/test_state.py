@@ -14,7 +14,6 @@ from schemas.events import CallEvent, TaskEvent, TaskRequested
 from schemas.ids import root_id
 from streams.api.hub import Hub
 from streams.api.models import AssignRequest, CallStatusRequest
-from streams.api.openapi import document
 from streams.api.state import CALL_STATES, Board, CallStatus
 
 _n = itertools.count()
@@ -203,14 +202,6 @@ def test_the_digest_is_of_what_is_asked_alone() -> None:
     changed = body | {"priority": "high"}
     digests = [AssignRequest.model_validate(b).sha256() for b in (body, other, changed)]
     assert digests[0] == digests[1] != digests[2]
-
-
-def test_openapi_names_every_route() -> None:
-    paths = document()["paths"]
-    assert set(paths) >= {"/api/tasks/assign", "/api/calls/status", "/api/media/sessions"}
-    refs = {r for r in str(document()).split("'") if r.startswith("#/components/schemas/")}
-    schemas = document()["components"]["schemas"]
-    assert all(r.rsplit("/", 1)[1] in schemas for r in refs)
 
 
 @pytest.mark.parametrize(
