@@ -2,10 +2,13 @@
 
 import gc
 
+from bench.dispatch_core import checkpoint
 from bench.dispatch_core import run as decide
 from bench.measure import Measure, Outcome
 
 BUDGET_PER_S = 10_000
+RESTART_S = 10.0
+CHANGES = 500
 
 
 def run(quick: bool) -> Outcome:
@@ -17,6 +20,9 @@ def run(quick: bool) -> Outcome:
     gc.unfreeze()
     gc.collect()
     many = decide(robots, long, decisions)
+    gc.unfreeze()
+    gc.collect()
+    kept = checkpoint(robots, long, CHANGES)
     what = f"decisions with {robots:,} robots and {long:,} queued tasks"
     return Outcome(
         measures=[
@@ -30,6 +36,17 @@ def run(quick: bool) -> Outcome:
                 what=what, unit="decisions/s", ours=many.decisions_per_s,
                 against=f"{short:,} queued tasks", theirs=few.decisions_per_s,
                 note="1 is a cost that does not grow with the queue at all",
+            ),
+            Measure(
+                what=f"a checkpoint after {CHANGES} ended calls, {long:,} queued", unit="KB",
+                ours=kept.bytes_of_changes / 1_000, against="the whole state",
+                theirs=kept.bytes_of_all / 1_000, budget=None,
+                note=f"of it the head {kept.bytes_of_head:,} bytes; {kept.save_s * 1_000:,.1f} ms",
+            ),
+            Measure(
+                what=f"reading back {long:,} tasks", unit="s", ours=kept.load_s, against="budget",
+                theirs=RESTART_S, budget=1.0, bound="at most",
+                note="without the changelog's transfer",
             ),
         ],
         notes=["a decision is a call's end and the assignment that follows; no Kafka, no parsing"],

@@ -20,6 +20,7 @@ from schemas.ids import root_id
 from schemas.text import to_line
 from streams.dispatch.inputs import CallChanged, Liveness, Request, RobotChanged
 from streams.dispatch.pool import Pool
+from streams.dispatch.snapshot import Snapshots
 
 SKILLS = ("sales", "care", "collect", "survey", "invite", "retail", "loan", "travel")
 PRIORITIES = ("high", "medium", "low")
@@ -139,6 +140,51 @@ def run(robot_count: int, queued: int, decisions: int, seed: int = 1) -> Result:
     return Result(
         robot_count, len(pool.tasks) - len(active), made, made / spent, n / queue_s, memory
     )
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a snapshot costs, and reading it back. Times are CPU time."""
+
+    bytes_of_all: int
+    bytes_of_changes: int
+    bytes_of_head: int
+    save_s: float
+    load_s: float
+
+
+def checkpoint(robot_count: int, queued: int, changes: int, seed: int = 1) -> Checkpoint:
+    """Fills a pool and saves it; ends as many calls as change between two snapshots of the service,
+    saves again, and reads all of it back."""
+    rng = random.Random(seed)
+    kept = Snapshots(Pool("bench"))
+    for changed in robots(robot_count, rng):
+        kept.pool.step(changed, START_MS)
+    kept.pool.step(Liveness(root_id("w"), "worker", "robots/0", True, 0, ()), START_MS)
+    kept.pool.step(Liveness(root_id("e"), "edge", "edge-1", True, 1, ()), START_MS)
+    active: list[TaskEvent] = []
+    gc.disable()
+    for n in range(queued + robot_count):
+        out = kept.pool.step(request(n, rng), START_MS + n)
+        active += [e for _, e in out if isinstance(e, TaskEvent) and e.kind == "assigned"]
+    rows = kept.pages()
+    rows.update([kept.head(1)])
+    whole = sum(map(len, rows.values()))
+    for over in rng.sample(active, min(changes, len(active))):
+        kept.pool.step(ended(over), START_MS + queued + robot_count)
+    began = time.thread_time()
+    changed_rows = kept.pages()
+    key, head = kept.head(2)
+    save_s = time.thread_time() - began
+    rows |= changed_rows | {key: head}
+    del kept, active
+    gc.collect()
+    began = time.thread_time()
+    Snapshots.load("bench", rows)
+    load_s = time.thread_time() - began
+    gc.enable()
+    changed_bytes = sum(map(len, changed_rows.values())) + len(head)
+    return Checkpoint(whole, changed_bytes, len(head), save_s, load_s)
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """The service `dispatch`: routers into the inbox, the agent that decides, snapshots and timers."""
 
 import asyncio
+import gc
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,7 +25,7 @@ from streams.dispatch.policy import SitePolicy
 from streams.dispatch.pools import Pools
 from streams.dispatch.refold import Refold
 from streams.dispatch.router import INBOX, OPTOUTS, call_copies, optout_copies, robot_copy
-from streams.dispatch.snapshot import Snapshots, is_head, pool_of
+from streams.dispatch.snapshot import SnapshotError, Snapshots, is_head, pool_of
 from streams.dispatch.surroundings import Surroundings
 from streams.dispatch.timers import OF_CALLS, Timer
 from streams.faust_host import FaustHost, Found, Record
@@ -76,6 +77,7 @@ class Dispatch:
         self._around = Surroundings(life, self._host.producer, SitePolicy())
         self._pools = self._none()
         self._loaded = False
+        self._loading = asyncio.Lock()
         self._unsaved = Unsaved()
         self._held: list[Due] = []
         self._barrier: tuple[dict[Any, int], list[Due]] | None = None
@@ -102,8 +104,7 @@ class Dispatch:
 
     async def _put_right(self, right: Pools) -> Found:
         differed = 0
-        if not self._loaded:
-            self._load()
+        await self._load()
         for name in self._pools.by_name.keys() | right.by_name.keys():
             ours, other = self._pools.of(name), right.of(name)
             if parts := ours.differences(other):
@@ -123,16 +124,36 @@ class Dispatch:
         self._held = []
         self._barrier = None
 
-    def _load(self) -> None:
-        """Loads every pool of our partitions, so that timers run without a new record."""
-        mine = self._host.partitions(INBOX)
-        for key in list(self._table.keys()):
-            if is_head(key) and partition_of(pool_of(key), CALL_PARTITIONS) in mine:
-                self._pools.of(pool_of(key))
-        self._loaded = True
+    async def _load(self) -> None:
+        """Loads every pool of our partitions, so that timers run without a new record.
+
+        In a thread: a million tasks take seconds, and the broker must hear of us meanwhile.
+        """
+        async with self._loading:
+            if self._loaded:
+                return
+            generation, pools = self._host.generation, self._pools
+            mine = self._host.partitions(INBOX)
+            names = [pool_of(key) for key in list(self._table.keys()) if is_head(key)]
+            gc.disable()  # nothing of a load is garbage, and looking for some doubles its time
+            try:
+                for name in names:
+                    if partition_of(name, CALL_PARTITIONS) in mine:
+                        await asyncio.to_thread(pools.of, name)
+            except SnapshotError:
+                if self._host.generation == generation:
+                    raise  # else the table was read anew meanwhile
+            finally:
+                gc.enable()
+            gc.freeze()
+            self._loaded = self._host.generation == generation
 
     async def _decide(self, batch: list[Record]) -> None:
         generation, outputs, kinds = self._host.generation, list[Outgoing](), list[str]()
+        if batch and not self._loaded:
+            await self._load()
+            if self._host.generation != generation:
+                return
         for record in batch:
             try:
                 decided = self._work(record)
@@ -184,8 +205,9 @@ class Dispatch:
             await asyncio.sleep(TICK_S)
             if not self._host.settled:
                 continue
+            await self._load()
             if not self._loaded:
-                self._load()
+                continue
             due = [
                 (n, t)
                 for n, pool in self._pools.by_name.items()

@@ -122,14 +122,14 @@ class Lines:
 
     def _head(self, line: Line) -> Task | None:
         """The first task that still stands here; drops those that left."""
-        heap = line.heap
+        heap, need = line.heap, line.candidates.need
         while heap:
             task = self._by_seq.get(heap[0])
             if (
                 task is not None
                 and task.state is State.QUEUED
                 and rank_in_line(task) == line.rank
-                and task.requirement == line.candidates.need
+                and (task.requirement is need or task.requirement == need)
             ):
                 return task
             heappop(heap)

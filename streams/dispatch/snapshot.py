@@ -1,9 +1,10 @@
 """A pool's state as rows of text, of which each snapshot rewrites only the pages that changed.
 
 A snapshot must take effect as a whole, and rows are written one by one. So every page has two
-sides: a snapshot writes the side that the head does not name, and then the head, which names the
-sides that count and the inbox offset that the state has reached. A crash before the head is written
-leaves the previous snapshot whole. The cost depends on what changed, not on the queue.
+sides: a snapshot writes the side that does not count, and then the head, which says what counts and
+the inbox offset that the state has reached. A crash before the head is written leaves the previous
+snapshot whole. Which sides of pages count is in blocks of 512 pages, which have two sides, too; the
+head names those of the blocks. So the cost depends on what changed, at any size.
 
 Row values are base64 of zlib-compressed JSON.
 """
@@ -26,13 +27,19 @@ from streams.dispatch.roster import Robot
 from streams.dispatch.state import PAGE
 from streams.dispatch.task import Requirement, State, Task
 
-VERSION = 3
-"""Versions 1 and 2 are read, too: they know no campaigns and dials, and tasks have fewer fields."""
+VERSION = 4
+"""Versions 1 to 3 are read, too: their heads name all pages. The first has opt-outs without a
+scope, the first two know no campaigns and dials, and their tasks have fewer fields."""
 
-READ = (1, 2, VERSION)
+READ = (1, 2, 3, VERSION)
+BLOCK = 512
+"""Pages of one kind whose sides are in one block."""
 KINDS = ("task", "robot", "optout", "recent", "dialled", "campaign")
 
 _TASK_FIELDS = tuple(f.name for f in fields(Task))
+_REQUIREMENT, _STATE, _TIMERS, _TAGS = map(
+    _TASK_FIELDS.index, ("requirement", "state", "timers", "tags")
+)
 _ROBOT_FIELDS = tuple(f.name for f in fields(Robot))
 
 
@@ -63,6 +70,9 @@ class Snapshots:
         self.pool = pool
         self.offset = self.next_offset = offset
         self._sides: dict[tuple[str, int], int] = {}
+        self._blocks: dict[tuple[str, int], int] = {}
+        self._unnamed: set[tuple[str, int]] = set()
+        """Blocks of an older version's snapshot, which the next one has to write."""
         self._garbage: list[str] = []
 
     @classmethod
@@ -80,7 +90,7 @@ class Snapshots:
         if "policy" in head:
             pool.policy = Policy.model_validate(head["policy"])
         self = cls(pool, head["offset"])
-        self._sides = {(kind, page): side for kind, page, side in head["pages"]}
+        self._read_sides(head, rows)
         pool.now, pool.book.next_seq = head["now"], head["next_seq"]
         pool.next_robot, matching = head["next_robot"], pool.matching
         pool.assignments, pool.recent.count = head["assignments"], head["recent"]
@@ -96,13 +106,14 @@ class Snapshots:
         matching.up.capacity.update(head.get("capacity", {}))  # older heads have none
         tasks: list[Task] = []
         robots: list[Robot] = []
+        needs: dict[Requirement, Requirement] = {}
         for kind, page in self._sides:
             key = self._key(kind, page)
             if key not in rows:
                 raise SnapshotError(f"snapshot of pool {name} lacks its row {key}")
             items = _unpack(rows[key])
             if kind == "task":
-                tasks += map(_task, items)
+                tasks += (_task(item, needs) for item in items)
             elif kind == "robot":
                 robots += map(_robot, items)
             elif kind == "optout":
@@ -121,6 +132,20 @@ class Snapshots:
         pool.restore(tasks, robots)
         return self
 
+    def _read_sides(self, head: Mapping[str, Any], rows: Mapping[str, str]) -> None:
+        if "blocks" not in head:
+            self._sides = {(kind, page): side for kind, page, side in head["pages"]}
+            self._unnamed = {(kind, page // BLOCK) for kind, page in self._sides}
+            return
+        for kind, block, side in head["blocks"]:
+            self._blocks[kind, block] = side
+            key = self._name(f"sides-{kind}", block, side)
+            if key not in rows:
+                raise SnapshotError(f"snapshot of pool {self.pool.name} lacks its row {key}")
+            for n, of_page in enumerate(_unpack(rows[key])):
+                if of_page != ".":
+                    self._sides[kind, block * BLOCK + n] = int(of_page)
+
     @property
     def unsaved(self) -> bool:
         """Whether the state differs from the newest snapshot."""
@@ -128,8 +153,8 @@ class Snapshots:
 
     def pages(self) -> dict[str, str]:
         """Rows to write first. After them, `head()`; only then does the snapshot count."""
-        rows = {}
-        for kind, page in sorted(self.pool.touched.pages):
+        rows, touched = {}, self.pool.touched.pages
+        for kind, page in sorted(touched):
             items = list(self._items(kind, page))
             side = 1 - self._sides.get((kind, page), 1)
             if items:
@@ -137,7 +162,18 @@ class Snapshots:
                 rows[self._key(kind, page)] = _pack(items)
             elif self._sides.pop((kind, page), None) is not None:
                 self._garbage += [self._name(kind, page, s) for s in (0, 1)]
-        self.pool.touched.pages.clear()
+        blocks = {(kind, page // BLOCK) for kind, page in touched} | self._unnamed
+        for kind, block in sorted(blocks):
+            span = range(block * BLOCK, (block + 1) * BLOCK)
+            sides = "".join(str(self._sides.get((kind, page), ".")) for page in span)
+            side = 1 - self._blocks.get((kind, block), 1)
+            if sides.strip("."):
+                self._blocks[kind, block] = side
+                rows[self._name(f"sides-{kind}", block, side)] = _pack(sides)
+            elif self._blocks.pop((kind, block), None) is not None:
+                self._garbage += [self._name(f"sides-{kind}", block, s) for s in (0, 1)]
+        self._unnamed.clear()
+        touched.clear()
         return rows
 
     def head(self, offset: int) -> tuple[str, str]:
@@ -147,7 +183,7 @@ class Snapshots:
             "version": VERSION,
             "offset": offset,
             **self._small(),
-            "pages": [[kind, page, side] for (kind, page), side in self._sides.items()],
+            "blocks": [[kind, block, side] for (kind, block), side in self._blocks.items()],
         }
         return head_key(self.pool.name), _pack(head)
 
@@ -235,16 +271,20 @@ def _task_row(task: Task) -> list[Any]:
     return row
 
 
-def _task(row: list[Any]) -> Task:
-    values = dict(zip(_TASK_FIELDS, row, strict=False))  # fields that came later have defaults
-    skills, playbook, *rest = values["requirement"]
+def _task(row: list[Any], known: dict[Requirement, Requirement]) -> Task:
+    skills, playbook, *rest = row[_REQUIREMENT]
     best, least = rest or ((), 0)
-    values["requirement"] = Requirement(_pairs(skills), playbook, tuple(best), least)
-    values["asked"] = _pairs(values["asked"]) if "asked" in values else _pairs(skills)
-    values["tags"] = tuple(values.get("tags", ()))
-    values["state"] = State(values["state"])
-    values["timers"] = {name: (due, by) for name, (due, by) in values["timers"].items()}
-    return Task(**values)
+    need = Requirement(_pairs(skills), playbook, tuple(best), least)
+    row[_REQUIREMENT] = known.setdefault(need, need)  # many tasks share one
+    row[_STATE] = State(row[_STATE])
+    if row[_TIMERS]:
+        row[_TIMERS] = {name: (due, by) for name, (due, by) in row[_TIMERS].items()}
+    task = Task(*row)  # fields that came later have defaults
+    if len(row) > _TAGS:
+        task.tags, task.asked = tuple(task.tags), _pairs(task.asked)
+    else:
+        task.asked = _pairs(skills)
+    return task
 
 
 def _pairs(rows: Iterable[Any]) -> tuple[tuple[str, int], ...]:

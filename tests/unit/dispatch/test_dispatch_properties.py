@@ -1,7 +1,9 @@
 """Random lives of a pool: what must always hold, and that a restart changes nothing."""
 
+import base64
 import json
 import random
+import zlib
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -370,7 +372,32 @@ def test_only_changed_pages_are_written() -> None:
     assert len(pool.pages()) > 30
     pool.head(1)
     pool.pool.step(cancel("t999"), T0)
-    assert {key.rsplit(".", 1)[0] for key in pool.pages()} == {"task.31", "recent.0"}
+    assert {key.rsplit(".", 1)[0] for key in pool.pages()} == {
+        "task.31", "recent.0", "sides-task.0", "sides-recent.0"
+    }  # fmt: skip
+
+
+def test_the_head_does_not_grow_with_the_queue_and_an_older_one_is_read() -> None:
+    pool, rows = Snapshots(new_pool()), dict[str, Any]()
+    pool.pool.step(robot("r1"), T0)
+    for n in range(20_000):
+        pool.pool.step(request(f"t{n}"), T0)
+    rows.update(pool.pages())
+    rows.update([pool.head(1)])
+    assert len(rows["head|main"]) < 1_000
+    assert loaded(rows).differences(pool) == []
+    # As version 3 wrote it: the head names every page.
+    head = json.loads(zlib.decompress(base64.b64decode(rows["head|main"])))
+    del head["blocks"]
+    names = [key.split("|")[0].split(".") for key in rows if "." in key and "sides" not in key]
+    head |= {"version": 3, "pages": [[kind, int(n), int(side)] for kind, n, side in names]}
+    older = {key: row for key, row in rows.items() if "sides" not in key}
+    packed = base64.b64encode(zlib.compress(json.dumps(head).encode())).decode()
+    read = loaded(older | {"head|main": packed})
+    assert read.differences(pool) == []
+    written = older | {"head|main": packed} | read.pages()
+    written.update([read.head(2)])
+    assert loaded(written).differences(pool) == []
 
 
 def test_rows_of_what_is_over_are_deleted() -> None:
@@ -382,7 +409,8 @@ def test_rows_of_what_is_over_are_deleted() -> None:
     pool.pool.step(cancel("t1"), T0)
     rows.update(pool.pages())
     rows.update([pool.head(3)])
-    assert {"task.0.0|main", "task.0.1|main"} == set(pool.garbage())
+    names = ("task.0.0", "task.0.1", "sides-task.0.0", "sides-task.0.1")
+    assert {f"{name}|main" for name in names} == set(pool.garbage())
     rows.pop("task.0.0|main")
     assert loaded(rows).pool.tasks == {}
 
