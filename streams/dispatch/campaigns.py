@@ -111,7 +111,7 @@ class PoolCampaigns:
         return True
 
     def due(self, now_ms: int) -> Iterator[str]:
-        """PoolCampaigns that waited for their pace long enough."""
+        """Campaigns that waited for their pace long enough."""
         while self._waiting and self._waiting[0][0] <= now_ms:
             yield heappop(self._waiting)[1]
 

@@ -201,7 +201,7 @@ class Snapshots:
             "recent": pool.recent.count,
             "credits": matching.fairness.credits,
             "mean_call_ms": matching.mean_call_ms,
-            "paced": pool.campaigns.paced,
+            "paced": {c: at for c, at in pool.campaigns.paced.items() if at > pool.now},
             "next_dialled": pool.eligibility.dials.next_n,
             "playbooks": [[book, v, at] for book, (v, at) in pool.playbooks.items()],
             "capacity": matching.up.capacity,
