@@ -23,6 +23,9 @@ Format = Literal["csv", "jsonl", "xlsx"]
 MAX_BYTES: Final = 256 * 1024 * 1024
 MAX_ROWS: Final = 1_000_000
 MAX_COLUMNS: Final = 200
+EXCEL_ROWS: Final = 1_048_576
+"""No sheet has more."""
+
 MAX_CELL: Final = 4_096
 """Longest cell, in characters."""
 
@@ -51,6 +54,11 @@ class ListRow:
     n: int
     cells: Mapping[str, str]
     fault: str = ""
+
+    @property
+    def size(self) -> int:
+        """Characters of its cells and headings."""
+        return sum(len(head) + len(text) for head, text in self.cells.items())
 
 
 def format_of(name: str) -> Format:
@@ -146,9 +154,14 @@ def _xlsx(path: Path) -> Iterator[_Cells]:
         raise TableError(f"not an Excel file that can be read: {type(error).__name__}") from None
     try:
         sheet = book.worksheets[0]
-        rows = sheet.iter_rows(values_only=True, max_col=MAX_COLUMNS)
+        # What the file says of its own size may be wrong: rows beyond it would be lost, and a row
+        # that says it is the 10^12th would be reached one by one.
+        sheet.reset_dimensions()
+        rows = sheet.iter_rows(values_only=True, max_row=EXCEL_ROWS, max_col=MAX_COLUMNS + 1)
         heads = _headings([_text(value) for value in next(rows, ())])
         for values in rows:
+            if values.count(None) == len(values):
+                continue
             texts = [_text(value) for value in values]
             if any(texts):
                 yield _row(heads, texts)
@@ -203,7 +216,8 @@ def _headings(values: Iterable[str]) -> list[str]:
 
 
 def _row(heads: list[str], values: Iterable[str]) -> _Cells:
-    texts = [value.strip() for value in values]
+    # A cell that is too long is at fault, and not copied: many cells of a sheet may share its text.
+    texts = [value if len(value) > MAX_CELL else value.strip() for value in values]
     extra = any(texts[len(heads):])  # fmt: skip
     cells = {head: text for head, text in zip(heads, texts, strict=False) if head}
     fault = "more cells than there are headings" if extra else _fault_of(cells)
@@ -229,7 +243,8 @@ def _text(value: object) -> str:
         return str(int(value))
     if isinstance(value, datetime | date):
         return value.isoformat()
-    return str(value).strip()
+    text = str(value)
+    return text if len(text) > MAX_CELL else text.strip()
 
 
 def write_errors(path: Path, rows: Iterable[tuple[Mapping[str, str], str]]) -> int:

@@ -26,6 +26,9 @@ MAX_STEPS = 20
 """How often another rule may put the next lawful time off, until that time is only a time to ask
 again."""
 
+LAST_MS = 221_845_392_000_000
+"""The year 9000: later times are no times to call at, and calendars end soon after."""
+
 _OURS = "Ringlog's own: who asked not to be called is not called"
 
 
@@ -37,6 +40,8 @@ def may_call(
     The refusal names a rule that time cannot change before one that passes; `until` is when all of
     them have passed.
     """
+    if now_ms >= LAST_MS:
+        return Refusal("time", "no calendar reaches that far", None)
     place = place_of(number, facts.region, facts.zone)
     if isinstance(place, NoPlace):
         return Refusal(place.rule, place.reason, None)

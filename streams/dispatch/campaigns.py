@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from heapq import heappop, heappush
 
+from ringlog.campaigns.aggregate import superseded
 from ringlog.terms import Terms
 from schemas.events import Campaign
 from streams.dispatch.policy import Policy
@@ -18,11 +19,6 @@ cannot read."""
 def state_only(event: Campaign, site: SiteTerms) -> Terms:
     """The site's terms under the campaign's state."""
     return replace(site, version=event.event_id, running=event.state == "running")
-
-
-def superseded(known: Campaign, event: Campaign) -> bool:
-    """Whether a version makes a later record count for nothing."""
-    return 0 < event.version <= known.version
 
 
 class PoolCampaigns:

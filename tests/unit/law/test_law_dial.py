@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ringlog.law.days import day_names
-from ringlog.law.dial import may_call
+from ringlog.law.dial import LAST_MS, may_call
 from ringlog.law.facts import Allowed, Answers, Facts, Refusal
 from ringlog.law.hours import is_open, next_opening
 from ringlog.law.places import NoPlace, Place, place_of
@@ -351,3 +351,10 @@ def test_rules_in_force_from_a_date() -> None:
     before = ms("2026-11-25T12:00:00+08:00")
     assert may_call("+8613800138000", facts, before) == Allowed()
     assert isinstance(may_call("+8613800138000", facts, before + DAY), Refusal)
+
+
+def test_a_time_beyond_all_calendars_is_refused() -> None:
+    last = 253_402_300_799_999  # of year 9999, the last that a record can have
+    for at in (LAST_MS, last):
+        said = may_call("+8613800138000", Facts("survey", recording_notice=True), at)
+        assert isinstance(said, Refusal) and (said.rule, said.until) == ("time", None)
