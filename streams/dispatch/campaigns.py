@@ -6,7 +6,8 @@ from heapq import heappop, heappush
 
 from ringlog.campaigns.aggregate import superseded
 from ringlog.terms import Terms
-from schemas.events import Campaign
+from schemas.events import Campaign, TaskRequested
+from schemas.ids import event_id
 from streams.dispatch.policy import Policy
 from streams.dispatch.site_terms import SiteTerms
 from streams.dispatch.state import Touched
@@ -19,6 +20,10 @@ cannot read."""
 def state_only(event: Campaign, site: SiteTerms) -> Terms:
     """The site's terms under the campaign's state."""
     return replace(site, version=event.event_id, running=event.state == "running")
+
+
+ASKING = "campaigns"
+"""Producer of the requests that the service of campaigns makes."""
 
 
 class PoolCampaigns:
@@ -46,6 +51,23 @@ class PoolCampaigns:
         self.restore(n, event, offset)
         self._touched.campaign(n)
         return True
+
+    def expect(self, request: TaskRequested) -> None:
+        """A campaign that asks for calls before its record is here, such as after a time without
+        dispatch, calls nobody until that comes: its law is not known yet."""
+        this = request.campaign_id
+        if request.producer != ASKING or this is None or self.knows(this):
+            return
+        unknown = Campaign(
+            event_id=event_id(request.event_id, "campaign"),
+            occurred_at=request.occurred_at,
+            producer=request.producer,
+            tenant_id=request.tenant_id,
+            campaign_id=this,
+            name=this,
+            state="paused",
+        )
+        self.take(unknown, -1)
 
     def restore(self, n: int, event: Campaign, offset: int) -> None:
         """Loads a snapshot's entry."""

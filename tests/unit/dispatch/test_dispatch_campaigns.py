@@ -248,3 +248,14 @@ def test_a_record_without_a_version_counts_for_nothing_after_one_with(desk: Desk
     desk.give(campaign("spring", "running"))
     desk.give(request("t1"))
     assert not desk.events("assigned")
+
+
+def test_what_a_campaign_asks_for_before_its_record_is_here_waits_for_that(desk: Desk) -> None:
+    desk.give(request("t1", producer="campaigns", campaign_id="spring"))
+    desk.give(request("t2", campaign_id="autumn"))
+    assert [e.task_id for e in desk.events("assigned")] == ["t2"], "a label is no campaign"
+    rows = (saved := Snapshots(desk.pool)).pages()
+    desk.pool = Snapshots.load("main", rows | dict([saved.head(9)]), _terms).pool
+    later = {"opens_at": desk.now + 3_600_000}
+    said = desk.give(campaign("spring", "running", later))
+    assert [(e.kind, e.reason) for e in said] == [("queued", "hours: opens later")]
