@@ -8,6 +8,7 @@ from typing import get_args
 from pydantic import ValidationError
 
 from ringlog.campaigns.settings import CAUSES, CampaignSettings, TagRule
+from ringlog.dispositions import NOT_DIALLED
 from ringlog.law.dial import may_call
 from ringlog.law.facts import Allowed, Facts
 from ringlog.law.rules import Consent
@@ -84,9 +85,9 @@ class CampaignTerms:
         return [self.settings.tags[tag] for tag in named if tag in self.settings.tags]
 
     def retry_at(self, disposition: str, dials: int, now_ms: int) -> int | None:
-        """By the curve of the cause, within the contact's budget. What put a dial off before any
-        telephone rang is the site's to judge, unless the campaign has a curve for it."""
-        if dials >= self.settings.budget:
+        """By the curve of the cause, within the contact's budget, to which calls for which no
+        telephone rang do not count. What is no cause of the campaign's is the site's to judge."""
+        if disposition not in NOT_DIALLED and dials >= self.settings.budget:
             return None
         cause = CAUSES.get(disposition)
         if cause is None:

@@ -81,7 +81,7 @@ class Assignment:
 
     def _judge(self, task: Task, robot: Robot, edge: str) -> Verdict:
         pool = self._pool
-        if (verdict := not_now(self._permission(task), task.dials == 0, pool.now)) is not None:
+        if (verdict := not_now(self._permission(task), task.attempt == 1, pool.now)) is not None:
             return verdict
         if pool.matching.better_soon(task, robot):
             return Verdict("queued", SPECIALIST, pool.now + task.wait_ms)

@@ -111,7 +111,8 @@ def test_retries_follow_the_cause_within_one_budget() -> None:
     assert terms.retry_at("busy", 3, 0) is None, "the budget"
     assert terms.retry_at("no_answer", 1, 0) is None, "an empty curve"
     assert terms.retry_at("machine", 2, 0) == wait_ms("1d"), "the default curve"
-    assert terms.retry_at("no_line", 0, 0) == wait_ms("1m")
+    waits = [terms.retry_at("no_line", tries, 0) for tries in (1, 2, 3, 9)]
+    assert waits == [wait_ms(wait) for wait in ("1m", "5m", "15m", "15m")], "beyond the budget"
     assert terms.retry_at("number_in_call", 1, 100) == 107, "the site's"
 
 

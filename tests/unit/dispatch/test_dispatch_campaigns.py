@@ -259,3 +259,23 @@ def test_what_a_campaign_asks_for_before_its_record_is_here_waits_for_that(desk:
     later = {"opens_at": desk.now + 3_600_000}
     said = desk.give(campaign("spring", "running", later))
     assert [(e.kind, e.reason) for e in said] == [("queued", "hours: opens later")]
+
+
+def test_a_call_that_no_line_took_is_tried_again_by_the_curve_of_carriers() -> None:
+    desk = Desk()
+    desk.pool = Pool("main", terms_of=terms_of)
+    desk.open(robot("r1"))
+    settings = {
+        "playbook": "p", "purpose": "survey", "recording_notice": True, "budget": 1,
+        "retries": {"carrier": ["1m", "5m"]},
+    }  # fmt: skip
+    desk.give(campaign("spring", "running", settings))
+    desk.now += -desk.now % DAY + 4 * HOUR  # noon in China
+    desk.give(request("t1"))
+    waits = []
+    for attempt in (1, 2, 3):
+        called = ids.call_id("t1", attempt)
+        over = desk.give(call(called, "ended", disposition="no_line"))[0]
+        waits.append(over.retry_at - desk.now)
+        desk.wait(waits[-1])
+    assert waits == [60_000, 300_000, 300_000]
