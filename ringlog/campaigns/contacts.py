@@ -38,6 +38,9 @@ SYNONYMS: Final = {
 
 MAX_ATTRIBUTES: Final = 40
 MAX_ATTRIBUTE: Final = 256
+MAX_CONTACT_BYTES: Final = 8_192
+"""Longest JSON of a contact: with its tags twice, in the request and in the profile, it must fit
+into dispatch's inbox."""
 
 _PRIORITIES = {"high": "high", "medium": "medium", "low": "low", "": "medium", "高": "high",
                "中": "medium", "低": "low"}  # fmt: skip
@@ -125,6 +128,8 @@ class Importer:
             return Faulty(row, error.errors(include_url=False, include_input=False)[0]["msg"])
         except ValueError as error:
             return Faulty(row, str(error))
+        if len(contact.model_dump_json().encode()) > MAX_CONTACT_BYTES:
+            return Faulty(row, f"all columns together are longer than {MAX_CONTACT_BYTES} bytes")
         if contact.contact_id in self._known:
             return Faulty(row, "the number is on the campaign's list already", duplicate=True)
         return contact

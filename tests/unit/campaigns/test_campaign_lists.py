@@ -243,3 +243,9 @@ def test_lines_of_json_differ_in_their_members() -> None:
         (["a"], "medium", {}), ([], "medium", {}), (["b"], "high", {}),
     ]  # fmt: skip
     assert [f.row.n for f in found if isinstance(f, Faulty)] == [4, 5]
+
+
+def test_a_contact_fits_into_the_inbox_of_dispatch() -> None:
+    long = {f"c{n}": "\u4e2d" * 256 for n in range(40)}
+    _, found = load([ListRow(1, {"phone": "13800138000"} | long)])
+    assert "8192 bytes" in found[0].reason
