@@ -279,3 +279,16 @@ def test_a_call_that_no_line_took_is_tried_again_by_the_curve_of_carriers() -> N
         waits.append(over.retry_at - desk.now)
         desk.wait(waits[-1])
     assert waits == [60_000, 300_000, 300_000]
+
+
+def test_no_permit_reaches_beyond_the_hours(desk: Desk) -> None:
+    desk.pool = Pool("main", terms_of=terms_of)
+    desk.open(robot("r1", slots=9))
+    settings = {"playbook": "p", "purpose": "survey", "recording_notice": True}
+    desk.give(campaign("spring", "running", settings))
+    closes = desk.now + DAY - desk.now % DAY + 13 * HOUR  # 21:00 in China
+    desk.now = closes - desk.pool.policy.permit_ms - 60_000
+    assert desk.give(request("t1"))[-1].kind == "assigned"
+    desk.now = closes - desk.pool.policy.permit_ms
+    over = desk.give(request("t2"))[-1]
+    assert (over.kind, over.retry_at) == ("queued", closes + 11 * HOUR)
