@@ -14,6 +14,7 @@ from ringlog.law.facts import Allowed, Facts
 from ringlog.law.rules import Consent
 from ringlog.terms import Callee, Demand, Permission, Terms
 from schemas.events import Campaign
+from schemas.times import LAST_MS
 
 LEVEL_PREFIX = "level:"
 """The tag by which settings name a customer's level."""
@@ -139,8 +140,4 @@ def _time(attributes: Mapping[str, str], name: str) -> int | None:
         return None
     if text.isascii() and text.isdigit() and len(text) <= 14:
         return int(text)
-    return 0 if name == "consent_until" else _FAR_MS
-
-
-_FAR_MS = 4_102_444_800_000
-"""The year 2100."""
+    return 0 if name == "consent_until" else LAST_MS

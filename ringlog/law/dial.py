@@ -21,13 +21,11 @@ from ringlog.law.rules import (
     RuleBook,
     rule_book,
 )
+from schemas.times import LAST_MS
 
 MAX_STEPS = 20
 """How often another rule may put the next lawful time off, until that time is only a time to ask
 again."""
-
-LAST_MS = 221_845_392_000_000
-"""The year 9000: later times are no times to call at, and calendars end soon after."""
 
 _OURS = "Ringlog's own: who asked not to be called is not called"
 

@@ -10,12 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ringlog.law.days import day_names
-from ringlog.law.dial import LAST_MS, may_call
+from ringlog.law.dial import may_call
 from ringlog.law.facts import Allowed, Answers, Facts, Refusal
 from ringlog.law.hours import is_open, next_opening
 from ringlog.law.places import NoPlace, Place, place_of
 from ringlog.law.rules import FOLDER, HoursRule, RuleBook, read_rules, rule_book
 from ringlog.yaml_source import InvalidFile
+from schemas.times import LAST_MS
 from tests.unit.law.oracle import PEOPLE, Known, Person, lawful
 
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
