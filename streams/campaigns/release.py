@@ -82,7 +82,7 @@ class ListRelease:
 
     def _contact(self, contact: CampaignContact) -> None:
         campaign_id = contact.campaign_id or ""
-        task = task_of(contact.tenant_id, campaign_id, contact.contact_id)
+        task = ids.contact_task_id(contact.tenant_id, campaign_id, contact.contact_id)
         if task in self._campaign_of:
             return
         self._campaign_of[task] = campaign_id
@@ -123,7 +123,9 @@ class ListRelease:
         room = min(most, settings.ahead - len(found.open))
         while room > 0 and found.waiting:
             contact = found.waiting.popleft()
-            task = task_of(campaign.tenant_id, campaign.campaign_id or "", contact.contact_id)
+            task = ids.contact_task_id(
+                campaign.tenant_id, campaign.campaign_id or "", contact.contact_id
+            )
             if task in self._asked:
                 continue
             room -= 1
@@ -146,11 +148,6 @@ class ListRelease:
                 pool=campaign.pool,
                 body_sha256="",
             )
-
-
-def task_of(tenant_id: str, campaign_id: str, contact_id: str) -> str:
-    """Id of the task of a contact."""
-    return ids.task_id(tenant_id, f"campaigns/{campaign_id}", contact_id)
 
 
 def _request(

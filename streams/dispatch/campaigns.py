@@ -7,7 +7,7 @@ from heapq import heappop, heappush
 from ringlog.campaigns.aggregate import superseded
 from ringlog.terms import Terms
 from schemas.events import Campaign, TaskRequested
-from schemas.ids import event_id
+from schemas.ids import contact_task_id, event_id
 from streams.dispatch.policy import Policy
 from streams.dispatch.site_terms import SiteTerms
 from streams.dispatch.state import Touched
@@ -20,10 +20,6 @@ cannot read."""
 def state_only(event: Campaign, site: SiteTerms) -> Terms:
     """The site's terms under the campaign's state."""
     return replace(site, version=event.event_id, running=event.state == "running")
-
-
-ASKING = "campaigns"
-"""Producer of the requests that the service of campaigns makes."""
 
 
 class PoolCampaigns:
@@ -53,10 +49,13 @@ class PoolCampaigns:
         return True
 
     def expect(self, request: TaskRequested) -> None:
-        """A campaign that asks for calls before its record is here, such as after a time without
-        dispatch, calls nobody until that comes: its law is not known yet."""
-        this = request.campaign_id
-        if request.producer != ASKING or this is None or self.knows(this):
+        """Where the contact of a list is asked for before the campaign's record is here, such as
+        after a time without dispatch, the campaign calls nobody until that comes: its law is not
+        known yet. A campaign id that a request from elsewhere names may have no record at all."""
+        this, contact = request.campaign_id, request.idempotency_key or ""
+        if this is None or self.knows(this):
+            return
+        if request.task_id != contact_task_id(request.tenant_id, this, contact):
             return
         unknown = Campaign(
             event_id=event_id(request.event_id, "campaign"),

@@ -9,7 +9,7 @@ from ringlog.campaigns.aggregate import CampaignChange, Rejected, Who, created, 
 from ringlog.campaigns.settings import CampaignSettings
 from schemas import ids
 from schemas.events import Campaign, CampaignContact, TaskEvent, TaskRequested
-from streams.campaigns.release import ListRelease, task_of
+from streams.campaigns.release import ListRelease
 
 SETTINGS = {"playbook": "p", "purpose": "service", "ahead": 3}
 
@@ -96,7 +96,7 @@ def test_tasks_of_others_are_none_of_ours() -> None:
     release.evolve(other)
     release.evolve(ended("somebody's"))
     assert not release.is_ours("somebody's")
-    assert release.is_ours(task_of("default", "spring", contact(1).contact_id))
+    assert release.is_ours(ids.contact_task_id("default", "spring", contact(1).contact_id))
 
 
 steps = st.lists(

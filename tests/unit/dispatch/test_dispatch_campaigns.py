@@ -251,8 +251,9 @@ def test_a_record_without_a_version_counts_for_nothing_after_one_with(desk: Desk
 
 
 def test_what_a_campaign_asks_for_before_its_record_is_here_waits_for_that(desk: Desk) -> None:
-    desk.give(request("t1", producer="campaigns", campaign_id="spring"))
-    desk.give(request("t2", campaign_id="autumn"))
+    task = ids.contact_task_id("default", "spring", "contact")
+    desk.give(request(task, campaign_id="spring", idempotency_key="contact"))
+    desk.give(request("t2", campaign_id="autumn", idempotency_key="contact"))
     assert [e.task_id for e in desk.events("assigned")] == ["t2"], "a label is no campaign"
     rows = (saved := Snapshots(desk.pool)).pages()
     desk.pool = Snapshots.load("main", rows | dict([saved.head(9)]), _terms).pool
