@@ -84,6 +84,9 @@ def read_table(path: Path, kind: Format) -> Iterator[ListRow]:
 
 _BROKEN: Final = re.compile(r"[\ud800-\udfff\x00-\x08\x0b\x0c\x0e-\x1f]")
 
+_UNREADABLE: Final = "\ufffd"
+"""Stands for bytes that are no text in the file's encoding, which its beginning tells."""
+
 _Cells = tuple[dict[str, str], str]
 
 
@@ -228,8 +231,9 @@ def _fault_of(cells: Mapping[str, str]) -> str:
     for head, text in cells.items():
         if len(text) > MAX_CELL:
             return f"{head[:64]}: more than {MAX_CELL:,} characters"
-        if not (head + text).isprintable() and _BROKEN.search(head + text):
-            return f"{head[:64]!a}: half a character, or a control character"
+        both = head + text
+        if _UNREADABLE in both or (not both.isprintable() and _BROKEN.search(both)):
+            return f"{head[:64]!a}: half a character, or one that cannot be read"
     return ""
 
 

@@ -249,3 +249,11 @@ def test_a_contact_fits_into_the_inbox_of_dispatch() -> None:
     long = {f"c{n}": "\u4e2d" * 256 for n in range(40)}
     _, found = load([ListRow(1, {"phone": "13800138000"} | long)])
     assert "8192 bytes" in found[0].reason
+
+
+def test_a_name_in_another_encoding_than_the_beginning_is_a_fault(tmp_path: Path) -> None:
+    file = tmp_path / "a.csv"
+    ascii_only = b"phone,name\n" + b"13800138000,Ann\n" * 80_000
+    file.write_bytes(ascii_only + "13800138001,李明\n".encode("gb18030"))
+    *_, last = read_table(file, "csv")
+    assert "cannot be read" in last.fault
