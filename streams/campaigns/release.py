@@ -15,10 +15,9 @@ from ringlog.campaigns.settings import CampaignSettings
 from ringlog.campaigns.terms import settings_of
 from schemas import ids
 from schemas.events import Campaign, CampaignContact, TaskEvent, TaskRequested
+from schemas.events.tasks import TASK_OVER
 
 PRODUCER = "campaigns"
-TERMINAL = frozenset({"completed", "failed", "cancelled", "refused", "expired"})
-"""Kinds of `tasks.events` after which a task is over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +75,7 @@ class ListRelease:
                         self.progress[self._campaign_of[task]].open[task] = event.customer_id or ""
             case TaskEvent():
                 task = event.task_id or ""
-                if event.kind in TERMINAL and task in self._campaign_of:
+                if event.kind in TASK_OVER and task in self._campaign_of:
                     self._over.add(task)
                     self.progress[self._campaign_of[task]].open.pop(task, None)
 
