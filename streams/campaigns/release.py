@@ -133,6 +133,8 @@ class ListRelease:
     def _cancels(
         self, campaign: Campaign, found: ListProgress, now_ms: int
     ) -> Iterator[TaskRequested]:
+        """They name no pool, and so reach all that may have the task: the campaign's may have been
+        another one when it was asked for."""
         for task in sorted(found.open.keys() - self._cancelled):
             yield TaskRequested(
                 event_id=ids.event_id(task, "cancel"),
@@ -144,7 +146,6 @@ class ListRelease:
                 task_id=task,
                 customer_id=found.open[task],
                 campaign_id=campaign.campaign_id,
-                pool=campaign.pool,
                 body_sha256="",
             )
 

@@ -80,6 +80,7 @@ def test_an_ended_campaign_takes_its_open_tasks_back_once() -> None:
     release.evolve(stopped)
     cancels = release.decide(2, 2)
     assert [(c.kind, (c.customer_id or "")[0]) for c in cancels] == [("cancel", "c")] * 2
+    assert {c.pool for c in cancels} == {None}, "wherever the task is"
     for cancel in cancels:
         release.evolve(cancel)
     rest = release.decide(2, 100)
