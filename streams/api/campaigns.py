@@ -61,6 +61,9 @@ CHUNK = 500
 ERRORS_SHOWN = 100_000
 """Rows at fault that an answer carries, at most."""
 
+DUPLICATES_SHOWN = 1_000
+"""Rows of numbers that are on the list already, at most."""
+
 ERRORS_CHARACTERS = 32 * 1024 * 1024
 """Length of their cells together, at most: in an Excel file many cells share one text."""
 
@@ -263,13 +266,17 @@ class CampaignRoutes:
         async with self._file(request, query) as (path, kind, digest), self._loading:
             known = {c.contact_id for c in await self._contacts.of(campaign.campaign_id or "")}
             importer = self._importer(query, campaign, digest, known)
-            faults, room = list[Faulty](), ERRORS_CHARACTERS
+            faults, twice, shown, room = list[Faulty](), 0, 0, ERRORS_CHARACTERS
             async for chunk in self._chunks(query, path, kind, importer):
                 records: list[tuple[str, Event]] = []
                 for found in chunk:
                     if isinstance(found, Faulty):
-                        room -= found.row.size
-                        if room >= 0 and len(faults) < ERRORS_SHOWN:
+                        if found.duplicate:  # a list that is loaded again is full of them
+                            twice += 1
+                            if twice <= DUPLICATES_SHOWN:
+                                faults.append(found)
+                        elif (room := room - found.row.size) >= 0 and shown < ERRORS_SHOWN:
+                            shown += 1
                             faults.append(found)
                         continue
                     records.append(("customers.changes", change_of(found)))
