@@ -16,6 +16,7 @@ from ringlog.settings import Settings, settings
 from schemas.catalogue import topic
 from schemas.envelope import Event
 from schemas.events import CallEvent, Campaign, TaskEvent, TaskRequested
+from schemas.events.tasks import TASK_OVER
 from schemas.partition import partition_of
 from schemas.times import checked_ms
 from schemas.wire import Codec, Poison
@@ -165,7 +166,7 @@ def _summed(events: Sequence[TaskEvent], versions: Sequence[Campaign], where: Zo
     last = events[-1]
     dialled = sum(event.kind == "dialing" for event in events)
     because = f", since {_reason(last.reason)}" if last.reason else ""
-    if last.kind in ("completed", "failed", "cancelled", "refused", "expired"):
+    if last.kind in TASK_OVER:
         times = f"was dialled {dialled} time{'s' * (dialled != 1)}" if dialled else "was not called"
         return f"So: it {times}, and is {last.kind}{because}."
     if versions and versions[-1].state != "running":

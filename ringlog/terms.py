@@ -89,5 +89,6 @@ class Terms(Protocol):
         """When a task is tried again whose call ended so after that many dials; None: not again.
 
         Asked only for dispositions after which a task may be tried again
-        (`ringlog.dispositions.RETRIED`).
+        (`ringlog.dispositions.RETRIED`). Where no telephone rang (`NOT_DIALLED`) `dials` counts
+        the task's tries, this one too, and uses up nothing.
         """

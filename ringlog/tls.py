@@ -48,7 +48,7 @@ class Certificate:
         try:
             # Without a password OpenSSL would ask at the terminal.
             context.load_cert_chain(self._chain, self._key, password=lambda: "")
-        except (ssl.SSLError, ValueError) as error:
+        except (OSError, ValueError) as error:  # SSLError is an OSError
             both = f"{self._chain}" if self._key is None else f"{self._chain} with {self._key}"
             reason = getattr(error, "reason", None) or "not PEM, or the key is encrypted"
             why = f"RINGLOG_TLS_CERT: {both}: no certificate with its key ({reason})"

@@ -35,6 +35,12 @@ def task_id(tenant_id: str, route: str, idempotency_key: str) -> str:
     return root_id(tenant_id, route, idempotency_key)
 
 
+def contact_task_id(tenant_id: str, campaign_id: str, contact_id: str) -> str:
+    """Id of the task that calls a contact of a campaign's list; `contact_id` is its request's
+    idempotency key."""
+    return task_id(tenant_id, f"campaigns/{campaign_id}", contact_id)
+
+
 def call_id(task: str, attempt: int) -> str:
     """Id of the call that the n-th attempt of a task makes."""
     return root_id(task, attempt)

@@ -112,6 +112,13 @@ def version_id(tenant_id: str, campaign_id: str, version: int) -> str:
     return ids.root_id("campaign", tenant_id, campaign_id, version)
 
 
+def superseded(known: Campaign, event: Campaign) -> bool:
+    """Whether a version makes a later record count for nothing: of two records with one version
+    the first counts. Records without a version are of before there were any: of them the newest
+    counts, until one with a version comes."""
+    return event.version <= known.version and known.version > 0
+
+
 class Campaigns:
     """Every campaign as its newest version has it: the fold of `campaigns`."""
 
@@ -119,12 +126,9 @@ class Campaigns:
         self._newest: dict[str, Campaign] = {}
 
     def evolve(self, event: Campaign) -> bool:
-        """Takes the next record; False: it changes nothing. Of two records with one version the
-        first counts. A record without a version is of before there were any: the newest counts."""
+        """Takes the next record; False: it changes nothing."""
         known = self._newest.get(event.campaign_id or "")
-        if known is not None and event.version <= known.version and event.version > 0:
-            return False
-        if known is not None and event.version == 0 and known.version > 0:
+        if known is not None and superseded(known, event):
             return False
         self._newest[event.campaign_id or ""] = event
         return True

@@ -38,6 +38,9 @@ SYNONYMS: Final = {
 
 MAX_ATTRIBUTES: Final = 40
 MAX_ATTRIBUTE: Final = 256
+MAX_CONTACT_BYTES: Final = 8_192
+"""Longest JSON of a contact: with its tags twice, in the request and in the profile, it must fit
+into dispatch's inbox."""
 
 _PRIORITIES = {"high": "high", "medium": "medium", "low": "low", "": "medium", "高": "high",
                "中": "medium", "低": "low"}  # fmt: skip
@@ -98,13 +101,14 @@ class Importer:
 
     def __init__(self, loading: Loading, known: set[str]) -> None:
         self._loading, self._known = loading, known
-        self.columns: dict[str, str] | None = None
-        """Which heading is which field, if somebody said."""
+        self.told: Mapping[str, str] = {}
+        """Which heading is which field, as far as somebody said."""
+        self._columns: dict[str, str] = {}
+        self._headings: tuple[str, ...] | None = None
         self.rows = self.added = self.duplicates = self.invalid = 0
 
     def take(self, row: ListRow) -> CampaignContact | Faulty:
-        """The contact of the next row, or what is wrong with it; raises ValueError if no column is
-        the telephone number."""
+        """The contact of the next row, or what is wrong with it."""
         self.rows += 1
         found = Faulty(row, row.fault) if row.fault else self._contact(row)
         if isinstance(found, Faulty):
@@ -116,23 +120,30 @@ class Importer:
         return found
 
     def _contact(self, row: ListRow) -> CampaignContact | Faulty:
-        if self.columns is None or not self.columns.keys() <= row.cells.keys():
-            # Lines of JSON may differ in their members.
-            self.columns = columns_of(row.cells, {})
         try:
-            contact = self._checked(row)
+            contact = self._checked(row, self._columns_of(row))
         except InvalidNumber as error:
             return Faulty(row, f"phone: {error}")
         except ValidationError as error:
             return Faulty(row, error.errors(include_url=False, include_input=False)[0]["msg"])
         except ValueError as error:
             return Faulty(row, str(error))
+        if len(contact.model_dump_json().encode()) > MAX_CONTACT_BYTES:
+            return Faulty(row, f"all columns together are longer than {MAX_CONTACT_BYTES} bytes")
         if contact.contact_id in self._known:
             return Faulty(row, "the number is on the campaign's list already", duplicate=True)
         return contact
 
-    def _checked(self, row: ListRow) -> CampaignContact:
-        loading, columns = self._loading, self.columns or {}
+    def _columns_of(self, row: ListRow) -> dict[str, str]:
+        """Lines of JSON may differ in their members."""
+        headings = tuple(row.cells)
+        if headings != self._headings:
+            told = {heading: name for heading, name in self.told.items() if heading in row.cells}
+            self._columns, self._headings = columns_of(headings, told), headings
+        return self._columns
+
+    def _checked(self, row: ListRow, columns: Mapping[str, str]) -> CampaignContact:
+        loading = self._loading
         told = {name: row.cells.get(heading, "") for heading, name in columns.items()}
         phone = e164(told["phone"], loading.region)
         attributes = {

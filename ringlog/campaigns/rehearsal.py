@@ -69,9 +69,11 @@ def rehearse(
     terms: CampaignTerms,
     barred: BarredIn,
     now_ms: int,
+    found: Rehearsal | None = None,
 ) -> Rehearsal:
-    """What would become of the contacts at a time. Earlier dials are not looked at."""
-    found = Rehearsal(now_ms)
+    """What would become of the contacts at a time, added to what was `found` of those before them.
+    Earlier dials are not looked at."""
+    found = found or Rehearsal(now_ms)
     for contact in contacts:
         found.rows += 1
         if isinstance(contact, Faulty):

@@ -5,7 +5,14 @@ import re
 from functools import cached_property
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
 
 from ringlog.identifier import Id
 from ringlog.law.rules import AnyRule, AttemptsRule, Consent, DayKind, HoursRule, Purpose
@@ -18,6 +25,10 @@ CAUSES = {
     "no_line": "carrier",
 }  # fmt: skip
 """Why a call reached nobody, by its disposition: the names under which retries are set."""
+
+MAX_SETTINGS_BYTES = 8_192
+"""Longest JSON of a campaign's settings: its record must fit into dispatch's inbox, where the JSON
+is text within JSON."""
 
 Level = Annotated[int, Field(ge=1, le=10)]
 Skill = Annotated[
@@ -104,7 +115,7 @@ class CampaignSettings(_Model):
     concurrency: Annotated[int, Field(ge=1, le=100_000)] | None = Field(
         None, description="Calls at once in one pool"
     )
-    calls_per_s: Annotated[float, Field(gt=0, le=1_000)] | None = Field(
+    calls_per_s: Annotated[float, Field(ge=0.001, le=1_000)] | None = Field(
         None, description="Dials a second in one pool"
     )
     ahead: Annotated[int, Field(ge=1, le=100_000)] = Field(
@@ -139,6 +150,12 @@ class CampaignSettings(_Model):
         if windows:
             _hours(windows)
         return windows
+
+    @model_validator(mode="after")
+    def _size(self) -> "CampaignSettings":
+        if len(self.model_dump_json().encode()) > MAX_SETTINGS_BYTES:
+            raise ValueError(f"all settings together are longer than {MAX_SETTINGS_BYTES} bytes")
+        return self
 
     @cached_property
     def rules(self) -> tuple[AnyRule, ...]:

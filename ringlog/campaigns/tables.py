@@ -23,6 +23,9 @@ Format = Literal["csv", "jsonl", "xlsx"]
 MAX_BYTES: Final = 256 * 1024 * 1024
 MAX_ROWS: Final = 1_000_000
 MAX_COLUMNS: Final = 200
+EXCEL_ROWS: Final = 1_048_576
+"""No sheet has more."""
+
 MAX_CELL: Final = 4_096
 """Longest cell, in characters."""
 
@@ -52,6 +55,11 @@ class ListRow:
     cells: Mapping[str, str]
     fault: str = ""
 
+    @property
+    def size(self) -> int:
+        """Characters of its cells and headings."""
+        return sum(len(head) + len(text) for head, text in self.cells.items())
+
 
 def format_of(name: str) -> Format:
     """The format by a file's name; raises TableError."""
@@ -75,6 +83,9 @@ def read_table(path: Path, kind: Format) -> Iterator[ListRow]:
 
 
 _BROKEN: Final = re.compile(r"[\ud800-\udfff\x00-\x08\x0b\x0c\x0e-\x1f]")
+
+_UNREADABLE: Final = "\ufffd"
+"""Stands for bytes that are no text in the file's encoding, which its beginning tells."""
 
 _Cells = tuple[dict[str, str], str]
 
@@ -146,9 +157,14 @@ def _xlsx(path: Path) -> Iterator[_Cells]:
         raise TableError(f"not an Excel file that can be read: {type(error).__name__}") from None
     try:
         sheet = book.worksheets[0]
-        rows = sheet.iter_rows(values_only=True, max_col=MAX_COLUMNS)
+        # What the file says of its own size may be wrong: rows beyond it would be lost, and a row
+        # that says it is the 10^12th would be reached one by one.
+        sheet.reset_dimensions()
+        rows = sheet.iter_rows(values_only=True, max_row=EXCEL_ROWS, max_col=MAX_COLUMNS + 1)
         heads = _headings([_text(value) for value in next(rows, ())])
         for values in rows:
+            if values.count(None) == len(values):
+                continue
             texts = [_text(value) for value in values]
             if any(texts):
                 yield _row(heads, texts)
@@ -203,7 +219,8 @@ def _headings(values: Iterable[str]) -> list[str]:
 
 
 def _row(heads: list[str], values: Iterable[str]) -> _Cells:
-    texts = [value.strip() for value in values]
+    # A cell that is too long is at fault, and not copied: many cells of a sheet may share its text.
+    texts = [value if len(value) > MAX_CELL else value.strip() for value in values]
     extra = any(texts[len(heads):])  # fmt: skip
     cells = {head: text for head, text in zip(heads, texts, strict=False) if head}
     fault = "more cells than there are headings" if extra else _fault_of(cells)
@@ -214,8 +231,9 @@ def _fault_of(cells: Mapping[str, str]) -> str:
     for head, text in cells.items():
         if len(text) > MAX_CELL:
             return f"{head[:64]}: more than {MAX_CELL:,} characters"
-        if not (head + text).isprintable() and _BROKEN.search(head + text):
-            return f"{head[:64]!a}: half a character, or a control character"
+        both = head + text
+        if _UNREADABLE in both or (not both.isprintable() and _BROKEN.search(both)):
+            return f"{head[:64]!a}: half a character, or one that cannot be read"
     return ""
 
 
@@ -229,7 +247,8 @@ def _text(value: object) -> str:
         return str(int(value))
     if isinstance(value, datetime | date):
         return value.isoformat()
-    return str(value).strip()
+    text = str(value)
+    return text if len(text) > MAX_CELL else text.strip()
 
 
 def write_errors(path: Path, rows: Iterable[tuple[Mapping[str, str], str]]) -> int:

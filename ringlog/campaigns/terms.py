@@ -8,11 +8,13 @@ from typing import get_args
 from pydantic import ValidationError
 
 from ringlog.campaigns.settings import CAUSES, CampaignSettings, TagRule
+from ringlog.dispositions import NOT_DIALLED
 from ringlog.law.dial import may_call
 from ringlog.law.facts import Allowed, Facts
 from ringlog.law.rules import Consent
 from ringlog.terms import Callee, Demand, Permission, Terms
 from schemas.events import Campaign
+from schemas.times import LAST_MS
 
 LEVEL_PREFIX = "level:"
 """The tag by which settings name a customer's level."""
@@ -84,9 +86,9 @@ class CampaignTerms:
         return [self.settings.tags[tag] for tag in named if tag in self.settings.tags]
 
     def retry_at(self, disposition: str, dials: int, now_ms: int) -> int | None:
-        """By the curve of the cause, within the contact's budget. What put a dial off before any
-        telephone rang is the site's to judge, unless the campaign has a curve for it."""
-        if dials >= self.settings.budget:
+        """By the curve of the cause, within the contact's budget, to which calls for which no
+        telephone rang do not count. What is no cause of the campaign's is the site's to judge."""
+        if disposition not in NOT_DIALLED and dials >= self.settings.budget:
             return None
         cause = CAUSES.get(disposition)
         if cause is None:
@@ -138,8 +140,4 @@ def _time(attributes: Mapping[str, str], name: str) -> int | None:
         return None
     if text.isascii() and text.isdigit() and len(text) <= 14:
         return int(text)
-    return 0 if name == "consent_until" else _FAR_MS
-
-
-_FAR_MS = 4_102_444_800_000
-"""The year 2100."""
+    return 0 if name == "consent_until" else LAST_MS

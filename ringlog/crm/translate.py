@@ -7,6 +7,7 @@ listed in `cleared`.
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -94,7 +95,7 @@ def translate(message: CrmMessage, mapping: Mapping, tenant_id: str = "default")
 
 def _json(body: bytes) -> Any:
     try:
-        return json.loads(body.decode("utf-8"), parse_constant=_no_number)
+        return json.loads(body.decode(), parse_constant=_no_number, parse_float=_finite)
     except RecursionError:
         raise _Refusal("nested too deeply") from None
     except UnicodeDecodeError:
@@ -105,6 +106,13 @@ def _json(body: bytes) -> Any:
 
 def _no_number(name: str) -> Any:
     raise ValueError(f"{name} is no number of JSON")
+
+
+def _finite(text: str) -> float:
+    """Numbers beyond all floats would be one and the same, also as the ids of two messages."""
+    if math.isinf(number := float(text)):
+        raise ValueError("a number is too large")
+    return number
 
 
 def _row(

@@ -21,6 +21,7 @@ from ringlog.law.rules import (
     RuleBook,
     rule_book,
 )
+from schemas.times import LAST_MS
 
 MAX_STEPS = 20
 """How often another rule may put the next lawful time off, until that time is only a time to ask
@@ -37,6 +38,8 @@ def may_call(
     The refusal names a rule that time cannot change before one that passes; `until` is when all of
     them have passed.
     """
+    if now_ms >= LAST_MS:
+        return Refusal("time", "no calendar reaches that far", None)
     place = place_of(number, facts.region, facts.zone)
     if isinstance(place, NoPlace):
         return Refusal(place.rule, place.reason, None)

@@ -1,12 +1,15 @@
 """Calls that somebody wants made, and the inboxes that decide about them."""
 
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import Field
 
 from schemas.envelope import Event, Millis
 
 Priority = Literal["high", "medium", "low"]
+
+TASK_OVER: Final = frozenset({"completed", "failed", "cancelled", "refused", "expired"})
+"""Kinds of `TaskEvent` after which a task is over."""
 
 
 class TaskRequested(Event):

@@ -21,7 +21,7 @@ from ringlog.campaigns.aggregate import (
     decide,
 )
 from ringlog.campaigns.contacts import Faulty, Importer, Loading, change_of, columns_of
-from ringlog.campaigns.rehearsal import rehearse
+from ringlog.campaigns.rehearsal import Rehearsal, rehearse
 from ringlog.campaigns.settings import CampaignSettings
 from ringlog.campaigns.tables import MAX_BYTES, Format, ListRow, TableError, read_table
 from ringlog.campaigns.terms import settings_of, terms_of
@@ -59,7 +59,13 @@ CHUNK = 500
 """Rows that are read and written at a time, so that other requests have their turn."""
 
 ERRORS_SHOWN = 100_000
-"""Rows at fault that an answer carries."""
+"""Rows at fault that an answer carries, at most."""
+
+DUPLICATES_SHOWN = 1_000
+"""Rows of numbers that are on the list already, at most."""
+
+ERRORS_CHARACTERS = 32 * 1024 * 1024
+"""Length of their cells together, at most: in an Excel file many cells share one text."""
 
 _TYPES: dict[str, Format] = {
     "text/csv": "csv",
@@ -257,15 +263,21 @@ class CampaignRoutes:
         campaign, query = self._found(request), query_of(request, ListQuery)
         if campaign.state == "ended":
             raise Problem(409, "Not now", "the campaign has ended")
-        async with self._loading, self._file(request, query) as (path, kind, digest):
+        async with self._file(request, query) as (path, kind, digest), self._loading:
             known = {c.contact_id for c in await self._contacts.of(campaign.campaign_id or "")}
             importer = self._importer(query, campaign, digest, known)
-            faults: list[Faulty] = []
+            faults, twice, shown, room = list[Faulty](), 0, 0, ERRORS_CHARACTERS
             async for chunk in self._chunks(query, path, kind, importer):
                 records: list[tuple[str, Event]] = []
                 for found in chunk:
                     if isinstance(found, Faulty):
-                        faults.append(found)
+                        if found.duplicate:  # a list that is loaded again is full of them
+                            twice += 1
+                            if twice <= DUPLICATES_SHOWN:
+                                faults.append(found)
+                        elif (room := room - found.row.size) >= 0 and shown < ERRORS_SHOWN:
+                            shown += 1
+                            faults.append(found)
                         continue
                     records.append(("customers.changes", change_of(found)))
                     records.append(("campaigns.contacts", found))
@@ -277,7 +289,7 @@ class CampaignRoutes:
                 "added": importer.added,
                 "duplicates": importer.duplicates,
                 "invalid": importer.invalid,
-                "errors": [_fault(f) for f in faults[:ERRORS_SHOWN]],
+                "errors": [_fault(f) for f in faults],
             }
         )
 
@@ -285,6 +297,7 @@ class CampaignRoutes:
         """200 with the counts and one sentence: of the list in the body, or, without one, of the
         contacts that the campaign has."""
         campaign, query = self._found(request), query_of(request, ListQuery)
+        self._settings(campaign)
         terms = terms_of(campaign, PlainTerms())
         donotcall = self._hub.optouts.do_not_call()
         numbers = Numbers(self._config.region, site_key(self._config))
@@ -297,12 +310,12 @@ class CampaignRoutes:
         if request.can_read_body:
             async with self._file(request, query) as (path, kind, digest):
                 importer = self._importer(query, campaign, digest, set())
-                taken: list[Taken] = []
+                found = Rehearsal(at)
                 async for chunk in self._chunks(query, path, kind, importer):
-                    taken += chunk
+                    await asyncio.to_thread(rehearse, chunk, terms, barred, at, found)
         else:
-            taken = list(await self._contacts.of(campaign.campaign_id or ""))
-        found = await asyncio.to_thread(rehearse, taken, terms, barred, at)
+            contacts = await self._contacts.of(campaign.campaign_id or "")
+            found = await asyncio.to_thread(rehearse, contacts, terms, barred, at)
         return web.json_response(
             {
                 "at": at,
@@ -413,7 +426,9 @@ class CampaignRoutes:
             first = await asyncio.to_thread(next, rows, None)
             if first is None:
                 return
-            importer.columns = columns_of(first.cells, told)
+            if first.cells:  # what is wrong with all rows is said at once
+                columns_of(first.cells, told)
+            importer.told = told
             yield [importer.take(first)]
             while chunk := await asyncio.to_thread(take):
                 yield chunk

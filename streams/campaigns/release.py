@@ -15,10 +15,9 @@ from ringlog.campaigns.settings import CampaignSettings
 from ringlog.campaigns.terms import settings_of
 from schemas import ids
 from schemas.events import Campaign, CampaignContact, TaskEvent, TaskRequested
+from schemas.events.tasks import TASK_OVER
 
 PRODUCER = "campaigns"
-TERMINAL = frozenset({"completed", "failed", "cancelled", "refused", "expired"})
-"""Kinds of `tasks.events` after which a task is over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +75,13 @@ class ListRelease:
                         self.progress[self._campaign_of[task]].open[task] = event.customer_id or ""
             case TaskEvent():
                 task = event.task_id or ""
-                if event.kind in TERMINAL and task in self._campaign_of:
+                if event.kind in TASK_OVER and task in self._campaign_of:
                     self._over.add(task)
                     self.progress[self._campaign_of[task]].open.pop(task, None)
 
     def _contact(self, contact: CampaignContact) -> None:
         campaign_id = contact.campaign_id or ""
-        task = task_of(contact.tenant_id, campaign_id, contact.contact_id)
+        task = ids.contact_task_id(contact.tenant_id, campaign_id, contact.contact_id)
         if task in self._campaign_of:
             return
         self._campaign_of[task] = campaign_id
@@ -123,7 +122,9 @@ class ListRelease:
         room = min(most, settings.ahead - len(found.open))
         while room > 0 and found.waiting:
             contact = found.waiting.popleft()
-            task = task_of(campaign.tenant_id, campaign.campaign_id or "", contact.contact_id)
+            task = ids.contact_task_id(
+                campaign.tenant_id, campaign.campaign_id or "", contact.contact_id
+            )
             if task in self._asked:
                 continue
             room -= 1
@@ -132,6 +133,8 @@ class ListRelease:
     def _cancels(
         self, campaign: Campaign, found: ListProgress, now_ms: int
     ) -> Iterator[TaskRequested]:
+        """They name no pool, and so reach all that may have the task: the campaign's may have been
+        another one when it was asked for."""
         for task in sorted(found.open.keys() - self._cancelled):
             yield TaskRequested(
                 event_id=ids.event_id(task, "cancel"),
@@ -143,14 +146,8 @@ class ListRelease:
                 task_id=task,
                 customer_id=found.open[task],
                 campaign_id=campaign.campaign_id,
-                pool=campaign.pool,
                 body_sha256="",
             )
-
-
-def task_of(tenant_id: str, campaign_id: str, contact_id: str) -> str:
-    """Id of the task of a contact."""
-    return ids.task_id(tenant_id, f"campaigns/{campaign_id}", contact_id)
 
 
 def _request(

@@ -8,13 +8,11 @@ import orjson
 from schemas import ids
 from schemas.envelope import Event
 from schemas.events import CallEvent, CrmDelivery, OptOut, TaskEvent
+from schemas.events.tasks import TASK_OVER
 from schemas.text import iso_of_ms
 
 TOPICS = ("calls.events", "tasks.events", "compliance.optouts")
 """What results are made from."""
-
-FINAL = frozenset({"completed", "failed", "cancelled", "refused", "expired"})
-"""Kinds after which a task is over."""
 
 PRODUCER = "crm"
 
@@ -40,7 +38,7 @@ def result_of(event: Event) -> CrmResult | None:
                 "direction": event.direction, "attempt": event.attempt,
                 "profile_version": event.profile_version,
             })  # fmt: skip
-        case TaskEvent() if event.kind in FINAL:
+        case TaskEvent() if event.kind in TASK_OVER:
             return _result(f"task.{event.kind}", event, {
                 "reason": event.reason, "attempt": event.attempt,
             })  # fmt: skip

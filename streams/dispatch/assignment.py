@@ -81,28 +81,27 @@ class Assignment:
 
     def _judge(self, task: Task, robot: Robot, edge: str) -> Verdict:
         pool = self._pool
-        if (verdict := not_now(self._permission(task), task.dials == 0, pool.now)) is not None:
-            return verdict
+        expires = pool.now + pool.policy.permit_ms
+        for at in (pool.now, expires):  # the edge may dial until the permit expires
+            verdict = not_now(self._permission(task, at), task.attempt == 1, at)
+            if verdict is not None:
+                return verdict
         if pool.matching.better_soon(task, robot):
             return Verdict("queued", SPECIALIST, pool.now + task.wait_ms)
-        return Verdict(
-            "assigned",
-            edge_id=edge,
-            expires_at=pool.now + pool.policy.permit_ms,
-        )
+        return Verdict("assigned", edge_id=edge, expires_at=expires)
 
-    def _permission(self, task: Task) -> Permission:
+    def _permission(self, task: Task, at_ms: int) -> Permission:
         pool = self._pool
         terms = pool.terms(task.campaign_id)
         if not pool.campaigns.knows(task.campaign_id):
-            return terms.permission(NOBODY, (), pool.now)
+            return terms.permission(NOBODY, (), at_ms)
         profile = orjson.loads(task.profile)
         callee = Callee(
             task.phone, task.tenant_id, task.customer_id, profile.get("level", "normal"),
             tuple(sorted({*task.tags, *profile.get("tags", ())})),
             profile.get("purchase_intent", 0.0), profile.get("attributes", {}),
         )  # fmt: skip
-        return terms.permission(callee, pool.eligibility.dials.of(task.line, pool.now), pool.now)
+        return terms.permission(callee, pool.eligibility.dials.of(task.line, pool.now), at_ms)
 
     def catch_up(self) -> None:
         """Folds recorded decisions up to `now` that we would not have made, or not at that time."""

@@ -4,8 +4,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from heapq import heappop, heappush
 
+from ringlog.campaigns.aggregate import superseded
 from ringlog.terms import Terms
-from schemas.events import Campaign
+from schemas.events import Campaign, TaskRequested
+from schemas.ids import contact_task_id, event_id
 from streams.dispatch.policy import Policy
 from streams.dispatch.site_terms import SiteTerms
 from streams.dispatch.state import Touched
@@ -18,11 +20,6 @@ cannot read."""
 def state_only(event: Campaign, site: SiteTerms) -> Terms:
     """The site's terms under the campaign's state."""
     return replace(site, version=event.event_id, running=event.state == "running")
-
-
-def superseded(known: Campaign, event: Campaign) -> bool:
-    """Whether a version makes a later record count for nothing."""
-    return 0 < event.version <= known.version
 
 
 class PoolCampaigns:
@@ -50,6 +47,26 @@ class PoolCampaigns:
         self.restore(n, event, offset)
         self._touched.campaign(n)
         return True
+
+    def expect(self, request: TaskRequested) -> None:
+        """Where the contact of a list is asked for before the campaign's record is here, such as
+        after a time without dispatch, the campaign calls nobody until that comes: its law is not
+        known yet. A campaign id that a request from elsewhere names may have no record at all."""
+        this, contact = request.campaign_id, request.idempotency_key or ""
+        if this is None or self.knows(this):
+            return
+        if request.task_id != contact_task_id(request.tenant_id, this, contact):
+            return
+        unknown = Campaign(
+            event_id=event_id(request.event_id, "campaign"),
+            occurred_at=request.occurred_at,
+            producer=request.producer,
+            tenant_id=request.tenant_id,
+            campaign_id=this,
+            name=this,
+            state="paused",
+        )
+        self.take(unknown, -1)
 
     def restore(self, n: int, event: Campaign, offset: int) -> None:
         """Loads a snapshot's entry."""

@@ -12,9 +12,10 @@ from streams.dispatch.task import Task
 
 
 class Dials:
-    """When each line was dialled within the last week, newest last; at most 32 times."""
+    """When each line was dialled lately, newest last: as long and as often as the longest rule of
+    the law counts (30 dials within 30 days)."""
 
-    SPAN_MS = 7 * 86_400_000
+    SPAN_MS = 31 * 86_400_000
     KEPT = 32
 
     def __init__(self, touched: Touched) -> None:

@@ -17,6 +17,7 @@ def requested(pool: PoolState, record: i.Request) -> list[Output]:
     task_id = request.task_id or ""
     if task_id in pool.tasks or (pool.hindsight is None and task_id in pool.recent):
         return []
+    pool.campaigns.expect(request)
     terms = pool.terms(request.campaign_id)
     callee = callee_of(
         record.phone or request.phone or "", request.tenant_id, profile, request.tags

@@ -31,9 +31,10 @@ def after_call(
     rang, passes = disposition not in NOT_DIALLED, disposition in PASSING
     if rang and disposition not in RETRIED:
         return failed
-    retry_at: int | None = now_ms + (policy.line_retry_ms if passes else policy.retry_ms)
-    if rang:
-        retry_at = terms.retry_at(disposition, task.dials + 1, now_ms)
+    retry_at: int | None = now_ms + policy.line_retry_ms
+    if not passes:
+        tries = task.dials + 1 if rang else task.attempt - task.undialled
+        retry_at = terms.retry_at(disposition, tries, now_ms)
     if retry_at is None:
         return failed
     if task.cancel_requested:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ringlog.dispositions import NOT_DIALLED
 from ringlog.terms import Callee, Demand, Permission
 from streams.dispatch.policy import Policy
 
@@ -44,4 +45,6 @@ class SiteTerms:
 
     def retry_at(self, disposition: str, dials: int, now_ms: int) -> int | None:
         """After one wait for every cause, until the dials are used up."""
-        return None if dials >= self.policy.max_dials else now_ms + self.policy.retry_ms
+        if disposition not in NOT_DIALLED and dials >= self.policy.max_dials:
+            return None
+        return now_ms + self.policy.retry_ms

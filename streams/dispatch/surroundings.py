@@ -7,13 +7,13 @@ same facts, and a pool takes each once (by the offset of the record that showed 
 
 import asyncio
 
+from ringlog.campaigns.aggregate import superseded
 from ringlog.clock import now_ms
 from ringlog.kafka.producer import EventProducer
 from ringlog.kafka.reader import Received, TopicReader
 from ringlog.lifecycle import Lifecycle
 from schemas.donotcall import entry_of
 from schemas.events import Campaign, Lease, OptOut, Playbook, RobotStatus
-from streams.dispatch.campaigns import superseded
 from streams.dispatch.facts import Output
 from streams.dispatch.policy import Policy
 from streams.dispatch.presence import Change, Heartbeats

@@ -176,3 +176,19 @@ async def test_a_test_call_belongs_to_no_campaign(api: World) -> None:
 async def test_the_example_is_valid(api: World) -> None:
     file = root() / "examples" / "campaign.yaml"
     await made(api, **yaml_source.parse(file.read_text(encoding="utf-8"), file.name).data)
+
+
+async def test_rows_that_are_loaded_already_leave_room_for_those_at_fault(
+    api: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(campaigns, "DUPLICATES_SHOWN", 2)
+    monkeypatch.setattr(campaigns, "ERRORS_SHOWN", 2)
+    monkeypatch.setattr(campaigns, "ERRORS_CHARACTERS", 40)
+    await made(api)
+    rows = ["phone,x", *["13800138000,a"] * 9, "12,a", "13,a", "14,a", "15," + "b" * 40]
+    status, told = await api.ask(
+        "POST", "/api/campaigns/spring/import?format=csv", data="\n".join(rows).encode()
+    )
+    assert (status, told["duplicates"], told["invalid"]) == (200, 8, 4)
+    shown = [(e["row"], e["duplicate"]) for e in told["errors"]]
+    assert shown == [(2, True), (3, True), (10, False), (11, False)]

@@ -203,3 +203,57 @@ def test_a_damaged_excel_file_is_rows_or_a_table_error(tmp_path: Path, at: int, 
         load(list(read_table(file, "xlsx")))
     except ValueError:
         pass
+
+
+def _sheet(rows: str, size: str = "A1:A3") -> bytes:
+    main = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
+    return (
+        f'<worksheet xmlns="{main}"><dimension ref="{size}"/><sheetData>'
+        f'<row r="1"><c r="A1" t="inlineStr"><is><t>phone</t></is></c></row>{rows}'
+        "</sheetData></worksheet>"
+    ).encode()
+
+
+def test_what_a_sheet_says_of_its_size_is_not_believed(tmp_path: Path) -> None:
+    rows = '<row r="2"><c r="A2"><v>13800138000</v></c></row>'
+    file = _xlsx_with(tmp_path, _sheet(rows, "A1"))
+    assert [r.cells for r in read_table(file, "xlsx")] == [{"phone": "13800138000"}]
+    file = _xlsx_with(tmp_path, _sheet(rows + '<row r="999999999999"><c><v>1</v></c></row>'))
+    assert len(list(read_table(file, "xlsx"))) == 1, "and it ends"
+    wide = openpyxl.Workbook()
+    wide.active.append(["phone", *(f"c{n}" for n in range(250))])
+    wide.save(tmp_path / "wide.xlsx")
+    with pytest.raises(TableError, match="columns"):
+        list(read_table(tmp_path / "wide.xlsx", "xlsx"))
+
+
+def test_lines_of_json_differ_in_their_members() -> None:
+    importer = Importer(LOADING, set())
+    importer.told = {"Handy": "phone"}
+    cells = [
+        {"Handy": "13800138000", "tags": "a"},
+        {"Handy": "13800138001"},
+        {"Handy": "13800138002", "tags": "b", "priority": "high"},
+        {"tags": "c"},
+        {"Handy": "13800138003", "zone": "nowhere"},
+    ]
+    found = [importer.take(ListRow(n, row)) for n, row in enumerate(cells, 1)]
+    good = [c for c in found if isinstance(c, CampaignContact)]
+    assert [(c.tags, c.priority, c.attributes) for c in good] == [
+        (["a"], "medium", {}), ([], "medium", {}), (["b"], "high", {}),
+    ]  # fmt: skip
+    assert [f.row.n for f in found if isinstance(f, Faulty)] == [4, 5]
+
+
+def test_a_contact_fits_into_the_inbox_of_dispatch() -> None:
+    long = {f"c{n}": "\u4e2d" * 256 for n in range(40)}
+    _, found = load([ListRow(1, {"phone": "13800138000"} | long)])
+    assert "8192 bytes" in found[0].reason
+
+
+def test_a_name_in_another_encoding_than_the_beginning_is_a_fault(tmp_path: Path) -> None:
+    file = tmp_path / "a.csv"
+    ascii_only = b"phone,name\n" + b"13800138000,Ann\n" * 80_000
+    file.write_bytes(ascii_only + "13800138001,李明\n".encode("gb18030"))
+    *_, last = read_table(file, "csv")
+    assert "cannot be read" in last.fault

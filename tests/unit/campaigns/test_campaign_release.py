@@ -9,7 +9,7 @@ from ringlog.campaigns.aggregate import CampaignChange, Rejected, Who, created, 
 from ringlog.campaigns.settings import CampaignSettings
 from schemas import ids
 from schemas.events import Campaign, CampaignContact, TaskEvent, TaskRequested
-from streams.campaigns.release import ListRelease, task_of
+from streams.campaigns.release import ListRelease
 
 SETTINGS = {"playbook": "p", "purpose": "service", "ahead": 3}
 
@@ -80,6 +80,7 @@ def test_an_ended_campaign_takes_its_open_tasks_back_once() -> None:
     release.evolve(stopped)
     cancels = release.decide(2, 2)
     assert [(c.kind, (c.customer_id or "")[0]) for c in cancels] == [("cancel", "c")] * 2
+    assert {c.pool for c in cancels} == {None}, "wherever the task is"
     for cancel in cancels:
         release.evolve(cancel)
     rest = release.decide(2, 100)
@@ -96,7 +97,7 @@ def test_tasks_of_others_are_none_of_ours() -> None:
     release.evolve(other)
     release.evolve(ended("somebody's"))
     assert not release.is_ours("somebody's")
-    assert release.is_ours(task_of("default", "spring", contact(1).contact_id))
+    assert release.is_ours(ids.contact_task_id("default", "spring", contact(1).contact_id))
 
 
 steps = st.lists(

@@ -13,7 +13,11 @@ from ringlog.campaigns.aggregate import CampaignChange, Campaigns, Rejected, Who
 from ringlog.campaigns.settings import CampaignSettings, wait_ms
 from ringlog.campaigns.terms import consent_of, settings_of, terms_of
 from ringlog.terms import Callee, Demand, Permission, Terms
-from schemas.events import Campaign
+from schemas import ids
+from schemas.events import Campaign, DispatchInbox
+from streams.dispatch.inputs import CampaignChanged, parse
+from streams.dispatch.router import campaign_copy
+from tests.unit.dispatch.build import NUMBERS
 
 HOUR = 3_600_000
 WHO = Who("ada", 1_000, "because")
@@ -107,7 +111,8 @@ def test_retries_follow_the_cause_within_one_budget() -> None:
     assert terms.retry_at("busy", 3, 0) is None, "the budget"
     assert terms.retry_at("no_answer", 1, 0) is None, "an empty curve"
     assert terms.retry_at("machine", 2, 0) == wait_ms("1d"), "the default curve"
-    assert terms.retry_at("no_line", 0, 0) == wait_ms("1m")
+    waits = [terms.retry_at("no_line", tries, 0) for tries in (1, 2, 3, 9)]
+    assert waits == [wait_ms(wait) for wait in ("1m", "5m", "15m", "15m")], "beyond the budget"
     assert terms.retry_at("number_in_call", 1, 100) == 107, "the site's"
 
 
@@ -200,3 +205,21 @@ def test_the_fold_is_the_same_with_repeats_and_lost_races(names: list[Any], rng:
 @given(st.text(max_size=20))
 def test_consent_is_one_of_ours(text: str) -> None:
     assert consent_of({"consent": text}, "none") in ("none", "relationship", "express", "written")
+
+
+def test_settings_fit_into_the_inbox_of_dispatch() -> None:
+    tags = {f"industry:{n:02d}{'x' * 100}": {"weight": 1, "skills": {"y" * 100: 3}}
+            for n in range(64)}  # fmt: skip
+    data = {"playbook": "p", "purpose": "survey"}
+    with pytest.raises(ValueError, match="8192 bytes"):
+        CampaignSettings.model_validate(data | {"tags": tags})
+    room = dict(list(tags.items())[:25])
+    text = CampaignSettings.model_validate(data | {"tags": room}).model_dump_json()
+    words = "\u4e2d" * 500
+    event = Campaign(
+        event_id=ids.root_id("x"), occurred_at=1, producer="api", campaign_id="c" * 128,
+        name=words[:200], state="running", settings=text, reason=words,
+    )  # fmt: skip
+    _, copy = campaign_copy(event, 1, "main")
+    assert isinstance(copy, DispatchInbox)
+    assert isinstance(parse(copy, NUMBERS), CampaignChanged)

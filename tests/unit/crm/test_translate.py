@@ -137,6 +137,7 @@ def test_a_message_is_named_by_its_id_alone() -> None:
         (b"[" * 100_000, "nested too deeply"),
         (b'"' + b"a" * MAX_BODY_BYTES + b'"', "longer than"),
         (b'{"a": NaN}', "not JSON"),
+        (b'{"type": "customer.updated", "event_id": 1e999}', "not JSON"),
         ([1], "no object"),
         ({"type": "order.paid"}, "no entry of `messages`"),
         ({**PLAIN, "event_id": ""}, "no id"),

@@ -2,18 +2,24 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
+from ringlog.campaigns.terms import terms_of
+from ringlog.law.dial import may_call
+from ringlog.law.facts import Facts, Refusal
+from ringlog.law.rules import FOLDER, AttemptsRule, read_rules
 from ringlog.terms import Callee, Demand, Permission
 from schemas import ids
 from schemas.events import Campaign
+from streams.dispatch.eligibility import Dials
 from streams.dispatch.inputs import CampaignChanged, parse
 from streams.dispatch.pool import Pool
 from streams.dispatch.router import campaign_copy
 from streams.dispatch.site_terms import SiteTerms
 from streams.dispatch.snapshot import Snapshots
+from streams.dispatch.state import Touched
 from tests.unit.dispatch.build import (
     NUMBERS,
     T0,
@@ -142,7 +148,7 @@ def test_what_may_never_be_called_is_refused_with_rule_and_reason(desk: Desk) ->
     assert (late.task_id, late.kind, late.reason) == ("t1", "refused", "premium: never dialled")
 
 
-def test_dials_are_counted_by_number_across_tasks_and_forgotten_after_a_week(desk: Desk) -> None:
+def test_dials_are_counted_by_number_across_tasks_and_forgotten_after_a_month(desk: Desk) -> None:
     desk.give(campaign("spring", "running", {"per_number": 2}))
     for n in range(2):
         desk.give(request(f"t{n}", profile("c1")))
@@ -152,7 +158,7 @@ def test_dials_are_counted_by_number_across_tasks_and_forgotten_after_a_week(des
     desk.pool = Snapshots.load("main", rows | dict([saved.head(9)]), _terms).pool
     assert desk.give(request("t2", profile("c1")))[0].reason == "cap: 2 dials"
     assert desk.give(request("t3", profile("c2")))[-1].kind == "assigned"
-    desk.wait(7 * 86_400_000)
+    desk.wait(31 * 86_400_000)
     assert desk.give(request("t4", profile("c1")))[0].kind == "queued"
 
 
@@ -197,3 +203,93 @@ def test_a_campaigns_record_reaches_the_inbox() -> None:
     _, record = campaign_copy(given.campaign, 7, "main")
     parsed = parse(record, NUMBERS)  # type: ignore[arg-type]
     assert parsed == CampaignChanged(record.event_id, given.campaign, 7)
+
+
+TUESDAY, HOUR, DAY = 1_774_350_000_000, 3_600_000, 86_400_000
+"""2026-03-24 11:00 UTC, and two spans in ms."""
+
+
+def test_dispatch_remembers_dials_for_as_long_as_the_longest_rule_counts() -> None:
+    counted = [
+        rule
+        for file in FOLDER.glob("*.yaml")
+        for rule in read_rules(file).rules
+        if isinstance(rule, AttemptsRule) and rule.of == "number"
+    ]
+    assert max(rule.within_ms or 2 * DAY for rule in counted) <= Dials.SPAN_MS
+    assert max(rule.most for rule in counted) <= Dials.KEPT
+    dials = Dials(Touched())
+    for n in range(4):
+        dials.add("line", TUESDAY + n * HOUR, TUESDAY + n * HOUR)
+    later = TUESDAY + 15 * DAY
+    facts = Facts("marketing", consent="written", recording_notice=True,
+                  dials=dials.of("line", later))  # fmt: skip
+    said = may_call("+33142278186", facts, later - later % DAY + 9 * HOUR)
+    assert isinstance(said, Refusal) and said.rule == "fr-four"
+
+
+def test_a_time_that_no_calendar_knows_and_a_pace_near_zero_stop_nobody_else() -> None:
+    desk = Desk()
+    desk.pool = Pool("main", terms_of=terms_of)
+    desk.open(robot("r1", slots=9))
+    settings = {"playbook": "p", "purpose": "survey", "recording_notice": True}
+    desk.give(campaign("spring", "running", settings))
+    desk.give(campaign("autumn", "running", settings | {"calls_per_s": 5e-324}))
+    said = desk.give(request("t1", campaign_id="spring", not_before=253_402_300_799_999))
+    assert [(e.kind, e.reason) for e in said] == [("refused", "time: no calendar reaches that far")]
+    desk.give(request("t2", campaign_id="autumn"))
+    desk.give(request("t3", campaign_id=None))
+    assert [e.task_id for e in desk.events("assigned")] == ["t3"]
+
+
+def test_a_record_without_a_version_counts_for_nothing_after_one_with(desk: Desk) -> None:
+    paused = campaign("spring", "paused")
+    desk.give(replace(paused, campaign=paused.campaign.model_copy(update={"version": 2})))
+    desk.give(campaign("spring", "running"))
+    desk.give(request("t1"))
+    assert not desk.events("assigned")
+
+
+def test_what_a_campaign_asks_for_before_its_record_is_here_waits_for_that(desk: Desk) -> None:
+    task = ids.contact_task_id("default", "spring", "contact")
+    desk.give(request(task, campaign_id="spring", idempotency_key="contact"))
+    desk.give(request("t2", campaign_id="autumn", idempotency_key="contact"))
+    assert [e.task_id for e in desk.events("assigned")] == ["t2"], "a label is no campaign"
+    rows = (saved := Snapshots(desk.pool)).pages()
+    desk.pool = Snapshots.load("main", rows | dict([saved.head(9)]), _terms).pool
+    later = {"opens_at": desk.now + 3_600_000}
+    said = desk.give(campaign("spring", "running", later))
+    assert [(e.kind, e.reason) for e in said] == [("queued", "hours: opens later")]
+
+
+def test_a_call_that_no_line_took_is_tried_again_by_the_curve_of_carriers() -> None:
+    desk = Desk()
+    desk.pool = Pool("main", terms_of=terms_of)
+    desk.open(robot("r1"))
+    settings = {
+        "playbook": "p", "purpose": "survey", "recording_notice": True, "budget": 1,
+        "retries": {"carrier": ["1m", "5m"]},
+    }  # fmt: skip
+    desk.give(campaign("spring", "running", settings))
+    desk.now += -desk.now % DAY + 4 * HOUR  # noon in China
+    desk.give(request("t1"))
+    waits = []
+    for attempt in (1, 2, 3):
+        called = ids.call_id("t1", attempt)
+        over = desk.give(call(called, "ended", disposition="no_line"))[0]
+        waits.append(over.retry_at - desk.now)
+        desk.wait(waits[-1])
+    assert waits == [60_000, 300_000, 300_000]
+
+
+def test_no_permit_reaches_beyond_the_hours(desk: Desk) -> None:
+    desk.pool = Pool("main", terms_of=terms_of)
+    desk.open(robot("r1", slots=9))
+    settings = {"playbook": "p", "purpose": "survey", "recording_notice": True}
+    desk.give(campaign("spring", "running", settings))
+    closes = desk.now + DAY - desk.now % DAY + 13 * HOUR  # 21:00 in China
+    desk.now = closes - desk.pool.policy.permit_ms - 60_000
+    assert desk.give(request("t1"))[-1].kind == "assigned"
+    desk.now = closes - desk.pool.policy.permit_ms
+    over = desk.give(request("t2"))[-1]
+    assert (over.kind, over.retry_at) == ("queued", closes + 11 * HOUR)

@@ -16,6 +16,7 @@ from ringlog.law.hours import is_open, next_opening
 from ringlog.law.places import NoPlace, Place, place_of
 from ringlog.law.rules import FOLDER, HoursRule, RuleBook, read_rules, rule_book
 from ringlog.yaml_source import InvalidFile
+from schemas.times import LAST_MS
 from tests.unit.law.oracle import PEOPLE, Known, Person, lawful
 
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
@@ -351,3 +352,10 @@ def test_rules_in_force_from_a_date() -> None:
     before = ms("2026-11-25T12:00:00+08:00")
     assert may_call("+8613800138000", facts, before) == Allowed()
     assert isinstance(may_call("+8613800138000", facts, before + DAY), Refusal)
+
+
+def test_a_time_beyond_all_calendars_is_refused() -> None:
+    last = 253_402_300_799_999  # of year 9999, the last that a record can have
+    for at in (LAST_MS, last):
+        said = may_call("+8613800138000", Facts("survey", recording_notice=True), at)
+        assert isinstance(said, Refusal) and (said.rule, said.until) == ("time", None)
