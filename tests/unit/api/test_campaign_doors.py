@@ -16,6 +16,7 @@ from schemas.phone import Numbers
 from streams.api import campaigns
 from streams.api.contacts import ContactLog
 from tests.unit.api.test_doors import Log, World
+from tests.unit.campaigns.test_campaign_lists import table
 
 SETTINGS = {"playbook": "promotion", "purpose": "service", "recording_notice": True}
 LIST = """手机号,姓名,amount_due
@@ -153,6 +154,16 @@ async def test_lists_that_cannot_be_read(api: World, query: str, data: bytes, st
     await made(api)
     found, told = await api.ask("POST", f"/api/campaigns/spring/import?{query}", data=data)
     assert found == status, told
+
+
+async def test_an_excel_file_is_loaded(api: World, tmp_path: Path) -> None:
+    await made(api)
+    file = table(tmp_path, "xlsx", [["手机", "金额"], [13800138000, 12], [13900139000.0, 1.5]])
+    path = "/api/campaigns/spring/import?format=xlsx"
+    status, told = await api.ask("POST", path, data=file.read_bytes())
+    assert (status, told["added"]) == (200, 2)
+    contacts = [e for e in api.log.events if isinstance(e, CampaignContact)]
+    assert [c.attributes for c in contacts] == [{"金额": "12"}, {"金额": "1.5"}]
 
 
 async def test_a_list_over_the_limit_is_413(api: World, monkeypatch: pytest.MonkeyPatch) -> None:
