@@ -9,7 +9,7 @@ import json
 import re
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
@@ -64,7 +64,7 @@ def format_of(name: str) -> Format:
     return known[ending]
 
 
-def read_table(path: Path, kind: Format) -> Iterator[ListRow]:
+def read_table(path: Path, kind: Format) -> Generator[ListRow, None, None]:
     """The rows of a file; raises TableError, also in the midst of it."""
     if path.stat().st_size > MAX_BYTES:
         raise TableError(f"the file has more than {MAX_BYTES // 2**20} MB")
