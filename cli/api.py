@@ -10,20 +10,20 @@ from cli.errors import CheckFailed, NotRunning
 from ringlog.api_key import api_key
 from ringlog.settings import settings
 
-_FILE_S = 3_600
-"""Longest wait for the answer to a file, s: a list of a million rows takes minutes."""
+LIST_S = 3_600
+"""Longest wait for an answer about a whole list, s: a million rows take minutes."""
 
 
-def ask(method: str, path: str, body: object = None) -> Any:
+def ask(method: str, path: str, body: object = None, timeout_s: float = 30) -> Any:
     """The answer's JSON; raises NotRunning, and CheckFailed with the API's own words."""
     data = None if body is None else json.dumps(body).encode()
-    return _asked(method, path, data, "application/json", 30)
+    return _asked(method, path, data, "application/json", timeout_s)
 
 
 def ask_with_file(path: str, file: Path) -> Any:
     """`ask` by POST, with a file as the body."""
     with file.open("rb") as body:
-        return _asked("POST", path, body, "application/octet-stream", _FILE_S)
+        return _asked("POST", path, body, "application/octet-stream", LIST_S)
 
 
 def _asked(method: str, path: str, body: Any, content_type: str, timeout_s: float) -> Any:

@@ -8,7 +8,7 @@ from urllib.parse import quote, urlencode
 
 import click
 
-from cli.api import ask, ask_with_file
+from cli.api import LIST_S, ask, ask_with_file
 from cli.errors import CheckFailed
 from cli.sql import ask_clickhouse
 from ringlog import yaml_source
@@ -127,7 +127,7 @@ def dry_run(campaign_id: str, file: Path | None, mapping: tuple[str, ...], as_js
     """Say how many would be called now, and what keeps the others: of the contacts loaded, or of
     FILE, of which nothing is loaded."""
     if file is None:
-        told = ask("POST", _path(campaign_id, "dry-run"))
+        told = ask("POST", _path(campaign_id, "dry-run"), timeout_s=LIST_S)
     else:
         told = _sent(campaign_id, "dry-run", file, mapping)
     click.echo(json.dumps(told, ensure_ascii=False) if as_json else told["words"])

@@ -2,12 +2,14 @@
 
 import getpass
 import json
+from pathlib import Path
 from urllib.parse import quote, urlencode
 
 import click
 
-from cli.api import ask
+from cli.api import ask, ask_with_file
 from cli.errors import CheckFailed
+from ringlog.campaigns.tables import TableError, format_of, write_errors
 
 
 @click.group()
@@ -42,6 +44,41 @@ def add(
             "customer_id": customer_id, "actor": getpass.getuser()}  # fmt: skip
     told = ask("POST", "/api/optouts", {k: v for k, v in body.items() if v is not None})
     click.echo(told["id"])
+
+
+@optout.command("import")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--reason", required=True, help="Why, in words, such as the list's name.")
+@click.option("--scope", type=click.Choice(["global", "tenant", "campaign"]), default="global",
+              show_default=True, help="Where they hold.")  # fmt: skip
+@click.option("--campaign", "campaign_id", help="The campaign, for scope campaign.")
+@click.option("--column", help="Heading of the numbers, where it is an unusual one.")
+def import_(
+    file: Path, reason: str, scope: str, campaign_id: str | None, column: str | None
+) -> None:
+    """Bar all numbers of FILE: CSV, JSON lines or Excel.
+
+    \b
+    ringlog optout import register.csv --reason "national register, November"
+    """
+    try:
+        query = {"format": format_of(file.name), "reason": reason, "scope": scope,
+                 "actor": getpass.getuser()}  # fmt: skip
+    except TableError as error:
+        raise click.UsageError(str(error)) from None
+    if campaign_id is not None:
+        query["campaign_id"] = campaign_id
+    if column is not None:
+        query["map"] = f"{column}:phone"
+    told = ask_with_file("/api/optouts/import?" + urlencode(query), file)
+    click.echo(
+        f"{told['rows']:,} rows: {told['added']:,} barred, {told['standing']:,} barred already, "
+        f"{told['invalid']:,} not valid"
+    )
+    if told["errors"]:
+        path = file.with_name(f"{file.stem}.errors.csv")
+        write_errors(path, [(e["cells"], e["reason"]) for e in told["errors"]])
+        raise CheckFailed(f"rows to mend are in {path}; load that file afterwards")
 
 
 @optout.command()

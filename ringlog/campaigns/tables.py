@@ -9,7 +9,7 @@ import json
 import re
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Final, Literal
 from xml.etree.ElementTree import ParseError
 
 import openpyxl
+from openpyxl.utils.exceptions import InvalidFileException
 
 Format = Literal["csv", "jsonl", "xlsx"]
 
@@ -71,7 +72,7 @@ def format_of(name: str) -> Format:
     return known[ending]
 
 
-def read_table(path: Path, kind: Format) -> Iterator[ListRow]:
+def read_table(path: Path, kind: Format) -> Generator[ListRow, None, None]:
     """The rows of a file; raises TableError, also in the midst of it."""
     if path.stat().st_size > MAX_BYTES:
         raise TableError(f"the file has more than {MAX_BYTES // 2**20} MB")
@@ -151,35 +152,37 @@ def _object(line: str) -> _Cells:
 
 def _xlsx(path: Path) -> Iterator[_Cells]:
     _check_archive(path)
-    try:
-        book = openpyxl.load_workbook(path, read_only=True, data_only=True, keep_links=False)
-    except _EXCEL_FAULTS as error:
-        raise TableError(f"not an Excel file that can be read: {type(error).__name__}") from None
-    try:
-        sheet = book.worksheets[0]
-        # What the file says of its own size may be wrong: rows beyond it would be lost, and a row
-        # that says it is the 10^12th would be reached one by one.
-        sheet.reset_dimensions()
-        rows = sheet.iter_rows(values_only=True, max_row=EXCEL_ROWS, max_col=MAX_COLUMNS + 1)
-        heads = _headings([_text(value) for value in next(rows, ())])
-        for values in rows:
-            if values.count(None) == len(values):
-                continue
-            texts = [_text(value) for value in values]
-            if any(texts):
-                yield _row(heads, texts)
-    except TableError:
-        raise
-    except _EXCEL_FAULTS as error:
-        raise TableError(f"the first sheet cannot be read: {type(error).__name__}") from None
-    finally:
-        book.close()
+    with path.open("rb") as file:  # of a path, openpyxl judges the ending of the name
+        try:
+            book = openpyxl.load_workbook(file, read_only=True, data_only=True, keep_links=False)
+        except _EXCEL_FAULTS as error:
+            why = type(error).__name__
+            raise TableError(f"not an Excel file that can be read: {why}") from None
+        try:
+            sheet = book.worksheets[0]
+            # What the file says of its own size may be wrong: rows beyond it would be lost, and a
+            # row that says it is the 10^12th would be reached one by one.
+            sheet.reset_dimensions()
+            rows = sheet.iter_rows(values_only=True, max_row=EXCEL_ROWS, max_col=MAX_COLUMNS + 1)
+            heads = _headings([_text(value) for value in next(rows, ())])
+            for values in rows:
+                if values.count(None) == len(values):
+                    continue
+                texts = [_text(value) for value in values]
+                if any(texts):
+                    yield _row(heads, texts)
+        except TableError:
+            raise
+        except _EXCEL_FAULTS as error:
+            raise TableError(f"the first sheet cannot be read: {type(error).__name__}") from None
+        finally:
+            book.close()
 
 
 _EXCEL_FAULTS = (
     zipfile.BadZipFile, ParseError, SyntaxError, KeyError, ValueError, TypeError, AttributeError,
     IndexError, OSError, EOFError, NotImplementedError, AssertionError, OverflowError,
-    RuntimeError, zipfile.LargeZipFile, zlib.error,
+    RuntimeError, zipfile.LargeZipFile, zlib.error, InvalidFileException,
 )  # fmt: skip
 """What openpyxl and zipfile raise for files that are none of theirs. They name no common error."""
 

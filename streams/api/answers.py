@@ -176,6 +176,24 @@ class ImportAnswer(_Answer):
     errors: list[RowFault]
 
 
+class NumberFault(_Answer):
+    """A row of a list of numbers that was not taken."""
+
+    row: int
+    reason: str
+    cells: dict[str, str]
+
+
+class BarredAnswer(_Answer):
+    """What became of a list of numbers. `standing`: they were barred already."""
+
+    rows: int
+    added: int
+    standing: int
+    invalid: int
+    errors: list[NumberFault]
+
+
 class LaterContacts(_Answer):
     """Contacts that a rule bars now. `opens`: when the first may be called, ms since 1970 UTC."""
 

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import hashlib
-import tempfile
 import uuid
 from collections.abc import AsyncIterator, Callable
 from itertools import islice
@@ -23,7 +22,7 @@ from ringlog.campaigns.aggregate import (
 from ringlog.campaigns.contacts import Faulty, Importer, Loading, change_of, columns_of
 from ringlog.campaigns.rehearsal import Rehearsal, rehearse
 from ringlog.campaigns.settings import CampaignSettings
-from ringlog.campaigns.tables import MAX_BYTES, Format, ListRow, TableError, read_table
+from ringlog.campaigns.tables import Format, ListRow, TableError, read_table
 from ringlog.campaigns.terms import settings_of, terms_of
 from ringlog.clock import now_ms
 from ringlog.kafka.producer import EventProducer
@@ -43,6 +42,7 @@ from streams.api.answers import (
 from streams.api.contacts import ContactLog, PlainTerms
 from streams.api.describe import Paths, answer, at, named, operation
 from streams.api.hub import Hub
+from streams.api.lists import ERRORS_SHOWN, LIST_TYPES, heading_of, uploaded
 from streams.api.models import (
     CampaignChangeRequest,
     CampaignRequest,
@@ -58,27 +58,16 @@ SEEN_S = 5.0
 CHUNK = 500
 """Rows that are read and written at a time, so that other requests have their turn."""
 
-ERRORS_SHOWN = 100_000
-"""Rows at fault that an answer carries, at most."""
-
 DUPLICATES_SHOWN = 1_000
 """Rows of numbers that are on the list already, at most."""
 
 ERRORS_CHARACTERS = 32 * 1024 * 1024
 """Length of their cells together, at most: in an Excel file many cells share one text."""
 
-_TYPES: dict[str, Format] = {
-    "text/csv": "csv",
-    "application/x-ndjson": "jsonl",
-    "application/jsonl": "jsonl",
-    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": "xlsx",
-}
-
 Taken = CampaignContact | Faulty
 
 _THIS: Final = [named("id", "The campaign")]
 _NONE: Final = {404: "No such campaign"}
-_LIST_TYPES: Final = (*_TYPES, "application/octet-stream")
 _FILE: Final = {"type": "string"}
 
 _STEPS: Final[dict[Command, str]] = {
@@ -119,7 +108,7 @@ PATHS: Final[Paths] = {
         "post": operation(
             "import_list", "Load a list of customers; the body is the file",
             {200: answer("What became of its rows", ImportAnswer)},
-            parameters=_THIS, query=ListQuery, body=_FILE, body_type=_LIST_TYPES,
+            parameters=_THIS, query=ListQuery, body=_FILE, body_type=LIST_TYPES,
             problems=_NONE | {409: "The campaign has ended", 422: "The list cannot be read"},
         ),
     },
@@ -128,7 +117,7 @@ PATHS: Final[Paths] = {
             "rehearse_campaign",
             "What would become of every contact now; of a list, if the body is one",
             {200: answer("The counts", RehearsalAnswer)},
-            parameters=_THIS, query=ListQuery, body=_FILE, body_type=_LIST_TYPES,
+            parameters=_THIS, query=ListQuery, body=_FILE, body_type=LIST_TYPES,
             body_required=False,
             problems=_NONE | {
                 409: "The settings cannot be read", 422: "The list cannot be read",
@@ -263,7 +252,7 @@ class CampaignRoutes:
         campaign, query = self._found(request), query_of(request, ListQuery)
         if campaign.state == "ended":
             raise Problem(409, "Not now", "the campaign has ended")
-        async with self._file(request, query) as (path, kind, digest), self._loading:
+        async with uploaded(request, query.format) as (path, kind, digest), self._loading:
             known = {c.contact_id for c in await self._contacts.of(campaign.campaign_id or "")}
             importer = self._importer(query, campaign, digest, known)
             faults, twice, shown, room = list[Faulty](), 0, 0, ERRORS_CHARACTERS
@@ -308,7 +297,7 @@ class CampaignRoutes:
             return donotcall.scope(hashes, contact.tenant_id, contact.campaign_id)
 
         if request.can_read_body:
-            async with self._file(request, query) as (path, kind, digest):
+            async with uploaded(request, query.format) as (path, kind, digest):
                 importer = self._importer(query, campaign, digest, set())
                 found = Rehearsal(at)
                 async for chunk in self._chunks(query, path, kind, importer):
@@ -392,31 +381,11 @@ class CampaignRoutes:
         )
         return Importer(loading, known)
 
-    @contextlib.asynccontextmanager
-    async def _file(
-        self, request: web.Request, query: ListQuery
-    ) -> AsyncIterator[tuple[Path, Format, str]]:
-        """The body as a file that is gone afterwards, its format, and its digest."""
-        kind = query.format or _TYPES.get(request.content_type)
-        if kind is None:
-            raise Problem(415, "Unknown format", "name it: ?format=csv, jsonl or xlsx")
-        digest, size = hashlib.sha256(), 0
-        with tempfile.TemporaryDirectory(prefix="ringlog-list-") as folder:
-            path = Path(folder) / "list"
-            with path.open("wb") as file:
-                async for data in request.content.iter_chunked(1 << 18):
-                    size += len(data)
-                    if size > MAX_BYTES:
-                        raise Problem(413, "Too large", f"at most {MAX_BYTES // 2**20} MB")
-                    digest.update(data)
-                    file.write(data)
-            yield path, kind, digest.hexdigest()
-
     async def _chunks(
         self, query: ListQuery, path: Path, kind: Format, importer: Importer
     ) -> AsyncIterator[list[Taken]]:
         """The rows, taken by the importer, some at a time; raises Problem 422."""
-        told = dict(_heading(text) for text in query.map)
+        told = dict(heading_of(text) for text in query.map)
         rows = read_table(path, kind)
 
         def take() -> list[Taken]:
@@ -440,12 +409,6 @@ class CampaignRoutes:
             close = getattr(rows, "close", None)
             if close is not None:
                 close()
-
-
-def _heading(text: str) -> tuple[str, str]:
-    """Heading and field of a `map`."""
-    heading, _, name = text.rpartition(":")
-    return heading, name
 
 
 def _fault(found: Faulty) -> dict[str, object]:

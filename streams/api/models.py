@@ -219,6 +219,14 @@ class OptOutUndoQuery(BaseModel):
     )
 
 
+class OptOutListQuery(ListQuery):
+    """`POST /api/optouts/import`: what holds for all numbers of the list."""
+
+    reason: Words = Field(description="Why")
+    scope: OptOutScope = Field("global", description="Where they hold")
+    campaign_id: Id | None = Field(None, description="For scope campaign, and only there")
+
+
 class OptOutQuery(_Request):
     """`POST /api/optouts/find`: the opt-outs of one number."""
 

@@ -7,19 +7,31 @@ from typing import Final
 
 from aiohttp import web
 
+from ringlog.campaigns.contacts import columns_of
+from ringlog.campaigns.tables import ListRow, TableError, read_table
 from ringlog.clock import now_ms
 from ringlog.kafka.producer import EventProducer
 from ringlog.settings import Settings
 from ringlog.site_key import site_key
 from schemas import ids
 from schemas.events import OptOut
-from schemas.phone import Numbers
-from streams.api.answers import OptOutEntry, OptOutList, OptOutPage
+from schemas.phone import Numbers, e164
+from streams.api.answers import BarredAnswer, OptOutEntry, OptOutList, OptOutPage
 from streams.api.describe import UUID, Paths, answer, named, operation
 from streams.api.hub import Hub
-from streams.api.models import OptOutPageQuery, OptOutQuery, OptOutRequest, OptOutUndoQuery
+from streams.api.lists import ERRORS_SHOWN, LIST_TYPES, heading_of, uploaded
+from streams.api.models import (
+    OptOutListQuery,
+    OptOutPageQuery,
+    OptOutQuery,
+    OptOutRequest,
+    OptOutUndoQuery,
+)
 from streams.api.problems import Problem, body_of, number_of, query_of, unknown_cursor
 from streams.api.standing import optout_id
+
+LIST_CHUNK = 500
+"""Rows of a list that are read and written at a time."""
 
 SEEN_S = 2.0
 """Longest wait for our own fold to read what was written, so that the next request sees it."""
@@ -49,6 +61,14 @@ PATHS: Final[Paths] = {
             body=OptOutQuery,
         ),
     },
+    "/api/optouts/import": {
+        "post": operation(
+            "bar_list", "Bar all numbers of a list; the body is the file",
+            {200: answer("What became of its rows", BarredAnswer)},
+            query=OptOutListQuery, body={"type": "string"}, body_type=LIST_TYPES,
+            problems={422: "The list cannot be read"},
+        ),
+    },
     "/api/optouts/{id}": {
         "delete": operation(
             "undo_optout", "Take an opt-out back", {204: answer("Taken back")},
@@ -72,6 +92,7 @@ class OptOutRoutes:
             web.post("/api/optouts", self.add),
             web.get("/api/optouts", self.list),
             web.post("/api/optouts/find", self.find),
+            web.post("/api/optouts/import", self.load),
             web.delete("/api/optouts/{id}", self.undo),
         ]
 
@@ -87,6 +108,68 @@ class OptOutRoutes:
         event = forms[0].model_copy(update={"event_id": _next_id(forms[0], ours or newest)})
         await self._write(event)
         return web.json_response(_shown(event), status=201)
+
+    async def load(self, request: web.Request) -> web.Response:
+        """200 with what became of the rows of a list of numbers; 422 if the file as a whole cannot
+        be read, after the rows before the fault were taken."""
+        query = query_of(request, OptOutListQuery)
+        if (query.scope == "campaign") != (query.campaign_id is not None):
+            raise Problem(
+                422, "Invalid request", "campaign_id: needed for scope campaign, and only there"
+            )
+        told = dict(heading_of(text) for text in query.map)
+        counts, errors = {"rows": 0, "added": 0, "standing": 0, "invalid": 0}, []
+        async with uploaded(request, query.format) as (path, kind, _):
+            rows = read_table(path, kind)
+            try:
+                first = await asyncio.to_thread(next, rows, None)
+                if first is None:
+                    raise TableError("the list has no rows")
+                columns_of(first.cells, told)
+                chunk = [first]
+                while chunk:
+                    events = []
+                    for row in chunk:
+                        counts["rows"] += 1
+                        try:
+                            found = self._listed(row, told, query)
+                        except ValueError as error:
+                            counts["invalid"] += 1
+                            errors.append({"row": row.n, "reason": str(error),
+                                           "cells": dict(row.cells)})  # fmt: skip
+                            continue
+                        counts["standing" if found is None else "added"] += 1
+                        if found is not None:
+                            events.append(("compliance.optouts", found))
+                    await self._producer.send_all(events)
+                    chunk = await asyncio.to_thread(lambda: list(islice(rows, LIST_CHUNK)))
+            except (TableError, ValueError) as error:
+                raise Problem(
+                    422, "Unreadable list", str(error), rows=counts["rows"], added=counts["added"]
+                ) from None
+            finally:
+                rows.close()
+        return web.json_response(counts | {"errors": errors[:ERRORS_SHOWN]})
+
+    def _listed(self, row: ListRow, told: dict[str, str], query: OptOutListQuery) -> OptOut | None:
+        """The opt-out of a row; None where it stands already; raises ValueError."""
+        if row.fault:
+            raise ValueError(row.fault)
+        columns = columns_of(row.cells, told)
+        heading = next(h for h, name in columns.items() if name == "phone")
+        line = e164(row.cells[heading], self._config.region)
+        ask = OptOutRequest(
+            phone=line, scope=query.scope, reason=query.reason, campaign_id=query.campaign_id,
+            actor=query.actor,
+        )  # fmt: skip
+        forms = [self._event(ask, h) for h in self._numbers.hashes(line)]
+        newest = self._hub.optouts.newest_of(forms)
+        if newest is not None and newest.kind == "opted_out":
+            return None
+        ours = self._hub.optouts.get(optout_id(forms[0]))
+        return forms[0].model_copy(
+            update={"event_id": _next_id(forms[0], ours or newest), "source": "list"}
+        )
 
     async def undo(self, request: web.Request) -> web.Response:
         """204 once the undo is on the log, also when it was undone before; 404."""

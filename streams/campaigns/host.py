@@ -54,14 +54,27 @@ class CampaignHost:
                 reader = TopicReader(
                     self._life.settings, self._producer, topics, since_ms=BEGINNING,
                     back_ms=CALLS_BACK_MS if topics is CALLS else None, wants=self._wants,
+                    dead_letters=False,
                 )  # fmt: skip
                 await reader.start()
                 stack.push_async_callback(reader.stop)
                 self._life.spawn(self._follow(reader), topics[0])
-                await reader.caught_up.wait()
+                await self._until_folded(reader)
+                if self._life.stopping.is_set():
+                    return
             self._life.spawn(self._ask(), "ask")
             self._life.health.set_ready()
             await self._life.until_stopped()
+
+    async def _until_folded(self, reader: TopicReader) -> None:
+        """Returns, too, when the service is to stop, or reading has failed."""
+        waits = [
+            asyncio.create_task(reader.caught_up.wait()),
+            asyncio.create_task(self._life.until_stopped()),
+        ]
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
 
     def _wants(self, topic: str, key: bytes | None, kind: str) -> bool:
         """Events of others' tasks, whose key is the task's id, and most steps of a call are not

@@ -167,7 +167,7 @@ def profile_event(customer: Customer, given: ProfileInput) -> Profile:
         calls=customer.calls,
         answered_calls=customer.answered_calls,
         phone_hash=customer.phone_hash,
-        attributes=dict(customer.attributes),
+        attributes=customer.published_attributes,
     )
 
 
@@ -223,9 +223,9 @@ def _attributes(customer: Customer, change: CustomerChange) -> tuple[tuple[str, 
 
 
 def _forgotten(customer: Customer) -> Customer:
-    """What is kept of a deleted customer: how often we called and, if they must not be called or
-    are on a call right now, the number's hash, which keeps them protected. Nothing about who they
-    are, what they bought, said or promised."""
+    """What is kept of a deleted customer: how often we called, since when the law leaves them in
+    peace and, if they must not be called or are on a call right now, the number's hash, which keeps
+    them protected. Nothing about who they are, what they bought, said or promised."""
     protected = bool(customer.optouts) or customer.active is not None
     return Customer(
         version=customer.version,
@@ -234,6 +234,8 @@ def _forgotten(customer: Customer) -> Customer:
         phone_hash=customer.phone_hash if protected else None,
         calls=customer.calls,
         answered_calls=customer.answered_calls,
+        talked_at=customer.talked_at,
+        refused_at=customer.refused_at,
         active=customer.active,
         spoke=customer.spoke,
         seen=customer.seen,
@@ -276,6 +278,7 @@ def _turn(customer: Customer, turn: Turn) -> Customer:
         last_emotion=_short(turn.emotion) if heard else customer.last_emotion,
         optouts=_with(customer.optouts, GLOBAL if turn.outcome == "opted_out" else None),
         promises=_promised(customer.promises, turn),
+        refused_at=turn.occurred_at if turn.meaning == "reject" else customer.refused_at,
     )
 
 
@@ -302,6 +305,7 @@ def _ended(customer: Customer, call: CallEvent) -> Customer:
         customer,
         calls=customer.calls + 1,
         answered_calls=customer.answered_calls + int(talked),
+        talked_at=call.occurred_at if talked else customer.talked_at,
         optouts=_with(customer.optouts, GLOBAL if call.disposition == "opted_out" else None),
         active=None if was_on else customer.active,
         spoke=customer.spoke and not was_on,

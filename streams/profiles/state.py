@@ -59,6 +59,10 @@ class Customer:
     pools: tuple[str, ...] = ()
     attributes: tuple[tuple[str, str], ...] = ()
     """The CRM's, by name; the short ones only."""
+    talked_at: int | None = None
+    """End of the last call in which the customer spoke, ms since 1970 UTC."""
+    refused_at: int | None = None
+    """When the customer last turned an offer down, ms since 1970 UTC."""
 
     def remember(self, event_id: str) -> "Customer":
         """With an inbox record's id noted."""
@@ -73,8 +77,15 @@ class Customer:
         return (
             self.level, self.tags, self.name, self.purchase_intent, self.last_intent,
             self.last_emotion, self.optouts, self.purchases, self.promises, self.calls,
-            self.answered_calls, self.phone_hash, self.attributes,
+            self.answered_calls, self.phone_hash, self.published_attributes,
         )  # fmt: skip
+
+    @property
+    def published_attributes(self) -> dict[str, str]:
+        """The CRM's, and the times that the law of the dial asks about (`ringlog.law`)."""
+        times = {"talked_at": self.talked_at, "refused_at": self.refused_at}
+        own = {name: str(at) for name, at in times.items() if at is not None}
+        return dict(self.attributes) | own
 
     @property
     def opted_out(self) -> bool:

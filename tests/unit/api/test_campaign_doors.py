@@ -13,9 +13,10 @@ from ringlog.site_key import site_key
 from schemas.envelope import Event
 from schemas.events import Campaign, CampaignContact, CustomerChange, OptOut, TaskRequested
 from schemas.phone import Numbers
-from streams.api import campaigns
+from streams.api import campaigns, lists
 from streams.api.contacts import ContactLog
 from tests.unit.api.test_doors import Log, World
+from tests.unit.campaigns.test_campaign_lists import table
 
 SETTINGS = {"playbook": "promotion", "purpose": "service", "recording_notice": True}
 LIST = """手机号,姓名,amount_due
@@ -155,11 +156,42 @@ async def test_lists_that_cannot_be_read(api: World, query: str, data: bytes, st
     assert found == status, told
 
 
+async def test_an_excel_file_is_loaded(api: World, tmp_path: Path) -> None:
+    await made(api)
+    file = table(tmp_path, "xlsx", [["手机", "金额"], [13800138000, 12], [13900139000.0, 1.5]])
+    path = "/api/campaigns/spring/import?format=xlsx"
+    status, told = await api.ask("POST", path, data=file.read_bytes())
+    assert (status, told["added"]) == (200, 2)
+    contacts = [e for e in api.log.events if isinstance(e, CampaignContact)]
+    assert [c.attributes for c in contacts] == [{"金额": "12"}, {"金额": "1.5"}]
+
+
 async def test_a_list_over_the_limit_is_413(api: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(campaigns, "MAX_BYTES", 100_000)
+    monkeypatch.setattr(lists, "MAX_BYTES", 100_000)
     await made(api)
     path = "/api/campaigns/spring/import?format=csv"
     assert (await api.ask("POST", path, data=b"x" * 300_000))[0] == 413
+
+
+async def test_a_list_of_numbers_is_barred_and_undone_and_barred_again(api: World) -> None:
+    path = "/api/optouts/import?format=csv&reason=register&actor=ada"
+    data = "手机,x\n13800138000,1\n12,2\n138 0013 8000,3\n13900139000,4\n".encode()
+    status, told = await api.ask("POST", path, data=data)
+    assert (status, told["rows"], told["invalid"]) == (200, 4, 1)
+    assert told["errors"][0]["cells"] == {"手机": "12", "x": "2"}
+    assert (await api.ask("POST", path, data=data))[1]["standing"] == 3
+    items = (await api.ask("GET", "/api/optouts"))[1]["items"]
+    assert {(i["reason"], i["source"], i["actor"]) for i in items} == {("register", "list", "ada")}
+    assert len(items) == 2
+    await api.ask("DELETE", f"/api/optouts/{items[0]['id']}")
+    assert (await api.ask("POST", path, data=data))[1]["added"] >= 1
+    assert len((await api.ask("GET", "/api/optouts"))[1]["items"]) == 2
+    for query in ("format=csv", "format=csv&reason=x&scope=mine",
+                  "format=csv&reason=x&scope=campaign"):  # fmt: skip
+        assert (await api.ask("POST", f"/api/optouts/import?{query}", data=data))[0] == 422
+    assert (await api.ask("POST", path, data=b"x\n1\n"))[0] == 422
+    tenant = path + "&scope=tenant"
+    assert (await api.ask("POST", tenant, data=data))[0] == 200
 
 
 async def test_a_test_call_belongs_to_no_campaign(api: World) -> None:

@@ -58,7 +58,7 @@ UNDESCRIBED = {"/ws/events", *OPEN_PATHS, *PAGE_FILES}
 BEYOND_SCHEMAS = {
     "open_media", "open_browser_call", "trickle_browser_call",  # this edge has no playbooks
     "create_campaign", "change_campaign",  # windows of hours are more than a pattern
-    "import_list", "rehearse_campaign",  # a list has headings
+    "import_list", "rehearse_campaign", "bar_list",  # a list has headings
 }  # fmt: skip
 """Operations that also refuse what their schema lets pass."""
 

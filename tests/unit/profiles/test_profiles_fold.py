@@ -470,3 +470,14 @@ def test_any_life_survives_repeats_and_restarts(events: list[Event], data: st.Da
     assert rough == plain
     assert again == said
     assert len({e.event_id for _, e in said}) == len(said)
+
+
+def test_the_law_is_told_when_they_last_talked_and_last_refused() -> None:
+    refused = turn(intent="no", meaning="reject", occurred_at=5_000)
+    customer, out = live(asked(), turn(), refused, ended(occurred_at=9_000))
+    profile = [event for name, event in out if name == "customers.profiles"][-1]
+    assert isinstance(profile, Profile)
+    assert profile.attributes == {"refused_at": "5000", "talked_at": "9000"}
+    assert from_text(to_text(customer)) == customer
+    silent, _ = live(asked(), ended(occurred_at=9_000, disposition="no_answer"))
+    assert silent.talked_at is None
