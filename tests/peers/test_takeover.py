@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from demo.asterisk.instance import Asterisk
@@ -18,10 +19,14 @@ from demo.sip import scripts
 from demo.sip.call import SipCall
 from demo.sip.carrier import SipCarrier
 from ringlog.settings import Settings
-from schemas.events import MediaChunk
+from schemas.events import MediaChunk, Transcript
+from tests.integration.asr.log import Log as Transcripts
+from tests.integration.asr.log import first_finals
+from tests.integration.asr.test_service import Worker
 from tests.integration.ingest.edge_world import Log, World
 from tests.peers.asterisk_world import strongest_hz, tone
 from tests.peers.test_asterisk_edge import NUMBER, answered, incoming, running
+from tests.unit.asr_worker.material import SENTENCES, VOICES, utterance
 from verify.check import Check, Context
 from verify.checks.calls import Calls
 from verify.checks.numbers import LinesInUse
@@ -74,10 +79,10 @@ async def recognisable(log: Log, call: str, after_ms: int) -> None:
         return [c for c in chunks if c.occurred_at > after_ms]
 
     await log.until(lambda: len(since()) > 10, "the caller's sound")
-    chunks = [c for c in log.chunks(call, "customer") if c.kind == "chunk"]
+    first = [c for c in log.chunks(call, "customer") if c.kind == "chunk"][:10]
     opened = [
         c.occurred_at - c.leg_start_ms - (c.rtp_ts - c.leg_start_ts) * 1000 // c.rate_hz
-        for c in chunks
+        for c in [*first, *since()]
     ]
     assert max(opened) - min(opened) < 1_000, "one call clock"
 
@@ -183,9 +188,9 @@ async def test_two_edges_die_one_after_the_other(
     async with running(stack, asterisk, tmp_path, monkeypatch, "rtp") as world:
         log = world.log
         await world.far.start()
-        here = (asterisk.host, asterisk.sip_port)
+        here, before = (asterisk.host, asterisk.sip_port), incoming(world)
         caller = await other.dial(here, NUMBER, caller="+8613912345677")
-        (came,) = await log.until(lambda: incoming(world), "the call that came in")
+        (came,) = await log.until(lambda: incoming(world) - before, "the call that came in")
         caller.media.play(tone(CALLER_HZ, 120.0))
         calls = await talking(world, carrier, "edge-2", 3)
         goes, _, stays = calls
@@ -247,3 +252,49 @@ async def test_a_stalled_edge_wakes_up_and_leaves_its_calls_alone(
         await ends(world, calls | fresh)
         assert len(carrier.calls) == 4, "nobody is dialled twice"
         verified(log, calls | fresh)
+
+
+async def test_the_caller_is_recognised_over_the_move(
+    stack: Settings, asterisk: Asterisk, carriers: dict[str, SipCarrier], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """What a caller says after the edge's death is a final of the same call, at its call time."""
+    said, pause = utterance(SENTENCES[2], VOICES[0]), np.zeros(12_000, np.int16)
+    carrier = carriers["carrier-a"]
+    words = np.concatenate([pause, said] * 20)
+    carrier.default = scripts.answer(say=words, after_s=0.0)
+    recogniser, finals = Worker(stack, 20), Transcripts(stack)
+    try:
+        async with running(stack, asterisk, tmp_path, monkeypatch, "rtp") as world:
+            log = world.log
+            await world.far.start()
+            await asyncio.to_thread(recogniser.wait_ready)
+            since = finals.ends()
+
+            async def heard(call: str, from_ms: int) -> list[Transcript]:
+                found = first_finals(await asyncio.to_thread(finals.transcripts, since))
+                return [t for t in found if t.call_id == call and t.start_ms >= from_ms]
+
+            async def recognised(call: str, from_ms: int = 0) -> Transcript:
+                async with asyncio.timeout(90):
+                    while True:
+                        right = [t for t in await heard(call, from_ms) if t.text == SENTENCES[2]]
+                        if right:
+                            return right[0]
+                        await asyncio.sleep(0.2)
+
+            calls = await talking(world, carrier, "edge-2", 3)
+            before = {call: await recognised(call) for call in calls}
+            died_ms = round(time.time() * 1000)
+            await world.far.end(signal.SIGKILL)
+            for call, first in before.items():
+                answered_ms = next(e.occurred_at for e in log.call(call) if e.kind == "answered")
+                after = await recognised(call, died_ms - answered_ms + 1_000)
+                assert after.ssrc != first.ssrc, "by a media leg of the heir's"
+                spoken_ms = after.occurred_at - answered_ms
+                assert after.start_ms < after.end_ms < spoken_ms + 1_000, "one call clock"
+            await ends(world, calls)
+            verified(log, calls)
+    finally:
+        recogniser.stop()
+        finals.close()
