@@ -59,6 +59,7 @@ class Succession:
         self._lease_ms = lease_ms
         self._terms: dict[str, _Term] = {}
         self._tried: dict[str, int] = {}
+        self._all_due: dict[str, bool] = {}  # what our last claim on an edge was for
         self._steady_ms = 0  # from when on our own heartbeats came without a stop
 
     def hear(self, lease: Lease, offset: int, at_ms: int) -> Won | None:
@@ -75,12 +76,14 @@ class Succession:
                 self._steady_ms = at_ms
             self._terms[edge_id] = _Term(offset, at_ms, lease.worker)
         elif lease.kind == "claim" and term is not None and lease.after == term.last:
-            # Readers agree on who has won; what for, the winner alone needs to know.
+            # Readers agree on who has won. What for, the winner alone knows and needs to know.
+            ours = lease.worker == self._instance
             all_ = at_ms - term.heard_ms > self._lease_ms
+            all_ = self._all_due.get(edge_id, False) if ours else all_
             self._terms[edge_id] = replace(
                 term, last=offset, claimant=lease.worker, claimed_all=all_
             )
-            if lease.worker == self._instance:
+            if ours:
                 return Won(edge_id, at_ms - term.heard_ms, all_)
         return None
 
@@ -100,7 +103,7 @@ class Succession:
             if self._is_in_hand(term, all_):
                 continue
             if over_ms > self._rank(edge_id) * TURN_MS:
-                self._tried[edge_id] = term.last
+                self._tried[edge_id], self._all_due[edge_id] = term.last, all_
                 claims.append(EdgeClaim(edge_id, term.last))
         return claims
 

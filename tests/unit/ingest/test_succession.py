@@ -89,6 +89,8 @@ def test_who_does_not_hear_itself_claims_nobody() -> None:
     assert ours.due(always, always) == []
     beat(ours, "b", since_ms=52_000, until_ms=52_000)
     assert ours.due(always, always) == [EdgeClaim("a", 1)], "a is still silent, and we are not"
+    won = ours.hear(lease("a", "claim", after=1, worker="b-1"), 3, 52_010)
+    assert won is not None and not won.all_, "the lease counts anew, too"
 
 
 def test_an_heir_that_dies_has_heirs() -> None:
