@@ -162,15 +162,17 @@ class Resuming:
 
     async def take_over(self, calls: Iterable[str], heard: LastSound) -> None:
         """Goes on with calls, where they are ours by now."""
+        actors: list[CallActor] = []
         for call_id in calls:
             if call_id in self._edge.actors:
                 continue
             found = self._edge.following.take_up(call_id)
-            if found is None:
-                continue
-            self._anew.add(call_id)
-            actor = self._take_up(found, None, heard.sound_of(call_id))
-            await self._open(actor, self._entry_of(actor, heard))
+            if found is not None:
+                self._anew.add(call_id)
+                actors.append(self._take_up(found, None, heard.sound_of(call_id)))
+        # All at once, so that the switch is asked once what it holds.
+        await asyncio.gather(*(self._open(a, self._entry_of(a, heard)) for a in actors))
+        for actor in actors:
             self._edge.spawn(self._adopt(actor), "adopt")
 
     async def hang_up_inherited(self, call: Call) -> None:
