@@ -23,7 +23,7 @@ class LastSound:
     """Folds the last chunks of some calls."""
 
     def __init__(self) -> None:
-        self._opened_ms: dict[str, int] = {}
+        self._opened_ms: dict[str, dict[str, int]] = {}  # by call and leg
         self._sounds: dict[str, Format] = {}
         self._legs: dict[str, HeardLeg] = {}
 
@@ -34,8 +34,8 @@ class LastSound:
         into = chunk.rtp_ts - chunk.leg_start_ts
         # Chunks are dated when they are complete, or later: the earliest is the nearest.
         opened_ms = chunk.occurred_at - chunk.leg_start_ms - into * 1000 // rate_hz
-        opened_ms = min(opened_ms, self._opened_ms.get(call_id, opened_ms))
-        self._opened_ms[call_id] = opened_ms
+        of_call = self._opened_ms.setdefault(call_id, {})
+        opened_ms = of_call[chunk.leg] = min(opened_ms, of_call.get(chunk.leg, opened_ms))
         if chunk.kind == "chunk":
             self._sounds[call_id] = Format(chunk.codec, rate_hz)
         if chunk.leg != "customer":
@@ -55,7 +55,9 @@ class LastSound:
         """What a journal would have of the call, less its port; `began_ms` is for one without any
         sound."""
         legs = [self._legs[call_id]] if call_id in self._legs else []
-        opened_ms = self._opened_ms.get(call_id, began_ms)
+        of_call = self._opened_ms.get(call_id, {})
+        # The robot's time counts by our ticks, which may have been late when the call began.
+        opened_ms = of_call.get("customer", of_call.get("robot", began_ms))
         return Entry(call_id, 0, self.sound_of(call_id), opened_ms, legs=legs)
 
 
