@@ -38,7 +38,7 @@ pytestmark = [pytest.mark.needs("asterisk"), pytest.mark.stack, pytest.mark.time
 CALLS = 20
 ROBOT_HZ, CALLER_HZ = 300, 700
 
-GENEROUS_S = 10.0
+GENEROUS_S = 15.0
 """A machine of two cores runs it beside other tests; what is measured is printed."""
 
 
@@ -78,17 +78,16 @@ async def recognisable(log: Log, call: str, after_ms: int) -> None:
         chunks = [c for c in log.chunks(call, "customer") if c.kind == "chunk"]
         return [c for c in chunks if c.occurred_at > after_ms]
 
-    await log.until(lambda: len(since()) > 10, "the caller's sound")
-    first = [c for c in log.chunks(call, "customer") if c.kind == "chunk"][:10]
-    # Under load chunks are dated late, never early.
-    before_ms, after_ms = (
-        min(
+    def opened_ms(chunks: Iterable[MediaChunk]) -> int:
+        """Chunks are dated late when they come late, never early."""
+        return min(
             c.occurred_at - c.leg_start_ms - (c.rtp_ts - c.leg_start_ts) * 1000 // c.rate_hz
             for c in chunks
         )
-        for chunks in (first, since())
-    )
-    assert abs(after_ms - before_ms) < 1_000, "one call clock"
+
+    await log.until(lambda: len(since()) > 10, "the caller's sound")
+    first = opened_ms([c for c in log.chunks(call, "customer") if c.kind == "chunk"][:10])
+    await log.until(lambda: abs(opened_ms(since()) - first) < 1_000, "one call clock")
 
 
 def verified(log: Log, calls: Iterable[str]) -> None:
@@ -143,8 +142,9 @@ async def test_two_edges_one_killed(
         print(f"\n{media}: the robot is heard again after {gaps[0]:.2f} to {gaps[-1]:.2f} s,"
               f" median {gaps[len(gaps) // 2]:.2f}")  # fmt: skip
         assert gaps[-1] < GENEROUS_S
-        for far in own.values():
-            assert await gap_s(log, far, died_s) < 1.0
+        for call in own:
+            assert log.kinds(call).count("playout_started") == 1
+            assert "playout_ended" not in log.kinds(call)
         for call, far in lost.items():
             await recognisable(log, call, round(died_s * 1000) + 500)
             assert (edge_now(log, call), log.kinds(call).count("moved")) == ("edge", 1)
