@@ -128,8 +128,9 @@ class Resuming:
                 break
             await asyncio.sleep(LOOK_S)
         edge_id = edge.following.running.edge_of(call_id)
-        # A call whose first record is not written yet is ours.
-        return edge_id == edge.edge_id or (edge_id is None and call.phase == Phase.PERMITTED)
+        # A call whose first record is not written yet is ours; one that is over is nobody's.
+        unwritten = edge_id is None and call.tries == 0 and call.phase <= Phase.DIALING
+        return unwritten or edge_id == edge.edge_id
 
     async def _has_read(self) -> bool:
         try:

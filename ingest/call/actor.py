@@ -518,8 +518,8 @@ class CallActor:
 def _is_felt(command: Command) -> bool:
     """Whether a command does to the call what cannot be undone: it must be this edge's call."""
     if isinstance(command, Write):
-        return command.event.kind == "ended"
-    return isinstance(command, Dial | HangUp | Transfer)
+        return command.event.kind in ("tried", "refused", "ended")
+    return isinstance(command, Abandon | Dial | HangUp | Transfer)
 
 
 def _inputs_of(events: Iterable[PlayoutEvent]) -> list[Input]:
