@@ -119,6 +119,7 @@ class AsteriskSwitch:
         self._told: set[str] = set()  # channels not of our application that we are told of
         self._inherited: set[str] = set()  # applications of lost edges
         self._look = asyncio.Event()  # calls are to be compared now
+        self._ending: set[asyncio.Task[None]] = set()
         self._work: asyncio.Task[None] | None = None
 
     @property
@@ -146,7 +147,7 @@ class AsteriskSwitch:
             await asyncio.gather(self._work, return_exceptions=True)
         for call in self._calls.values():
             call.close()
-        for task in self._coming.values():
+        for task in (*self._coming.values(), *self._ending):
             task.cancel()
         await self._legs.stop()
         await self._ari.close()
@@ -470,8 +471,17 @@ class AsteriskSwitch:
             self._lines = {name: one for name, one in self._lines.items() if one is not call}
             self._legs.over(call.bridge)
             call.close()
+            for leg in call.call.of("media"):
+                if leg.made and not (leg.found or leg.gone):  # it leads to us
+                    task = asyncio.create_task(self._end_leg(leg.name), name="media leg")
+                    self._ending.add(task)
+                    task.add_done_callback(self._ending.discard)
         self._tries.pop(call_id, None)
         self._forgot.set()
+
+    async def _end_leg(self, name: str) -> None:
+        with contextlib.suppress(AriLost):
+            await self._ari.request("DELETE", ari_path("channels", name))
 
     def _present(self, call_id: str) -> HostedCall | None:
         return self._calls.get((call_id, self._tries.get(call_id, 0)))
