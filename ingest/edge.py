@@ -4,7 +4,7 @@
 import asyncio
 import socket
 import uuid
-from collections.abc import Collection, Coroutine
+from collections.abc import Coroutine
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -23,35 +23,33 @@ from ingest.call.machine import (
 )
 from ingest.call.types import (
     Q850_TEMPORARY_FAILURE,
-    RING_TIMEOUT_MS,
     Assigned,
     Call,
     Directed,
     HangUp,
     HungUp,
     Identity,
-    LineAwaited,
     LineFound,
     NoLine,
     NumberChecked,
     Phase,
     Progressed,
     Recorded,
-    RingTimedOut,
     Write,
 )
 from ingest.draining import Drain
+from ingest.failover.fence import Fence
 from ingest.failover.handover import HandoverSender
 from ingest.failover.inheritance import Inheritance
-from ingest.failover.journal import Entry, Journal
-from ingest.failover.running import Survivor
+from ingest.failover.journal import Journal
 from ingest.following import Follower, Following
 from ingest.heartbeats import EdgeHeartbeats, Load
 from ingest.inbound import answer
 from ingest.keys import media_token
 from ingest.opening import open_by_message
 from ingest.optouts import OptOuts
-from ingest.rtp.socket import NoPort, PortPool
+from ingest.resuming import Resuming
+from ingest.rtp.socket import PortPool
 from ingest.sessions import SessionSpec, Site
 from ingest.sound.apm import load
 from ingest.sound.clean_line import CleanLine, CleanThreads
@@ -156,13 +154,15 @@ class Edge:
             self.rtp_host, self.media_ws_url, self.config.edge_control_url,
             self.config.edge_capacity,
         )  # fmt: skip
+        self._fence = Fence(self.instance, self.config.edge_takeover_ms)
+        self._resuming = Resuming(self, self._fence, self._follower.to_the_end)
         self._inheritance = Inheritance(
-            self.config, self.instance, self.producer, self.following.running.of,
-            self._follower.to_the_end, self._hang_up_inherited,
-        )  # fmt: skip
-        self._heartbeats = EdgeHeartbeats(
-            edge_id, self.instance, self.config.tenant_id, self.queue, reached, self._load
+            self.config, self.instance, self.producer, self._fence, self._resuming
         )
+        self._heartbeats = EdgeHeartbeats(
+            edge_id, self.instance, self.config.tenant_id, self.queue, reached, self._load,
+            lambda n: self._fence.sent(n, monotonic_us()),
+        )  # fmt: skip
 
     # Start and stop ------------------------------------------------------------------------------
 
@@ -199,9 +199,9 @@ class Edge:
         self.handover.connect()
         self._began_ms = now_ms()
         await self._take_plan()
-        await self._resume()
+        await self._resuming.resume()
         await self.switchboard.start(self)
-        self._adopt_on(self.switchboard.names)
+        self._resuming.adopt_on(self.switchboard.names)
         self.ports.close_unclaimed()
         self.life.spawn(self.handover.run(), "handover")
         certificate = certificate_of(self.config)
@@ -385,14 +385,8 @@ class Edge:
         self.cleanings = Cleanings(
             self.config.clean, {name: trunk.clean for name, trunk in plan.trunks.items()}
         )
-        self._adopt_on(await self.switchboard.follow(plan))
+        self._resuming.adopt_on(await self.switchboard.follow(plan))
         logger.info("trunks", trunks=len(plan.trunks), switches=len(plan.switches))
-
-    def _adopt_on(self, switches: Collection[str]) -> None:
-        """Switches that have just been started take up our calls on them."""
-        for actor in self.actors.values():
-            if actor.session is not None and self.switchboard.of(actor.call_id).name in switches:
-                self.spawn(self._adopt(actor), "adopt")
 
     def on_reachable(self, trunk: str, reachable: bool) -> None:
         """A switch has tried a trunk by itself."""
@@ -410,12 +404,18 @@ class Edge:
             self.spawn(actor.move_media(theirs), "media")
 
     def calls_on(self, switch: str) -> dict[str, str]:
-        """Our running calls on a switch, with their trunks."""
-        return {
+        """The running calls on a switch, with their trunks: ours, and where it keeps calls, those
+        of other edges as well, since they may have been ours."""
+        running = {
             call_id: actor.call.trunk
             for call_id, actor in self.actors.items()
             if actor.call.phase < Phase.ENDED and self.switchboard.of(call_id).name == switch
         }
+        for call in self.following.running.all():
+            on = self.switchboard.by_trunk(call.trunk)
+            if on.name == switch and on.keeps_calls:
+                running.setdefault(call.identity.call_id, call.trunk)
+        return running
 
     # From the log --------------------------------------------------------------------------------
 
@@ -443,17 +443,19 @@ class Edge:
             return
         if identity.call_id in self.actors:
             return
-        actor = self._add(Call(identity, ""), PCMU)
+        actor = self.add(Call(identity, ""), PCMU)
         actor.put(Assigned())
-        self.spawn(self._work(actor), identity.call_id)
+        self.spawn(self.work(actor), identity.call_id)
 
-    def _add(self, call: Call, sound: Format) -> CallActor:
+    def add(self, call: Call, sound: Format) -> CallActor:
+        """From now on records of the call reach its actor."""
         actor = CallActor(self, call, sound)
         self.following.began(actor.call_id)
         self.actors[actor.call_id] = actor
         return actor
 
-    async def _work(self, actor: CallActor) -> None:
+    async def work(self, actor: CallActor) -> None:
+        """Works until the call is over, or another edge's."""
         try:
             await actor.run()
         except Exception as error:  # whatever failed, the call gets its end
@@ -467,59 +469,12 @@ class Edge:
         finally:
             self.actors.pop(actor.call_id, None)
             self.switchboard.forget(actor.call_id)
-            self.following.over(actor.call_id)
+            if not actor.left:
+                self.following.over(actor.call_id)
 
-    async def _hang_up_inherited(self, call: Call) -> None:
-        """Tells the switch that a lost edge's call is over, where the switch is one of ours."""
-        if call.identity.direction == "outbound" and call.phase >= Phase.DIALING:
-            await self.switchboard.of(call.identity.call_id).hang_up(call.identity.call_id)
-
-    async def _resume(self) -> None:
-        """Resumes the calls that ran when this edge died."""
-        entries = {entry.call_id: entry for entry in self.journal.entries()}
-        survivors: list[Survivor] = self.following.serve(self)
-        for call_id in entries.keys() - {call.identity.call_id for call, _ in survivors}:
-            self.journal.remove(call_id)
-        actors: list[CallActor] = []
-        for call, directives in survivors:
-            entry = entries.get(call.identity.call_id)
-            actor = self._add(call, entry.sound if entry is not None else PCMU)
-            self.switchboard.holds(actor.call_id, call.trunk)
-            for directive in directives:
-                actor.put(Directed(directive))
-            actors.append(actor)
-        # From here on records reach their actors, which begin once their media is open.
-        for actor in actors:
-            await self._resume_media(actor, entries.get(actor.call_id))
-            self.spawn(self._work(actor), actor.call_id)
-
-    async def _resume_media(self, actor: CallActor, entry: Entry | None) -> None:
-        phase = actor.call.phase
-        try:
-            if entry is None:
-                raise OSError("its port is not known")
-            await actor.open_media(entry.remote, entry)
-        except (NoPort, OSError) as error:
-            logger.error("call lost", call_id=actor.call_id, reason=str(error))
-            actor.put(HungUp("failed", Q850_TEMPORARY_FAILURE))
-            return
-        if actor.call.between and actor.call.refusal is not None:
-            actor.put(LineAwaited())  # its last try has failed, so nobody rings: another begins
-        elif phase < Phase.ANSWERED:
-            actor.after(RING_TIMEOUT_MS, RingTimedOut())
-        logger.info("call resumed", call_id=actor.call_id, phase=phase.name)
-
-    async def _adopt(self, actor: CallActor) -> None:
-        """The switch takes the call up."""
-        call = actor.call
-        if call.identity.direction == "foreign" or call.phase < Phase.PLACED or call.between:
-            return
-        switch = self.switchboard.of(call.identity.call_id)
-        ours = actor.our_address() if switch.medium == "rtp" else None
-        answered = call.phase >= Phase.ANSWERED
-        n = max(1, call.tries)
-        if not await switch.adopt(call.identity.call_id, ours, n, answered=answered):
-            actor.put(HungUp("failed", Q850_TEMPORARY_FAILURE))
+    async def may_act(self, call: Call) -> bool:
+        """Whether the call is still ours; waits where another edge may have taken it."""
+        return await self._resuming.may_act(call)
 
     # External calls ------------------------------------------------------------------------------
 
@@ -593,7 +548,7 @@ class Edge:
         Raises NoPort, OSError, KafkaError.
         """
         identity = spec.identity
-        actor = self._add(Call(identity, trunk), spec.sound)
+        actor = self.add(Call(identity, trunk), spec.sound)
         try:
             await actor.open_media(
                 spec.remote, event_type=spec.event_type, medium=medium, wire=spec.wire
@@ -605,7 +560,7 @@ class Edge:
         if identity.phone:
             hashed = self.numbers.hash(identity.phone)
             self.following.numbers_in_calls.began(hashed, identity.call_id, now_ms())
-        self.spawn(self._work(actor), actor.call_id)
+        self.spawn(self.work(actor), actor.call_id)
         try:
             first = answered_by_us(actor.call, now_ms())
             await self.producer.send("calls.events", first)

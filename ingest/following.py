@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 from aiokafka import TopicPartition
 
 from ingest.call.numbers import NumbersInCalls
-from ingest.call.types import MAX_CALL_MS
+from ingest.call.types import MAX_CALL_MS, Phase
 from ingest.defaults import Defaults
 from ingest.failover.running import RunningCalls, Survivor
 from ingest.sound.prompt_lists import PromptLists
@@ -45,9 +45,13 @@ LONGEST_PERMIT_MS: Final = 600_000
 FORGET_EVERY_MS: Final = 1_000
 
 _OF_ALL_CALLS: Final = frozenset(
-    {"dialing", "tried", "refused", "ringing", "early_media", "answered", "ended"}
-)
-"""Kinds that count whose call it may be: numbers in calls, and what trunks carry."""
+    {
+        "dialing", "tried", "refused", "ringing", "early_media", "answered", "withdrawn", "ended",
+        "moved", "playout_ended", "transferred",
+    }
+)  # fmt: skip
+"""Kinds that count whose call it may be: numbers in calls, what trunks carry, and what must be
+known of a call to take it over."""
 
 
 class Listener(Protocol):
@@ -92,8 +96,8 @@ class Following:
         self._forgot_ms = 0
 
     def wants(self, topic_name: str, key: bytes | None, kind: str) -> bool:
-        """Whether a record is worth decoding. Of another edge's call only its tries, its beginning
-        and its end are: nobody gets two calls at once, and trunks have caps. Directives all are,
+        """Whether a record is worth decoding. Of another edge's call only some are: nobody gets two
+        calls at once, trunks have caps, and we may have to take the call over. Directives all are,
         since each may raise the epoch of its partition."""
         if topic_name == "tasks.events":
             return kind == "assigned"
@@ -132,6 +136,15 @@ class Following:
         is told of their records."""
         self._listener = listener
         return self.running.survivors(self._edge_id)
+
+    def take_up(self, call_id: str) -> Survivor | None:
+        """A call that has moved to us, as we find it; None when it is another's, or over. From now
+        on the listener is told of its records."""
+        found = self.running.take_up(call_id, self._edge_id)
+        if found is not None:
+            kinds = {"dialing"} | ({"answered"} if found.call.phase >= Phase.ANSWERED else set())
+            self._seen.setdefault(call_id, kinds)
+        return found
 
     def dial(self) -> None:
         """From now on the listener is given assignments; first those that wait."""
@@ -179,10 +192,8 @@ class Following:
         call_id = directive.call_id
         if self._acceptance.evolve(partition, directive) != "accepted" or call_id is None:
             return
-        if self._listener is None:
-            self.running.take_directive(call_id, directive)
-        elif not self._listener.on_directive(call_id, directive):
-            self._acceptance.forget(call_id)  # another edge's call
+        if self._listener is None or not self._listener.on_directive(call_id, directive):
+            self.running.take_directive(call_id, directive)  # whoever takes the call up does it
 
     def _on_task(self, task: TaskEvent) -> None:
         if task.kind != "assigned" or task.edge_id != self._edge_id or task.call_id is None:

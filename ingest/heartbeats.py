@@ -12,7 +12,7 @@ from schemas.events import DispatchInbox, Lease
 from schemas.ids import heartbeat_id
 
 ALIVE_S: Final = 2.0
-HEARTBEAT_S: Final = 1.0
+HEARTBEAT_S: Final = 0.5
 
 Queue = Callable[[str, Event], Awaitable["asyncio.Future[object]"]]
 """Hands a record to the producer; the future is its acknowledgement."""
@@ -36,13 +36,16 @@ class EdgeHeartbeats:
         queue: Queue,
         reached: Advertised,
         load: Callable[[], Load],
+        sent: Callable[[int], None] = lambda _: None,
     ) -> None:
+        """`sent` is told the number of each heartbeat right before it is sent."""
         self._edge_id = edge_id
         self._instance = instance
         self._tenant_id = tenant_id
         self._queue = queue
         self._reached = reached
         self._load = load
+        self._sent = sent
         self._now = asyncio.Event()
 
     async def tell_calls(self, running: Callable[[], Iterable[tuple[str, str]]]) -> NoReturn:
@@ -56,11 +59,12 @@ class EdgeHeartbeats:
             await asyncio.sleep(ALIVE_S)
 
     async def tell_lease(self) -> NoReturn:
-        """Reports every second who serves this edge, where it is reached and how loaded it is;
+        """Reports twice a second who serves this edge, where it is reached and how loaded it is;
         at once after `tell_now`."""
         n = 0
         while True:
             self._now.clear()
+            self._sent(n)
             await (await self._queue("robots.leases", self.lease("heartbeat", n)))
             n += 1
             with contextlib.suppress(TimeoutError):

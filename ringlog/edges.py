@@ -1,6 +1,6 @@
 """The fleet of edges: who is alive, who drains, how loaded each is, and where it is reached.
 
-Pure: a fold of `robots.leases`, on which every edge writes a heartbeat a second.
+Pure: a fold of `robots.leases`, on which every edge writes two heartbeats a second.
 """
 
 from collections.abc import Iterable

@@ -52,8 +52,13 @@ class Settings(BaseSettings):
     media_url: str = Field(
         "", description="URL below which clients open media WebSockets; empty: from bind_host"
     )
+    edge_takeover_ms: Annotated[int, Field(ge=1_000)] = Field(
+        1_500,
+        description="Silence after which another edge takes over a lost edge's calls, those that "
+        "their switch holds, ms",
+    )
     edge_lease_s: Annotated[float, Field(ge=4)] = Field(
-        15.0, description="Silence after which another edge ends a lost edge's calls, s"
+        15.0, description="Silence after which another edge ends a lost edge's other calls, s"
     )
     drain_s: Annotated[float, Field(ge=0, le=86_400)] = Field(
         0.0, description="How long running calls may go on when an edge without a spare is stopped"

@@ -193,7 +193,8 @@ def _found(app: str, call: LineCall, found: Found) -> LineCall:
             call = replace(call, connected=call.connected or talks)
         else:
             role: Role = "line" if named.role == "line" else "media"
-            call = _with(call, Channel(name, role, named.n, found=True))
+            deaf = call.anew and role == "media"
+            call = _with(call, Channel(name, role, named.n, found=True, refused=deaf))
         call = _mark(call, name, dialled=True)
     for name in found.channels:
         up = call.channels[name].up or (name in found.up and not call.over)

@@ -32,7 +32,7 @@ class LineCall:
     """All that is known of a call on the switch.
 
     `bridge`: asked for, there, or gone. `ready`: customer and sound have met in it. `closing`: it
-    is to end, by us or by its line.
+    is to end, by us or by its line. `anew`: the media legs that are there lead to a lost edge.
     """
 
     call_id: str
@@ -49,6 +49,7 @@ class LineCall:
     connected: bool = False  # the transfer's leg has answered
     closing: bool = False
     over: bool = False  # the line has ended, or never was
+    anew: bool = False
 
     def of(self, role: Role) -> list[Channel]:
         """Its channels of a role, the earliest first."""
@@ -61,8 +62,9 @@ class LineCall:
 
     @property
     def media(self) -> Channel | None:
-        """The media leg in use, or on its way."""
-        return next((c for c in reversed(self.of("media")) if not c.gone), None)
+        """The media leg in use, or on its way. One that was found and is nobody's is neither."""
+        legs = reversed(self.of("media"))
+        return next((c for c in legs if not (c.gone or (c.found and c.refused))), None)
 
     @property
     def agent(self) -> Channel | None:

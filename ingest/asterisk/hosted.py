@@ -89,11 +89,15 @@ class HostedCall:
     """One try of one call."""
 
     def __init__(
-        self, ari: Ari, legs: LegMaker, news: News, call: LineCall, order: LineOrder | None = None
-    ) -> None:
+        self, ari: Ari, legs: LegMaker, news: News, call: LineCall, order: LineOrder | None = None,
+        names: str = "",
+    ) -> None:  # fmt: skip
+        """`names`: the application after which its channels are named, if not ours: that of the
+        edge which placed it."""
         self.call = call
         self.call_id = call.call_id
-        self.bridge = name_of(ari.app, call.call_id, call.try_no, "bridge")
+        self.names = names or ari.app
+        self.bridge = name_of(self.names, call.call_id, call.try_no, "bridge")
         self.media: MediaAddress | None = None
         self.begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.keys = KeyRate()
@@ -108,8 +112,8 @@ class HostedCall:
 
     def give(self, given: LineInput) -> None:
         """The call's next input."""
-        commands = decide(self._ari.app, self.call, given)
-        self.call = evolve(self._ari.app, self.call, given)
+        commands = decide(self.names, self.call, given)
+        self.call = evolve(self.names, self.call, given)
         for command in commands:
             match command:
                 case TellStep(kind):

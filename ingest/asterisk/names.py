@@ -40,15 +40,22 @@ def name_of(app: str, call_id: str, try_no: int, role: str, n: int = 1) -> str:
     return name
 
 
-def ours(app: str, name: str) -> OurName | None:
-    """Whose channel a name is; None when it is not of this application."""
-    head, _, rest = name.partition("~")
+def read_name(name: str) -> tuple[str, OurName] | None:
+    """The application that named a channel or bridge, and whose it is; None for one that no edge
+    has named."""
+    app, _, rest = name.partition("~")
     call_id, _, tail = rest.rpartition("~")
     # A Local channel has two ends, `;1` and `;2`.
     found = _OURS.fullmatch(tail.partition(";")[0])
-    if head != app or not call_id or found is None:
+    if not call_id or found is None:
         return None
-    return OurName(call_id, int(found[1]), found[2], int(found[3]))
+    return app, OurName(call_id, int(found[1]), found[2], int(found[3]))
+
+
+def ours(app: str, name: str) -> OurName | None:
+    """Whose channel a name is; None when it is not of this application."""
+    found = read_name(name)
+    return found[1] if found is not None and found[0] == app else None
 
 
 def endpoint_of(template: str, number: str) -> str:

@@ -40,7 +40,14 @@ from ingest.asterisk.facts import (
 )
 from ingest.asterisk.hosted import HostedCall, LineOrder
 from ingest.asterisk.legs import AudioSocketLegs, Find, LegMaker, RtpLegs, WebSocketLegs
-from ingest.asterisk.names import OurName, endpoint_of, name_of, ours
+from ingest.asterisk.names import (
+    OurName,
+    app_of,
+    endpoint_of,
+    name_of,
+    ours,
+    read_name,
+)
 from ingest.asterisk.plan import AsteriskPlan
 from ingest.asterisk.reach import DeviceWatch
 from ingest.sound.clock import monotonic_us
@@ -85,6 +92,7 @@ class AsteriskSwitch:
     """Places calls through one Asterisk."""
 
     sends_keys = True
+    keeps_calls = True
 
     def __init__(
         self, plan: AsteriskPlan, find: Find | None = None, token_of: Callable[[str], str] = str
@@ -108,6 +116,10 @@ class AsteriskSwitch:
         self._left: set[str] = set()  # of those, callers who have hung up
         self._waiting: list[AriEvent] | None = None  # events that came while calls are compared
         self._suspects: frozenset[str] = frozenset()
+        self._told: set[str] = set()  # channels not of our application that we are told of
+        self._inherited: set[str] = set()  # applications of lost edges
+        self._look = asyncio.Event()  # calls are to be compared now
+        self._ending: set[asyncio.Task[None]] = set()
         self._work: asyncio.Task[None] | None = None
 
     @property
@@ -135,7 +147,7 @@ class AsteriskSwitch:
             await asyncio.gather(self._work, return_exceptions=True)
         for call in self._calls.values():
             call.close()
-        for task in self._coming.values():
+        for task in (*self._coming.values(), *self._ending):
             task.cancel()
         await self._legs.stop()
         await self._ari.close()
@@ -143,6 +155,7 @@ class AsteriskSwitch:
     async def _stay_connected(self) -> None:
         async for socket in self._ari.events():
             self._waiting = []
+            self._told.clear()
             watching = asyncio.create_task(self._watch(socket))
             try:
                 await self._read(socket)
@@ -196,8 +209,12 @@ class AsteriskSwitch:
                     await self._echoed.wait()
                 if compared_us is None or monotonic_us() - compared_us > SWEEP_S * 1e6:
                     await self._devices.look()
-                    await self._compare()
+                    self._look.clear()
+                    await self._compare(sweep=True)
                     compared_us = monotonic_us()
+                elif self._look.is_set():
+                    self._look.clear()
+                    await self._compare(sweep=False)
             except (AriLost, TimeoutError) as lost:
                 logger.warning("no events come", switch=self.name, reason=str(lost))
                 await socket.close()
@@ -207,39 +224,53 @@ class AsteriskSwitch:
             if not self._connected.is_set():
                 logger.info("connected", switch=self.name, calls=len(self._calls))
                 self._connected.set()
-            await asyncio.sleep(ECHO_S)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._look.wait(), ECHO_S)
 
     def _reachable(self, trunk: str, reachable: bool) -> None:
         assert self._listener is not None, "start() first"
         self._listener.on_reachable(trunk, reachable)
 
-    async def _compare(self) -> None:
-        """What the switch has against what we know: calls go on or are told as over, channels that
-        are nobody's end."""
+    async def _compare(self, sweep: bool) -> None:
+        """What the switch has against what we know: calls go on or are told as over, and with
+        `sweep` channels that are nobody's end."""
         before = dict(self._calls)
         made = {key: {n for n, c in call.call.channels.items() if c.made}
                 for key, call in before.items()}  # fmt: skip
         if self._waiting is None:
             self._waiting = []
         try:
-            listed = await self._ari.request("GET", "/channels")
-            bridged = await self._ari.request("GET", "/bridges")
-            if not (listed.ok and bridged.ok):
-                raise AriLost(f"status {listed.status}, {bridged.status}")
-            channels = {channel.id: channel for channel in parse_channels(listed.body)}
-            bridges = {bridge.id: bridge for bridge in parse_bridges(bridged.body)}
+            channels, bridges = await self._list()
+            strange: set[str] = set()
+            for call in before.values():
+                strange.update(_channels_of(call, channels, bridges.get(call.bridge)))
+            strange -= self._told
+            strange = {name for name in strange if ours(self._ari.app, name) is None}
+            if strange:
+                for name in sorted(strange):
+                    await self._subscribe(name)
+                channels, bridges = await self._list()  # what came until now was told to nobody
             for key, call in before.items():
                 if self._calls.get(key) is call:
-                    _tell_found(call, channels, bridges.get(call.bridge), made[key], self._ari.app)
+                    _tell_found(call, channels, bridges.get(call.bridge), made[key])
                     line = call.call.line
-                    if call.call.inbound and line is not None and line.name not in self._lines:
+                    if call.call.inbound and line is not None:
                         self._lines[line.name] = call
-                        await self._subscribe(line.name)
-            await self._sweep(channels, bridges)
+            if sweep:
+                await self._sweep(channels, bridges)
         finally:
             waiting, self._waiting = self._waiting, None
             for event in waiting or ():
                 self._take(event)
+
+    async def _list(self) -> tuple[dict[str, AriChannel], dict[str, AriBridge]]:
+        listed = await self._ari.request("GET", "/channels")
+        bridged = await self._ari.request("GET", "/bridges")
+        if not (listed.ok and bridged.ok):
+            raise AriLost(f"status {listed.status}, {bridged.status}")
+        channels = {channel.id: channel for channel in parse_channels(listed.body)}
+        bridges = {bridge.id: bridge for bridge in parse_bridges(bridged.body)}
+        return channels, bridges
 
     async def _sweep(
         self, channels: Mapping[str, AriChannel], bridges: Mapping[str, AriBridge]
@@ -249,24 +280,33 @@ class AsteriskSwitch:
         nobodys: set[str] = set()
         strays: set[str] = set()
         for bridge in bridges.values():
-            named = ours(self._ari.app, bridge.id)
+            named = self._swept(bridge.id)
             if named is not None and self._is_nobodys(named, running):
                 strays.add(bridge.id)
                 nobodys.update(name for name in bridge.channels if name in channels)
         for name in channels:
-            named = ours(self._ari.app, name)
+            named = self._swept(name)
             if named is not None and self._is_nobodys(named, running):
                 nobodys.add(name)
         told = await self._ari.request("GET", ari_path("applications", self._ari.app))
         for name in parse_ids(told.body, "channel_ids") if told.ok else ():
-            known = name in self._lines or name in self._coming
-            if not known and name in channels and ours(self._ari.app, name) is None:
+            known = name in self._lines or name in self._coming or name in self._told
+            known = known or root_id(self.name, name) in running
+            if not known and name in channels and read_name(name) is None:
                 nobodys.add(name)  # it came in, and whoever was to answer is gone
         for name in sorted((nobodys | strays) & self._suspects):
             logger.warning("ended what is no running call's", switch=self.name)
             kind = "channels" if name in nobodys else "bridges"
             await self._ari.request("DELETE", ari_path(kind, name))
         self._suspects = frozenset(nobodys | strays)
+
+    def _swept(self, name: str) -> OurName | None:
+        """Whose a name is, if we end what is nobody's of its application: ours, or a lost
+        edge's."""
+        found = read_name(name)
+        if found is None or found[0] not in (self._ari.app, *self._inherited):
+            return None
+        return found[1]
 
     def _is_nobodys(self, named: OurName, running: Mapping[str, str]) -> bool:
         return (named.call_id, named.try_no) not in self._calls and named.call_id not in running
@@ -275,13 +315,16 @@ class AsteriskSwitch:
 
     def _take(self, event: AriEvent) -> None:
         name = event.channel.id
-        named = ours(self._ari.app, name)
-        if named is not None:
-            call = self._calls.get((named.call_id, named.try_no))
-        else:
+        found = read_name(name)
+        if found is None:
             call = self._lines.get(name)
+        else:
+            app, named = found
+            call = self._calls.get((named.call_id, named.try_no))
+            call = call if call is not None and call.names == app else None
         if call is None:
-            self._take_strange(event, named)
+            if found is None:
+                self._take_strange(event)
             return
         given = _input_of(event)
         if given is not None:
@@ -289,10 +332,10 @@ class AsteriskSwitch:
         elif event.kind == "dtmf" and call.is_line(name) and call.keys.take(monotonic_us()):
             self.tell(call, LineEvent("dtmf", now_ms(), digits=event.digit, source=event.key))
 
-    def _take_strange(self, event: AriEvent, named: OurName | None) -> None:
+    def _take_strange(self, event: AriEvent) -> None:
         """Somebody calls us, or hangs up before we have answered."""
         name = event.channel.id
-        if event.kind == "entered" and named is None and name not in self._coming:
+        if event.kind == "entered" and name not in self._coming:
             task = asyncio.create_task(self._answer(event.channel), name="incoming call")
             self._coming[name] = task
             task.add_done_callback(lambda _: self._came(name))
@@ -334,7 +377,9 @@ class AsteriskSwitch:
     async def _subscribe(self, name: str) -> None:
         """Asterisk tells the end of a channel that we did not make only on request."""
         path = ari_path("applications", self._ari.app, "subscription")
-        await self._ari.request("POST", path, {"eventSource": f"channel:{name}"})
+        asked = await self._ari.request("POST", path, {"eventSource": f"channel:{name}"})
+        if asked.ok:
+            self._told.add(name)
 
     def tell(self, call: HostedCall, event: LineEvent) -> None:
         """A step of a call goes to the edge."""
@@ -400,19 +445,43 @@ class AsteriskSwitch:
         return call
 
     async def adopt(
-        self, call_id: str, ours: MediaAddress | None, try_no: int = 1, answered: bool = False
-    ) -> bool:
+        self, call_id: str, ours: MediaAddress | None, try_no: int = 1, answered: bool = False,
+        placed_by: str = "", anew: bool = False,
+    ) -> bool:  # fmt: skip
         """Takes up a call that an earlier edge placed. What became of it meanwhile is told once we
         are connected, its end too."""
         if (call_id, try_no) in self._calls:
             return True
-        known = LineCall(call_id, try_no, was_answered=answered)
-        call = HostedCall(self._ari, self._legs, self, known)
+        known = LineCall(call_id, try_no, was_answered=answered, anew=anew)
+        names = app_of(placed_by) if placed_by else self._ari.app
+        call = HostedCall(self._ari, self._legs, self, known, names=names)
         call.begin()
         self._legs.expect(call.bridge, call_id, ours, "pcmu")
         self._calls[call_id, try_no] = call
         self._tries[call_id] = try_no
+        if names != self._ari.app:
+            self._inherited.add(names)
+        self._look.set()
         return True
+
+    def let_go(self, call_id: str) -> None:
+        """Another edge has the call: nothing more is done or told."""
+        for key in [key for key in self._calls if key[0] == call_id]:
+            call = self._calls.pop(key)
+            self._lines = {name: one for name, one in self._lines.items() if one is not call}
+            self._legs.over(call.bridge)
+            call.close()
+            for leg in call.call.of("media"):
+                if leg.made and not (leg.found or leg.gone):  # it leads to us
+                    task = asyncio.create_task(self._end_leg(leg.name), name="media leg")
+                    self._ending.add(task)
+                    task.add_done_callback(self._ending.discard)
+        self._tries.pop(call_id, None)
+        self._forgot.set()
+
+    async def _end_leg(self, name: str) -> None:
+        with contextlib.suppress(AriLost):
+            await self._ari.request("DELETE", ari_path("channels", name))
 
     def _present(self, call_id: str) -> HostedCall | None:
         return self._calls.get((call_id, self._tries.get(call_id, 0)))
@@ -486,20 +555,27 @@ def _input_of(event: AriEvent) -> LineInput | None:
 
 def _tell_found(
     call: HostedCall, channels: Mapping[str, AriChannel], bridge: AriBridge | None,
-    made: set[str], app: str,
+    made: set[str],
 ) -> None:  # fmt: skip
     """Tells a call what the switch has of it. A call with a channel in the making waits until next
     time: `made` are those that were made before the switch was asked."""
     state = call.call
     if any(not c.gone and n not in made for n, c in state.channels.items()):
         return
-    key = (state.call_id, state.try_no)
-    mine = {
-        name for name in channels
-        if (named := ours(app, name)) is not None and (named.call_id, named.try_no) == key
-    }  # fmt: skip
-    inside = set() if bridge is None else set(bridge.channels) & channels.keys()
-    mine |= {name for name in inside if ours(app, name) is None}
-    there = frozenset(mine)
+    there = _channels_of(call, channels, bridge)
+    inside = set() if bridge is None else set(bridge.channels)
     up = frozenset(name for name in there if channels[name].state == "Up")
     call.give(Found(there, up, frozenset(inside & there), bridge is not None))
+
+
+def _channels_of(
+    call: HostedCall, channels: Mapping[str, AriChannel], bridge: AriBridge | None
+) -> frozenset[str]:
+    """The call's channels by their names, and who came in, by the bridge."""
+    key = (call.call_id, call.call.try_no)
+    mine = {
+        name for name in channels
+        if (named := ours(call.names, name)) is not None and (named.call_id, named.try_no) == key
+    }  # fmt: skip
+    inside = set() if bridge is None else set(bridge.channels) & channels.keys()
+    return frozenset(mine | {name for name in inside if read_name(name) is None})

@@ -35,6 +35,7 @@ from ingest.call.types import (
     Identity,
     Input,
     KeyPressed,
+    LetGo,
     LineAwaited,
     LineFound,
     NoLine,
@@ -137,6 +138,10 @@ class Surroundings(Protocol):
         """What cleans a call of that trunk; None where nothing does."""
         ...
 
+    async def may_act(self, call: Call) -> bool:
+        """Whether the call is still this edge's; waits where another may have taken it."""
+        ...
+
     async def queue(self, topic: str, event: Event) -> "asyncio.Future[object]":
         """Hands a record to the producer; the future is its acknowledgement."""
         ...
@@ -162,6 +167,7 @@ class CallActor:
         self._inputs: asyncio.Queue[Input] = asyncio.Queue()
         self._drains: dict[str, Directive] = {}
         self._timers: list[asyncio.TimerHandle] = []
+        self.left = False  # another edge has the call
 
     @property
     def call_id(self) -> str:
@@ -175,7 +181,7 @@ class CallActor:
     async def run(self) -> None:
         """Works until the call has ended, by our record or another's."""
         try:
-            while self.call.phase < Phase.ENDED or not self._inputs.empty():
+            while not self.left and (self.call.phase < Phase.ENDED or not self._inputs.empty()):
                 await self._step(await self._inputs.get())
         finally:
             await self._close_media()
@@ -185,6 +191,8 @@ class CallActor:
 
     async def _step(self, given: Input) -> None:
         commands = decide(self.call, given, now_ms())
+        if any(map(_is_felt, commands)) and not await self._edge.may_act(self.call):
+            return  # the record that says so is among the inputs
         self.call = evolve(self.call, given)
         for command in commands:
             await self._do(command)
@@ -231,6 +239,8 @@ class CallActor:
                 )
             case CloseMedia():
                 await self._close_media()
+            case LetGo():
+                self._let_go()
             case _:
                 assert_never(command)
 
@@ -283,9 +293,10 @@ class CallActor:
         event_type: int = TELEPHONE_EVENT,
         medium: Medium = "rtp",
         wire: Wire | None = None,
+        elsewhere: bool = False,
     ) -> None:
         """Binds a port, unless the sound comes by a socket, and starts the session; with `entry`,
-        as it was before a restart.
+        as it was before a restart. `elsewhere`: that was another edge, with ports of its own.
 
         Raises NoPort, OSError.
         """
@@ -313,7 +324,9 @@ class CallActor:
         formats = PAYLOAD_FORMATS if wire is None else {wire.payload_type: wire.received}
         receiver = Receiver(clock.call_ms, remote, formats, event_type, known)
         rtp = RtpTransport(session, receiver, self.sound, self._on_source, wire)
-        wanted = entry.port if entry is not None else NO_PORT if medium == "socket" else None
+        wanted = NO_PORT if medium == "socket" else None
+        if entry is not None and not elsewhere:
+            wanted = entry.port
         port = NO_PORT
         if wanted != NO_PORT:
             port = await self._edge.ports.bind(rtp, self._edge.config.bind_host, wanted)
@@ -323,6 +336,7 @@ class CallActor:
         self.ws = WsLine(session, ws_leg, self._on_websocket)
         coded = None if wire is None else (wire.codec, wire.payload_type)
         self.entry = entry or Entry(self.call_id, port, self.sound, at_ms, remote, wire=coded)
+        self.entry.port = port
         self._edge.sessions[self.call_id] = session
         self.after(MAX_CALL_MS - elapsed_ms, HungUp("failed", Q850_RECOVERY_ON_TIMER))
         await self._edge.journal.write(self.entry)  # before the carrier is asked
@@ -440,6 +454,18 @@ class CallActor:
         if self.rtp is not None:
             self.rtp.close()
 
+    def _let_go(self) -> None:
+        """Another edge serves the call: the switch and the log hear no more of it from here."""
+        self.left = True
+        session, self.session = self.session, None
+        if session is not None:
+            self._edge.sessions.pop(self.call_id, None)
+            session.leave(monotonic_us())
+            self._close_rtp()
+            self._edge.journal.remove(self.call_id)
+        self._edge.switchboard.of(self.call_id).let_go(self.call_id)
+        logger.warning("another edge has taken the call", call_id=self.call_id)
+
     # Owner of the session ------------------------------------------------------------------------
 
     def on_logged(self, session: Session, logged: list[Logged]) -> None:
@@ -487,6 +513,13 @@ class CallActor:
         if self.entry is not None and self.entry.remote != source:
             self.entry.remote = source
             self._edge.journal.write(self.entry)
+
+
+def _is_felt(command: Command) -> bool:
+    """Whether a command does to the call what cannot be undone: it must be this edge's call."""
+    if isinstance(command, Write):
+        return command.event.kind in ("tried", "refused", "ended")
+    return isinstance(command, Abandon | Dial | HangUp | Transfer)
 
 
 def _inputs_of(events: Iterable[PlayoutEvent]) -> list[Input]:

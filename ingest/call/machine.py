@@ -45,6 +45,7 @@ from ingest.call.types import (
     Identity,
     Input,
     KeyPressed,
+    LetGo,
     LineAwaited,
     LineFound,
     NoLine,
@@ -157,6 +158,7 @@ def record(
         "ended",
         "tried",
         "refused",
+        "moved",
     ],
     event_id: str,
     now_ms: int,
@@ -208,6 +210,19 @@ def answered_by_us(call: Call, now_ms: int) -> CallEvent:
     return record(call, "answered", event_id, now_ms, first=True)
 
 
+def moved_to(call: Call, edge_id: str, now_ms: int) -> CallEvent:
+    """The record by which an edge takes over a call of a lost one."""
+    number = call.moves + 1
+    event_id = root_id(call.identity.call_id, "moved", number)
+    return record(call, "moved", event_id, now_ms, edge_id=edge_id, move_no=number)
+
+
+def new_edge(call: Call, event: CallEvent) -> str | None:
+    """The edge that goes on with the call, where a record moves it: the first of each number
+    does."""
+    return event.edge_id if event.kind == "moved" and event.move_no == call.moves + 1 else None
+
+
 def evolve(call: Call, given: Input) -> Call:
     """The call after one input."""
     match given:
@@ -220,7 +235,7 @@ def evolve(call: Call, given: Input) -> Call:
         case NumberChecked(allowed=True) if call.between and not call.looks:
             return replace(call, between=False)
         case LineFound(n, trunk, caller_id) if call.looks and not call.closing:
-            return replace(call, tries=n, trunk=trunk, caller_id=caller_id)
+            return replace(call, tries=n, trunk=trunk, caller_id=caller_id, placed_by="")
         case NoLine() if call.looks:
             if not _waits(call, given):
                 return replace(call, closing=True)
@@ -257,7 +272,7 @@ def _evolve_recorded(call: Call, event: CallEvent) -> Call:
         case "tried" if event.try_no is not None and event.try_no > call.tries:
             return replace(
                 call, tries=event.try_no, trunk=event.trunk or call.trunk,
-                caller_id=event.caller_id, between=False,
+                caller_id=event.caller_id, between=False, placed_by="",
             )  # fmt: skip
         case "refused" if _told_refused(call, event) and not _by_carriers_fault(call, event):
             return call  # its end follows
@@ -273,6 +288,9 @@ def _evolve_recorded(call: Call, event: CallEvent) -> Call:
             return replace(call, closing=True)
         case "ended":
             return replace(call, phase=Phase.ENDED)
+        case "moved" if (to := new_edge(call, event)) is not None:
+            who = replace(call.identity, edge_id=to)
+            return replace(call, identity=who, moves=call.moves + 1, placed_by=call.owner_on_switch)
         case "playout_ended" | "transferred":
             done = call.done if event.directive_id is None else call.done | {event.directive_id}
             over = call.handed_over or event.kind == "transferred"
@@ -286,6 +304,8 @@ def decide(call: Call, given: Input, now_ms: int) -> list[Command]:
         # What was playing when the call ended is still told.
         return _tell_ended(call, given, now_ms) if isinstance(given, PlayoutEnded) else []
     if isinstance(given, Recorded):
+        if new_edge(call, given.event) not in (None, call.identity.edge_id):
+            return [LetGo()]
         return _recorded(call, given.event, now_ms)
     if isinstance(given, PlayoutEnded):
         return _tell_ended(call, given, now_ms)

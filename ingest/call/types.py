@@ -93,6 +93,13 @@ class Call:
     refused_try: int = 0  # its number
     between: bool = False  # it failed, and no switch was asked since
     waited_ms: int = 0  # for a trunk with room
+    moves: int = 0  # from edge to edge
+    placed_by: str = ""  # the edge that placed it, where it has moved since
+
+    @property
+    def owner_on_switch(self) -> str:
+        """The edge by whose name the switch knows the call's channels."""
+        return self.placed_by or self.identity.edge_id
 
     @property
     def looks(self) -> bool:
@@ -387,7 +394,13 @@ class CloseMedia:
     """End sound in both directions; what is pending is logged."""
 
 
+@dataclass(frozen=True, slots=True)
+class LetGo:
+    """Another edge has the call: let go of it without an end."""
+
+
 Command = (
     Write | CheckNumber | FindLine | AwaitLine | Abandon | Dial | Play | SendKeys | SetTurnSilence
     | WatchAnswer | Flush | Drain | Transfer | HangUp | CloseMedia
+    | LetGo
 )  # fmt: skip

@@ -4,11 +4,14 @@ An edge that begins to serve goes on with its own calls, and a dead edge's are e
 """
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from ingest.call.machine import evolve, identity_from, unfinished
 from ingest.call.types import MAX_CALL_MS, Call, NumberChecked, Phase, Recorded
 from schemas.events import CallEvent, Directive
+
+EARLY_MS: Final = 60_000
+"""How long a directive waits for the first record of its call, once the log's end was reached."""
 
 
 class Survivor(NamedTuple):
@@ -35,6 +38,7 @@ class RunningCalls:
         self._asr_profile = asr_profile
         self._calls: dict[str, _Running] = {}
         self._early: dict[str, list[Directive]] = {}  # read before their call's first record
+        self._early_ms = 2 * MAX_CALL_MS
 
     def take_event(self, call_id: str, event: CallEvent) -> None:
         """The next record of a call; its end forgets it."""
@@ -52,6 +56,8 @@ class RunningCalls:
             running = self._calls[call_id] = _Running(call, event.occurred_at, early)
         if running.call is not None:
             running.call = evolve(running.call, Recorded(event))
+            if event.directive_id is not None:
+                running.directives = unfinished(running.call, running.directives)
 
     def take_directive(self, call_id: str, directive: Directive) -> None:
         """The next directive that counts."""
@@ -66,35 +72,47 @@ class RunningCalls:
         running = self._calls.get(call_id)
         return None if running is None or running.call is None else running.call.identity.edge_id
 
+    def all(self) -> list[Call]:
+        """The running calls of all edges."""
+        return [one.call for one in self._calls.values() if one.call is not None]
+
     def of(self, edge_id: str) -> list[Call]:
         """The running calls of an edge."""
-        return [
-            running.call
-            for running in self._calls.values()
-            if running.call is not None and running.call.identity.edge_id == edge_id
-        ]
+        return [call for call in self.all() if call.identity.edge_id == edge_id]
+
+    def began_ms(self, call_id: str) -> int | None:
+        """When a running call's first record was written."""
+        running = self._calls.get(call_id)
+        return None if running is None else running.began_ms
 
     def survivors(self, edge_id: str) -> list[Survivor]:
-        """An edge's calls as its successor takes them up. Directives are forgotten: from now on
-        they go to the calls themselves."""
-        survivors: list[Survivor] = []
-        for running in self._calls.values():
-            call = running.call
-            if call is not None and call.identity.edge_id == edge_id:
-                if call.phase == Phase.DIALING:
-                    # Nobody knows whether the carrier was asked, so it is not asked again. Its
-                    # events, if they come, find the call here; if not, it ends as unanswered.
-                    call = evolve(call, NumberChecked(False, None))
-                survivors.append(Survivor(call, unfinished(call, running.directives)))
-            running.directives = []
+        """An edge's calls as its successor takes them up, once all of the log was read."""
         self._early.clear()
-        return survivors
+        self._early_ms = EARLY_MS
+        return [self._taken_up(call.identity.call_id) for call in self.of(edge_id)]
+
+    def take_up(self, call_id: str, edge_id: str) -> Survivor | None:
+        """One call as its successor takes it up; None if it is not that edge's (any more)."""
+        return self._taken_up(call_id) if self.edge_of(call_id) == edge_id else None
+
+    def _taken_up(self, call_id: str) -> Survivor:
+        """Its directives are forgotten: from now on they go to the call itself."""
+        running = self._calls[call_id]
+        call = running.call
+        assert call is not None, "it has an edge"
+        directives, running.directives = unfinished(call, running.directives), []
+        if call.phase == Phase.DIALING:
+            # Nobody knows whether the carrier was asked, so it is not asked again. Its
+            # events, if they come, find the call here; if not, it ends as unanswered.
+            call = evolve(call, NumberChecked(False, None))
+        return Survivor(call, directives)
 
     def forget(self, now_ms: int) -> list[str]:
-        """Forgets calls that nobody can be in any more, since their end never reached the log;
-        gives their ids."""
+        """Forgets calls that nobody can be in any more, since their end never reached the log, and
+        directives of calls that are over; gives their ids."""
         before = now_ms - 2 * MAX_CALL_MS
         old = [call_id for call_id, running in self._calls.items() if running.began_ms < before]
+        before = now_ms - self._early_ms
         old += [call_id for call_id, early in self._early.items() if early[0].occurred_at < before]
         for call_id in old:
             self._calls.pop(call_id, None)

@@ -103,6 +103,7 @@ class FreeSwitch:
 
     medium: Medium = "socket"
     sends_keys = True
+    keeps_calls = False
 
     def __init__(self, config: FreeSwitchConfig, media_url_of: Callable[[str], str]) -> None:
         """`media_url_of`: a call's URL on our media WebSocket, with its token."""
@@ -131,6 +132,11 @@ class FreeSwitch:
         """Connects in the background, again and again."""
         self._listener = listener
         self._work = asyncio.create_task(self._stay_connected(), name=f"freeswitch {self.name}")
+
+    @property
+    def connected(self) -> bool:
+        """Whether the event socket is there."""
+        return self._connected.is_set()
 
     async def close(self) -> None:
         """Ends the connection; calls go on."""
@@ -273,8 +279,9 @@ class FreeSwitch:
         return None
 
     async def adopt(
-        self, call_id: str, ours: MediaAddress | None, try_no: int = 1, answered: bool = False
-    ) -> bool:
+        self, call_id: str, ours: MediaAddress | None, try_no: int = 1, answered: bool = False,
+        placed_by: str = "", anew: bool = False,
+    ) -> bool:  # fmt: skip
         """Takes up a channel of ours; its sound is streamed anew, since the module does not
         reconnect. Without a connection that is done once there is one, and what became of the call
         meanwhile is told then."""
@@ -323,6 +330,9 @@ class FreeSwitch:
                     LineEvent("ended", now_ms(), cause_q850=Q850_TEMPORARY, disposition="failed",
                               try_no=try_no),
                 )  # fmt: skip
+
+    def let_go(self, call_id: str) -> None:
+        """Never called: it keeps no calls."""
 
     async def send_keys(self, call_id: str, digits: str) -> None:
         """Sends keys; no error if the call is over."""

@@ -121,8 +121,8 @@ class Listener(Protocol):
         ...
 
     def calls_on(self, switch: str) -> dict[str, str]:
-        """Our running calls on a switch, with their trunks: what it holds beyond them is nobody's,
-        and is ended."""
+        """The running calls on a switch, with their trunks: what it holds beyond them is nobody's,
+        and is ended. Where it keeps calls, those that another edge has taken over, too."""
         ...
 
 
@@ -144,6 +144,16 @@ class Switch(Protocol):
         """Whether keys go by `send_keys`; otherwise they go with the sound (RFC 4733)."""
         ...
 
+    @property
+    def keeps_calls(self) -> bool:
+        """Whether it holds a call whose edge is lost, so that another edge can take it up."""
+        ...
+
+    @property
+    def connected(self) -> bool:
+        """Whether it can be asked now."""
+        ...
+
     async def start(self, listener: Listener) -> None:
         """Begins to tell; connects, and connects again whenever the connection is lost."""
         ...
@@ -153,10 +163,17 @@ class Switch(Protocol):
         ...
 
     async def adopt(
-        self, call_id: str, ours: MediaAddress | None, try_no: int = 1, answered: bool = False
-    ) -> bool:
-        """Takes up a call that an earlier edge placed, right after `start`; False when the switch
-        no longer has it. A switch that cannot know yet says True, and tells the end later."""
+        self, call_id: str, ours: MediaAddress | None, try_no: int = 1, answered: bool = False,
+        placed_by: str = "", anew: bool = False,
+    ) -> bool:  # fmt: skip
+        """Takes up a call that an earlier edge placed; False when the switch no longer has it. A
+        switch that cannot know yet says True, and tells the end later. `placed_by`: the edge that
+        placed it, if not we; `anew`: its sound goes to a lost edge, so it is brought here anew.
+        Only a switch that `keeps_calls` is asked for such a call."""
+        ...
+
+    def let_go(self, call_id: str) -> None:
+        """Another edge has the call: nothing more is done or told."""
         ...
 
     async def send_keys(self, call_id: str, digits: str) -> None:

@@ -43,6 +43,8 @@ class SimSwitch:
 
     medium: Medium = "rtp"
     sends_keys = False
+    keeps_calls = False
+    connected = True
 
     def __init__(
         self, url: str, name: str = "sim", trunks: Iterable[str] = (), ask_s: float = 0
@@ -127,10 +129,14 @@ class SimSwitch:
                 raise Refused(38, None, "failed", "the answer has another form") from None
 
     async def adopt(
-        self, call_id: str, ours: MediaAddress | None, try_no: int = 1, answered: bool = False
-    ) -> bool:
+        self, call_id: str, ours: MediaAddress | None, try_no: int = 1, answered: bool = False,
+        placed_by: str = "", anew: bool = False,
+    ) -> bool:  # fmt: skip
         """The carrier sends on to the port that the call had."""
         return True
+
+    def let_go(self, call_id: str) -> None:
+        """Never called: it keeps no calls."""
 
     async def send_keys(self, call_id: str, digits: str) -> None:
         """Never called: keys go with the sound."""

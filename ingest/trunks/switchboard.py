@@ -113,6 +113,11 @@ class Switchboard:
         switch = self._switches.get(self._of_call.get(call_id, ""))
         return switch or next(iter(self._switches.values()), self._none)
 
+    def by_trunk(self, trunk: str) -> Switch:
+        """The switch that a trunk goes by."""
+        plan = self.router.plan.trunks.get(trunk)
+        return self._none if plan is None else self._switches.get(plan.switch, self._none)
+
     def calls_of(self, switch: str) -> list[str]:
         """The calls that a switch holds."""
         return [call_id for call_id, name in self._of_call.items() if name == switch]

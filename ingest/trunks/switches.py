@@ -81,6 +81,8 @@ class NoSwitch:
     name = ""
     medium: Medium = "rtp"
     sends_keys = False
+    keeps_calls = False
+    connected = False
 
     async def start(self, listener: Listener) -> None:
         """Nothing to do."""
@@ -90,10 +92,14 @@ class NoSwitch:
         raise Refused(38, None, "failed", "the trunk's switch is gone")
 
     async def adopt(
-        self, call_id: str, ours: MediaAddress | None, try_no: int = 1, answered: bool = False
-    ) -> bool:
+        self, call_id: str, ours: MediaAddress | None, try_no: int = 1, answered: bool = False,
+        placed_by: str = "", anew: bool = False,
+    ) -> bool:  # fmt: skip
         """It has none."""
         return False
+
+    def let_go(self, call_id: str) -> None:
+        """Nothing to do."""
 
     async def send_keys(self, call_id: str, digits: str) -> None:
         """Nothing to do."""

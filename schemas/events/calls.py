@@ -9,7 +9,7 @@ from schemas.envelope import Event
 CallKind = Literal[
     "dialing", "ringing", "early_media", "answered", "amd", "bridged", "transferred", "dtmf",
     "playout_started", "playout_paused", "playout_resumed", "playout_ended", "profile_changed",
-    "ended", "tried", "refused", "withdrawn",
+    "ended", "tried", "refused", "withdrawn", "moved",
 ]  # fmt: skip
 
 Ticks = Annotated[int, Field(gt=-(2**53), lt=2**53)]
@@ -32,6 +32,8 @@ class CallEvent(Event):
     before it asks. `refused`: that try failed by the carrier's fault, before anything rang.
     `withdrawn`: the task was cancelled; a call that nobody has answered is hung up, in any other
     the robot says goodbye.
+    `moved`: the edge of the call is lost, and `edge_id` goes on with it. The first record of each
+    `move_no` counts, so that one edge at most does.
     """
 
     kind: CallKind
@@ -69,6 +71,7 @@ class CallEvent(Event):
         description="Of amd, what was heard after the answer: human, talks, pause, machine, "
         "unsure, silence, quiet, beep, busy, ringback, sit_intercept, sit_vacant, sit_other",
     )
+    move_no: int | None = Field(None, description="Which move of the call to another edge, from 1")
 
 
 class MediaChunk(Event):

@@ -29,6 +29,9 @@ def call_changed(pool: PoolState, record: i.CallChanged) -> list[Output]:
     if kind in CONNECTED:
         task.answered = True
         pool.touch(task)
+    elif kind == "moved" and record.call.edge_id is not None:
+        pool.matching.moved(task, record.call.edge_id)
+        pool.touch(task)
     if task.state is State.ASSIGNED:
         task.state = State.CALLING
         task.dialled_at = pool.now

@@ -102,6 +102,13 @@ class Matching:
         if task.state in HOLDING and task.edge_id is not None:
             self._edge_load[task.edge_id] = self._edge_load.get(task.edge_id, 0) + 1
 
+    def moved(self, task: Task, edge_id: str) -> None:
+        """Another edge has the task's call from now on."""
+        if task.state in HOLDING and task.edge_id is not None:
+            self._edge_load[task.edge_id] = max(0, self._edge_load.get(task.edge_id, 0) - 1)
+        task.edge_id = edge_id
+        self.began(task)
+
     def ended(self, task: Task, now_ms: int) -> None:
         """The task's call holds its robot no longer; to be called while its state still says so."""
         if task.edge_id is not None:

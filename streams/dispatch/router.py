@@ -21,7 +21,7 @@ from streams.dispatch.presence import Change
 INBOX = "dispatch.inbox"
 OPTOUTS = "compliance.optouts"
 CALL_KINDS = frozenset(
-    {"dialing", "ringing", "early_media", "answered", "bridged", "transferred", "ended"}
+    {"dialing", "ringing", "early_media", "answered", "bridged", "transferred", "moved", "ended"}
 )
 """Steps of a call that matter to dispatch; playout does not."""
 

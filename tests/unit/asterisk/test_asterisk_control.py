@@ -159,6 +159,22 @@ def test_a_call_that_is_taken_up_gets_a_new_media_leg_only_if_it_has_none() -> N
     assert DialOut(LINE) not in host.feed(Made(MEDIA), Entered(MEDIA), Joined(MEDIA))
 
 
+def test_a_lost_edges_call_gets_a_media_leg_of_ours_and_its_own_ends() -> None:
+    host = Host()
+    host.call = LineCall("c1", was_answered=True, anew=True)
+    there = frozenset({LINE, MEDIA})
+    new = host.feed(Found(there, there, there, True))
+    assert new == [MakeMedia(MEDIA2), EndChannel(MEDIA)]
+    assert host.feed(Gone(MEDIA)) == []
+    host.feed(Made(MEDIA2), Entered(MEDIA2), Joined(MEDIA2))
+    assert host.call.ready and not host.call.closing
+    # The lost edge wakes up, and brings its sound once more: that leg is nobody's.
+    media3 = f"{APP}~c1~1-media3"
+    everything = frozenset({LINE, MEDIA2, media3})
+    assert host.feed(Found(everything, everything, everything, True)) == [EndChannel(media3)]
+    assert host.feed(HangUpWanted()) == [EndChannel(LINE), EndChannel(MEDIA2), EndBridge()]
+
+
 def test_a_call_that_the_switch_has_lost_is_over() -> None:
     host = answered()
     nothing = Found(frozenset(), frozenset(), frozenset(), False)

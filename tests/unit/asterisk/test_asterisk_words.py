@@ -21,7 +21,7 @@ from ingest.asterisk.events import (
     parse_device,
     parse_ids,
 )
-from ingest.asterisk.names import OurName, app_of, endpoint_of, name_of, ours
+from ingest.asterisk.names import OurName, app_of, endpoint_of, name_of, ours, read_name
 from ingest.asterisk.plan import AsteriskPlan, asterisk_plan, asterisks_of
 from ingest.asterisk.tls import tls_of
 from ingest.trunks.plan import SwitchPlan, default_plan, parse_plan
@@ -130,11 +130,13 @@ def test_a_name_tells_its_call(call_id: str, try_no: int, role: str, n: int) -> 
     assert ours(app, name) == OurName(call_id, try_no, role, n)
     assert ours(app, f"{name};2") == OurName(call_id, try_no, role, n)
     assert ours(app_of("edge-2"), name) is None
+    assert read_name(name) == (app, OurName(call_id, try_no, role, n))
 
 
 @pytest.mark.parametrize("name", ["1732.5", "ringlog-edge~~1-line1", "ringlog-edge~c~line1", "~~"])
 def test_a_strange_name_is_not_ours(name: str) -> None:
     assert ours("ringlog-edge", name) is None
+    assert read_name(name) is None or "~" in name
 
 
 def test_a_call_id_that_asterisk_cannot_take_is_refused() -> None:

@@ -66,6 +66,19 @@ def test_a_dead_edge_gets_no_task_and_load_is_spread() -> None:
     assert [e.kind for e in desk.give(request("t10"))] == ["queued"]
 
 
+def test_a_call_that_has_moved_is_its_heirs_load() -> None:
+    desk = Desk().open(robot("r1", slots=9))
+    first = desk.give(request("t1"))[-1]
+    assert first.edge_id == "edge-1"
+    desk.give(call(first.call_id, "answered"))
+    desk.give(edge("edge-1", up=False))
+    desk.give(edge("edge-2", capacity=1))
+    desk.give(call(first.call_id, "moved", edge_id="edge-2", move_no=1))
+    assert desk.give(request("t2"))[-1].kind == "queued", "edge-2 is full"
+    done = desk.give(call(first.call_id, "ended", disposition="completed"))
+    assert [(e.edge_id, e.task_id) for e in done if e.kind == "assigned"] == [("edge-2", "t2")]
+
+
 def test_an_edge_gets_no_more_calls_than_it_takes_and_shares_are_even() -> None:
     desk = Desk().open(robot("r1", slots=99))
     desk.give(edge("edge-1", capacity=1))

@@ -1,9 +1,19 @@
 """What a session tells reaches the call: who answered, and prompts that pause and go on."""
 
+import asyncio
+from dataclasses import replace
 from typing import Any, cast
 
 from ingest.call.actor import CallActor, Surroundings
-from ingest.call.types import AnswerHeard, PlayoutHeldUp, WatchAnswer
+from ingest.call.types import (
+    AnswerHeard,
+    Call,
+    HungUp,
+    KeyPressed,
+    Phase,
+    PlayoutHeldUp,
+    WatchAnswer,
+)
 from ingest.sound.pacer import TICK_US
 from ingest.sound.session import Clock, Session
 from ingest.sound.types import PCMU, Frame
@@ -57,3 +67,27 @@ async def test_a_pause_and_its_end_are_inputs_in_order() -> None:
     held = [given for given in inputs(actor) if isinstance(given, PlayoutHeldUp)]
     assert [given.kind for given in held] == ["playout_paused", "playout_resumed"]
     assert held[0].at_ms >= held[1].at_ms and {given.directive_id for given in held} == {"a"}
+
+
+async def test_a_call_that_may_be_anothers_is_neither_ended_nor_dialled() -> None:
+    """The edge is asked before whatever cannot be undone, and before nothing else."""
+    asked: list[Call] = []
+
+    class Elsewhere:
+        config = Settings()
+
+        async def may_act(self, call: Call) -> bool:
+            asked.append(call)
+            return False
+
+        async def queue(self, *_: object) -> asyncio.Future[object]:
+            return asyncio.get_running_loop().create_future()
+
+        def on_written(self, _: object) -> None: ...
+
+    call = replace(new_call(), phase=Phase.ANSWERED)
+    actor = CallActor(cast(Surroundings, Elsewhere()), call, PCMU)
+    await actor._step(KeyPressed("1", "x"))
+    assert asked == []
+    await actor._step(HungUp("failed", 41))
+    assert asked == [call] and not actor.call.closing

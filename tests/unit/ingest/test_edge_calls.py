@@ -1,5 +1,6 @@
 """The call machine, by lists of inputs: order, permits, opt-outs, one end, repeats, resume."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from ingest.call.machine import (
     evolve,
     identity_from,
     identity_of,
+    moved_to,
     record,
     unfinished,
 )
@@ -30,6 +32,7 @@ from ingest.call.types import (
     Identity,
     Input,
     KeyPressed,
+    LetGo,
     LineFound,
     NoLine,
     NumberChecked,
@@ -531,3 +534,27 @@ def test_after_a_restart_only_what_was_not_done_is_done() -> None:
         directive("hangup", 7),
     ]
     assert [d.directive_id for d in unfinished(call, given)] == ["d5", "d7"]
+
+
+def test_a_call_that_another_edge_takes_is_let_go_without_an_end() -> None:
+    host = Host(new_call()).feed(Assigned())
+    moved = moved_to(host.call, "other", 2_000)
+    assert (moved.edge_id, moved.move_no, moved.event_id) == (
+        "other", 1, root_id(host.call.identity.call_id, "moved", 1),
+    )  # fmt: skip
+    before = len(host.commands)
+    host.feed(Recorded(moved))
+    assert host.commands[before:] == [LetGo()]
+    assert (host.call.identity.edge_id, host.call.owner_on_switch) == ("other", "edge")
+    host.feed(Recorded(moved))
+    assert len(host.commands) == before + 1, "once"
+    back = host.call
+    host.call = replace(back, phase=Phase.PLACED, between=True, refused_try=back.tries)
+    host.feed(LineFound(2, "east"))
+    assert host.call.owner_on_switch == "other", "it has placed the next try itself"
+
+
+def test_the_edge_that_has_taken_a_call_goes_on_with_it() -> None:
+    call = new_call()
+    moved = moved_to(call, call.identity.edge_id, 2_000)
+    assert Host(call).feed(Recorded(moved)).commands == []

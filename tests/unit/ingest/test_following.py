@@ -171,7 +171,59 @@ def test_only_what_an_edge_serves_is_decoded() -> None:
     assert [(call, kind) for call, kind, wanted in asked if not wanted] == [
         ("far", "playout_started"),
     ]
+    assert ours.wants("calls.events", b"far", "playout_ended"), "we may take it over"
     assert ours.wants("dialogue.directives", b"far", "say"), "it may raise the epoch"
     kinds = ("queued", "assigned", "completed")
     assert [k for k in kinds if ours.wants("tasks.events", b"t", k)] == ["assigned"]
     assert ours.wants("calls.events", None, "dtmf") and ours.wants("playbooks", b"p", "published")
+
+
+def moved(call: str, to: str, number: int = 1) -> CallEvent:
+    return event(call, "moved", event_id=root_id(call, "moved", number), edge_id=to, move_no=number)
+
+
+def test_a_call_that_moves_to_us_brings_what_is_left_of_its_directives() -> None:
+    ours, serving = following(), Serving()
+    give(ours, event("far", "dialing", edge_id="another"), say("far", 1))
+    assert ours.serve(serving) == []
+    give(
+        ours, event("far", "tried", edge_id="another", try_no=1, trunk="west"),
+        event("far", "answered", edge_id="another"), say("far", 2), say("far", 2), say("far", 3),
+        event("far", "playout_ended", edge_id="another", directive_id="d1"),
+    )  # fmt: skip
+    assert ours.take_up("far") is None, "it is another's"
+    give(ours, moved("far", "edge"))
+    found = ours.take_up("far")
+    assert found is not None
+    call = found.call
+    assert (call.identity.edge_id, call.owner_on_switch, call.phase, call.moves) == (
+        "edge", "another", Phase.ANSWERED, 1,
+    )  # fmt: skip
+    assert [one.directive_id for one in found.directives] == ["d2", "d3"]
+    serving.calls.add("far")
+    give(ours, say("far", 4), say("far", 3), event("far", "ended", edge_id="another"))
+    assert [name for _, name, _ in serving.heard[-2:]] == ["d4", "ended"]
+    assert len(ours.running) == 0
+
+
+def test_the_first_of_two_heirs_has_the_call_and_so_it_is_on_replay() -> None:
+    log = [
+        event("c", "dialing", edge_id="lost"), event("c", "tried", edge_id="lost", try_no=1),
+        moved("c", "edge"), moved("c", "late"), moved("c", "edge"), moved("c", "third", 2),
+        moved("c", "edge", 2), moved("c", "edge", 4),
+    ]  # fmt: skip
+    owners: list[str | None] = []
+    for cut in range(len(log) + 1):
+        ours = following()
+        give(ours, *log[:cut])
+        owners.append(ours.running.edge_of("c"))
+    assert owners == [None, "lost", "lost", "edge", "edge", "edge", "third", "third", "third"]
+    assert ours.running.of("third")[0].owner_on_switch == "lost"
+
+
+def test_directives_of_calls_that_are_over_are_not_kept() -> None:
+    ours = following()
+    ours.serve(Serving())
+    give(ours, event("far", "dialing", edge_id="another"), event("far", "ended"), say("far", 1))
+    give(ours, event("b", "dialing", edge_id="another"), at_ms=NOW + 61_000)
+    assert not ours.running._early

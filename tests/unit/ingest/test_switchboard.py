@@ -19,6 +19,8 @@ from tests.unit.ingest.test_edge_calls import new_call
 class PaperSwitch:
     medium: Medium = "rtp"
     sends_keys = False
+    keeps_calls = False
+    connected = True
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -33,9 +35,13 @@ class PaperSwitch:
         raise NotImplementedError
 
     async def adopt(
-        self, call_id: str, ours: MediaAddress | None, try_no: int = 1, answered: bool = False
-    ) -> bool:
+        self, call_id: str, ours: MediaAddress | None, try_no: int = 1, answered: bool = False,
+        placed_by: str = "", anew: bool = False,
+    ) -> bool:  # fmt: skip
         return True
+
+    def let_go(self, call_id: str) -> None:
+        raise NotImplementedError
 
     async def send_keys(self, call_id: str, digits: str) -> None:
         raise NotImplementedError

@@ -1,0 +1,4 @@
+-- Raw tables: every record of the log, one row per (partition, offset).
+-- Generated from the event models by `python -m streams.history.generate_migration`; not edited.
+
+ALTER TABLE raw_calls_events ADD COLUMN IF NOT EXISTS `move_no` Nullable(Int64);
