@@ -31,8 +31,10 @@ FADE_MS: Final = 20
 HOLD_MS: Final = 600
 """How long the first loud sound over our voice waits until it is known to be an echo."""
 
-PASSES: Final = 2
-"""How often a new module hears the last sound: it knows the echo when it is first used."""
+PASSES: Final = 4
+"""How often a new module hears the last sound, so that it knows the echo when it is first used. Of
+60 greetings with echoes to -6 dB and 450 ms, 9 left 80 ms and more of it after two times, 2 after
+four."""
 
 FARTHEST_MS: Final = 460
 AIM_MS: Final = 100

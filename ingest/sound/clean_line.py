@@ -3,6 +3,9 @@
 The loop gives packets with `push` and fetches what is done with `take`, at the next packet or tick,
 at most 20 ms later. A call that ends does not wait for the thread: `finish` does the rest itself.
 While `MOST_WAITING` packets wait, further ones are logged as they came, and say so.
+
+By `auto` packets are passed on at once, as they came, until an echo is known. Those in which there
+may be one are listened to on the thread; the first of them wait for what it finds.
 """
 
 import os

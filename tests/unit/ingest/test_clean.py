@@ -22,7 +22,7 @@ from ingest.sound.session import Clock, Session
 from ingest.sound.types import PCMU, SAMPLE_BYTES, Chunk, CodecName, Format, Frame, Leg
 from ringlog.audio.g711 import Int16, decode, encode
 from ringlog.settings import Settings
-from tests.unit.ingest.test_echo import PROMPTS, WORDS, Sound, coded, speech
+from tests.unit.ingest.test_echo import PROMPTS, WORDS, Sound, coded, prompt, speech
 from tests.unit.ingest.test_edge_session import IDS, Call
 from tests.unit.ingest.test_media_log import STAMP
 
@@ -358,6 +358,50 @@ def test_the_log_has_the_same_chunks_marks_and_ends(happens: list[str], choice: 
     assert shape(cleaned) == shape(plain)
     chunks = [c for c in cleaned if isinstance(c, Chunk)]
     assert {c.cleaned for c in chunks} <= {"" if choice == "auto" else cleaning_of(choice).mark}
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["loud", "loud", "quiet", "lost", "pause", "two"]),
+                  st.integers(1, 30)),
+        max_size=12,
+    ),
+    st.integers(0, 60),
+)  # fmt: skip
+def test_by_auto_a_line_without_echo_is_logged_to_the_last_bit(
+    happens: list[tuple[str, int]], before: int
+) -> None:
+    """Also over a prompt, whatever is held, lost, late or silent."""
+
+    def run(clean: CleanLine | None) -> list[Logged]:
+        call = Call()
+        call.session = Session("call", PCMU, Clock(0, 0), IDS, call, clean)
+        call.session._echo.near = lambda n: False  # type: ignore[method-assign] # not looked at here
+        call.session.attach(call.wire)
+        tick = seq = 0
+        call.session.play(prompt(PROMPTS[0]))
+        for what, count in [("quiet", before), *happens, ("quiet", 3)]:
+            for k in range(count):
+                lost = what == "lost" and k % 3 == 1
+                if what != "pause" and not lost:
+                    level = 20 if what == "quiet" else 3000
+                    for _ in range(2 if what == "two" and k % 2 else 1):
+                        one = frame(seq, 1600 + seq * 160, noise(160, seq, level))
+                        call.session.heard((one,), tick * TICK_US)
+                        seq += 1
+                else:
+                    seq += 1
+                call.session.tick(tick, tick * TICK_US)
+                tick += 1
+        call.session.close(tick * TICK_US)
+        return [x for x in call.logged if x.leg.name == "customer"]
+
+    plain, cleaned = run(None), run(CleanLine("call", CHOICES["auto"], PCMU, INLINE))
+    came, out = ([x for x in of if isinstance(x, Chunk)] for of in (plain, cleaned))
+    assert b"".join(c.payload for c in out) == b"".join(c.payload for c in came)
+    assert [(c.ts, c.lost) for c in out if c.lost] == [(c.ts, c.lost) for c in came if c.lost]
+    assert not any(c.cleaned for c in out)
 
 
 # The module itself --------------------------------------------------------------------------------
