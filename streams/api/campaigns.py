@@ -50,7 +50,7 @@ from streams.api.models import (
     ListQuery,
     TestCallRequest,
 )
-from streams.api.problems import Problem, body_of, number_of, query_of
+from streams.api.problems import Problem, body_of, number_of, query_of, reading
 
 SEEN_S = 5.0
 """Longest wait for our own fold to read a version that we wrote."""
@@ -390,7 +390,7 @@ class CampaignRoutes:
         digest, size = hashlib.sha256(), 0
         with tempfile.TemporaryDirectory(prefix="ringlog-list-") as folder:
             path = Path(folder) / "list"
-            with path.open("wb") as file:
+            with reading(), path.open("wb") as file:
                 async for data in request.content.iter_chunked(1 << 18):
                     size += len(data)
                     if size > MAX_BYTES:

@@ -176,3 +176,13 @@ async def test_a_test_call_belongs_to_no_campaign(api: World) -> None:
 async def test_the_example_is_valid(api: World) -> None:
     file = root() / "examples" / "campaign.yaml"
     await made(api, **yaml_source.parse(file.read_text(encoding="utf-8"), file.name).data)
+
+
+async def test_a_list_in_a_broken_encoding_is_refused(api: World) -> None:
+    await made(api)
+    headers = {"Content-Encoding": "gzip", "Content-Type": "text/csv", "Connection": "close"}
+    for door in ("import", "dry-run"):
+        found, told = await api.ask(
+            "POST", f"/api/campaigns/spring/{door}", data=b"phone\n13800138000", headers=headers
+        )
+        assert (found, told["type"]) == (400, "/problems/unreadable-body")
