@@ -10,7 +10,7 @@ from typing import Final
 from aiohttp import web
 
 from ringlog.campaigns.tables import MAX_BYTES, Format
-from streams.api.problems import Problem
+from streams.api.problems import Problem, reading
 
 ERRORS_SHOWN = 100_000
 """Rows at fault that an answer carries."""
@@ -39,7 +39,7 @@ async def uploaded(
     digest, size = hashlib.sha256(), 0
     with tempfile.TemporaryDirectory(prefix="ringlog-list-") as folder:
         path = Path(folder) / "list"
-        with path.open("wb") as file:
+        with reading(), path.open("wb") as file:
             async for data in request.content.iter_chunked(1 << 18):
                 size += len(data)
                 if size > MAX_BYTES:

@@ -48,6 +48,9 @@ while none is configured; this page needs it: press *Authorize*.
 
 **Errors** are problem+json (RFC 9457). Programs decide by `type`, which never changes and is the
 address of an explanation. An unknown method is answered with 405 and `Allow`.
+
+**Formats** of our own: `ringlog-id` is printable text of any script without spaces and
+`| / \\ ? # %`; `phone` is a number in any spelling, which is stored as E.164.
 """
 
 _PROBLEM: Final = {

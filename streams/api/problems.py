@@ -1,8 +1,9 @@
 """Errors as problem+json (RFC 9457)."""
 
+import contextlib
 import json
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any, TypeVar, get_origin
 
 from aiohttp import ClientPayloadError, web
@@ -93,14 +94,21 @@ def _without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return found
 
 
-async def bytes_of(request: web.Request) -> bytes:
-    """The request's body; raises Problem 400."""
+@contextlib.contextmanager
+def reading() -> Iterator[None]:
+    """Around what reads a request's body; raises Problem 400."""
     try:
-        return await request.read()
+        yield
     except (HttpProcessingError, ClientPayloadError, web.RequestPayloadError):
         raise Problem(
             400, "Unreadable body", "its transfer or content encoding is incomplete"
         ) from None
+
+
+async def bytes_of(request: web.Request) -> bytes:
+    """The request's body; raises Problem 400."""
+    with reading():
+        return await request.read()
 
 
 async def body_of(request: web.Request, model: type[M], zone: str = "") -> M:

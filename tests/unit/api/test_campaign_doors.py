@@ -224,3 +224,13 @@ async def test_rows_that_are_loaded_already_leave_room_for_those_at_fault(
     assert (status, told["duplicates"], told["invalid"]) == (200, 8, 4)
     shown = [(e["row"], e["duplicate"]) for e in told["errors"]]
     assert shown == [(2, True), (3, True), (10, False), (11, False)]
+
+
+async def test_a_list_in_a_broken_encoding_is_refused(api: World) -> None:
+    await made(api)
+    headers = {"Content-Encoding": "gzip", "Content-Type": "text/csv", "Connection": "close"}
+    for door in ("import", "dry-run"):
+        found, told = await api.ask(
+            "POST", f"/api/campaigns/spring/{door}", data=b"phone\n13800138000", headers=headers
+        )
+        assert (found, told["type"]) == (400, "/problems/unreadable-body")
