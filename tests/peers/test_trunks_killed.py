@@ -1,5 +1,9 @@
 """Two carriers of a real Asterisk beside a real edge and broker: a carrier dies amid fifty calls,
-and Asterisk itself amid twenty."""
+and Asterisk itself amid twenty.
+
+Trunks that are published count before a test's settings, on the log that the tests share. So this
+file is the last in the alphabet.
+"""
 
 import asyncio
 from collections import Counter
