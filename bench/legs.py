@@ -46,7 +46,7 @@ def run(quick: bool) -> Outcome:
             "G.711, 20 ms a packet; the edge's sockets, receivers, sessions, chunkers and media "
             "log, whose records are encoded and dropped; all its threads on one core, the far end "
             "on another, which also does the kernel's work of loopback; where none is named, "
-            "cleaning is the site's default, `auto`",
+            "cleaning is the site's default, `off`",
             "RTP is one direction; on connections a robot talks all the time as well",
         ],
     )
