@@ -52,13 +52,13 @@ class Bridge:
         while not self._life.stopping.is_set():
             try:
                 async with rabbit.connected(self._config) as connection:
-                    place = await rabbit.declare(connection, self._config)
-                    inflow = rabbit.Inflow(place)
+                    queues = await rabbit.declare(connection, self._config)
+                    inflow = rabbit.Inflow(queues)
                     await inflow.start(connection)
                     self._life.health.set_ready()
                     _log.info("consuming", queue=self._config.crm_queue)
                     failures = 0
-                    await self._consume(inflow, place)
+                    await self._consume(inflow, queues)
             except rabbit.LOST as error:
                 # An error's text may hold the URL with its password.
                 why = f"RabbitMQ: {type(error).__name__}"
@@ -68,20 +68,20 @@ class Bridge:
                 await self._pause(failures)
                 failures += 1
 
-    async def _consume(self, inflow: rabbit.Inflow, place: rabbit.Queues) -> None:
+    async def _consume(self, inflow: rabbit.Inflow, queues: rabbit.Queues) -> None:
         while batch := await inflow.batch(MAX_BATCH, self._life.stopping):
-            await self._work(batch, place)
+            await self._work(batch, queues)
             await batch[-1].ack(multiple=True)
         await inflow.stop()
 
-    async def _work(self, batch: Sequence[AbstractIncomingMessage], place: rabbit.Queues) -> None:
+    async def _work(self, batch: Sequence[AbstractIncomingMessage], queues: rabbit.Queues) -> None:
         counts: Counter[str] = Counter()
         changes: list[Made] = []
         for message in batch:
             made = self._made(message)
             if isinstance(made, Rejected):
                 counts["rejected"] += 1
-                await self._bury(message, made.reason, place)
+                await self._bury(message, made.reason, queues)
             else:
                 counts["changed" if made else "ignored"] += 1
                 changes += made
@@ -127,11 +127,11 @@ class Bridge:
             CRM_LATENCY.observe(max(0, now - event.occurred_at) / 1000)
 
     async def _bury(
-        self, message: AbstractIncomingMessage, reason: str, place: rabbit.Queues
+        self, message: AbstractIncomingMessage, reason: str, queues: rabbit.Queues
     ) -> None:
         """Publishes it to the dead, confirmed. Raises one of LOST."""
         _log.warning("a message is dead", reason=reason, queue=rabbit.dead_queue(self._config))
-        await place.dead.publish(
+        await queues.dead.publish(
             aio_pika.Message(
                 message.body,
                 headers={

@@ -68,8 +68,8 @@ class Publisher:
         while True:
             try:
                 async with rabbit.connected(self._life.settings) as connection:
-                    place = await rabbit.declare(connection, self._life.settings)
-                    exchange = await place.queue.channel.get_exchange(
+                    queues = await rabbit.declare(connection, self._life.settings)
+                    exchange = await queues.queue.channel.get_exchange(
                         self._life.settings.crm_exchange, ensure=False
                     )
                     self._life.health.blocked = str

@@ -37,8 +37,8 @@ async def put_back(config: Settings, at_most: int) -> int:
     LOST."""
     count = 0
     async with rabbit.connected(config) as connection:
-        place = await rabbit.declare(connection, config)
-        exchange = await place.queue.channel.get_exchange(config.crm_exchange, ensure=False)
+        queues = await rabbit.declare(connection, config)
+        exchange = await queues.queue.channel.get_exchange(config.crm_exchange, ensure=False)
         async for message in _dead(connection, config, at_most):
             headers = {
                 name: value for name, value in message.headers.items()

@@ -117,8 +117,8 @@ async def _lacks(connection: AbstractConnection, queue: str) -> bool:
 class Inflow:
     """Deliveries of one consumer, in order, by batches."""
 
-    def __init__(self, place: Queues) -> None:
-        self._queue = place.queue
+    def __init__(self, queues: Queues) -> None:
+        self._queue = queues.queue
         self._waiting: asyncio.Queue[AbstractIncomingMessage] = asyncio.Queue()
         self._gone = asyncio.Event()
         self._tag = ""
