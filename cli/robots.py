@@ -11,6 +11,7 @@ from ringlog.clock import now_ms
 from ringlog.settings import settings
 from ringlog.yaml_source import InvalidFile
 from streams.robots.check import check_files
+from streams.robots.heldout import file_of, load_heldout
 from streams.robots.loading import load_file
 from streams.robots.publish import (
     ROBOTS_FILE,
@@ -19,7 +20,10 @@ from streams.robots.publish import (
     publish_playbooks,
     withdraw_playbook,
 )
+from streams.robots.scoreboard import evaluate as scored
+from streams.robots.scoreboard import report
 from streams.robots.trial import understood
+from streams.robots.understanding import Understander
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -93,6 +97,36 @@ def understand(
         return
     for name, value in found.items():
         click.echo(f"{name}: {json.dumps(value, ensure_ascii=False)}")
+
+
+@playbooks.command()
+@click.argument("files", type=_FILE, nargs=-1)
+@click.option("--errors", is_flag=True, help="Also every sentence that was taken wrongly.")
+@click.option("--json", "as_json", is_flag=True, help="As one JSON object a line.")
+def evaluate(files: tuple[Path, ...], errors: bool, as_json: bool) -> None:
+    """Print how FILES (all that have sentences by default) understand strangers' sentences.
+
+    The sentences of playbooks/NAME.yaml are in playbooks/NAME/heldout.yaml. Nothing may be tuned
+    on them.
+
+    \b
+    ringlog playbook evaluate
+    ringlog playbook evaluate playbooks/promotion.yaml --errors
+    """
+    chosen = list(files) or [p for p in playbook_files() if file_of(p).exists()]
+    for path in chosen:
+        try:
+            script, sentences = load_file(path), load_heldout(file_of(path))
+        except InvalidFile as error:
+            raise CheckFailed(str(error)) from None
+        understander = Understander.of(script.playbook)
+        at_ms = now_ms()
+        found = scored(lambda s, u=understander, t=at_ms: u.understand(s.text, t), sentences)  # type: ignore[misc] # mypy sees no types in a lambda's defaults
+        if as_json:
+            click.echo(json.dumps({"playbook": script.name, **found.as_json()}, ensure_ascii=False))
+            continue
+        for line in report(script.name, found, every_error=errors):
+            click.echo(line)
 
 
 @playbooks.command()
