@@ -93,6 +93,12 @@ def failed_last(job: Job) -> list[str]:
         return []
 
 
+def forget(job: Job) -> None:
+    """Before a run: what failed once stays in pytest's memory until it is good."""
+    if job.cache is not None:
+        _memory(job).unlink(missing_ok=True)
+
+
 def _memory(job: Job) -> Path:
     assert job.cache is not None
     return ROOT / job.cache / "v" / "cache" / "lastfailed"
@@ -167,8 +173,7 @@ def _lane(number: int, queue: list[Job], outcome: Outcome) -> None:
 def run_twice(todo: list[Job], lanes: int) -> list[str]:
     """Runs all jobs, then a room's few failed tests by themselves; the names of what failed."""
     for job in todo:
-        if job.cache is not None:
-            _memory(job).unlink(missing_ok=True)
+        forget(job)
     failed = run(todo, lanes)
     if "interrupted" in failed:
         return failed

@@ -14,7 +14,7 @@ import pytest
 
 from ringlog.settings import root
 from tests.peers.peers import PEERS, set_up
-from tests.suite import Job, again
+from tests.suite import Job, again, forget
 
 
 def main(options: list[str]) -> int:
@@ -27,6 +27,7 @@ def main(options: list[str]) -> int:
     job = Job("peers", (*command, *(options or ["tests/peers"])), cache)
     # Tied to this process: what tests start is tied to pytest, so a kill leaves nothing behind.
     tie = [sys.executable, "-I", "-S", str(root() / "stack" / "exec_shim.py"), str(os.getpid())]
+    forget(job)
     status = subprocess.call([*tie, *job.command])
     if status == pytest.ExitCode.TESTS_FAILED and not options and (repeated := again(job)):
         print("once more: what failed", flush=True)

@@ -3,6 +3,7 @@
 import re
 import sys
 import threading
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -50,9 +51,13 @@ def test_no_more_jobs_run_at_a_time_than_there_are_lanes() -> None:
 def test_few_failed_tests_run_again_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: int, second: list[str]
 ) -> None:
-    """Each run is noted; what fails twice has failed, and many failures are not tried again."""
+    """Each run is noted; what fails twice has failed, and many failures are not tried again.
+
+    With the options of this project: one of them could take pytest's memory away."""
     monkeypatch.setattr(suite, "ROOT", tmp_path)
-    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    project = tomllib.loads((root() / "pyproject.toml").read_text(encoding="utf-8"))
+    options = " ".join(project["tool"]["pytest"]["ini_options"]["addopts"].split())
+    (tmp_path / "pytest.ini").write_text(f"[pytest]\naddopts = {options}\n")
     (tmp_path / "test_room.py").write_text(f"""
 import pathlib, pytest
 @pytest.mark.parametrize("n", range(6))
