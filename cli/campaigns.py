@@ -2,6 +2,7 @@
 
 import getpass
 import json
+import re
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -16,33 +17,36 @@ from ringlog.campaigns.tables import TableError, format_of, write_errors
 from ringlog.yaml_source import InvalidFile
 
 _RESULTS = """
-SELECT c.row AS row, c.customer_id AS customer_id, c.name AS name, c.tags AS tags,
+SELECT c.row AS row, {customer} AS customer_id, {name} AS name, c.tags AS tags,
     r.task_id AS task_id, ifNull(t.status, 'not asked for') AS status, t.reason AS reason,
     ifNull(t.attempt, 0) AS attempts, t.updated_at AS updated_at, k.call_id AS last_call_id,
     k.disposition AS disposition, k.answered_at AS answered_at, k.ended_at AS ended_at
 FROM
 (
-    SELECT * FROM raw_campaigns_contacts WHERE campaign_id = {id:String}
+    SELECT * FROM raw_campaigns_contacts WHERE campaign_id = {{id:String}}
     ORDER BY _partition, _offset LIMIT 1 BY contact_id
 ) AS c
 LEFT JOIN
 (
     SELECT idempotency_key, any(task_id) AS task_id FROM raw_tasks_requested
-    WHERE campaign_id = {id:String} AND kind = 'requested' AND idempotency_key IS NOT NULL
+    WHERE campaign_id = {{id:String}} AND kind = 'requested' AND idempotency_key IS NOT NULL
     GROUP BY idempotency_key
 ) AS r ON r.idempotency_key = c.contact_id
 LEFT JOIN
 (
     SELECT task_id, status, reason, attempt, call_id, updated_at FROM tasks
-    WHERE campaign_id = {id:String}
+    WHERE campaign_id = {{id:String}}
 ) AS t ON t.task_id = r.task_id
 LEFT JOIN
 (
-    SELECT call_id, disposition, answered_at, ended_at FROM calls WHERE campaign_id = {id:String}
+    SELECT call_id, disposition, answered_at, ended_at FROM calls WHERE campaign_id = {{id:String}}
 ) AS k ON k.call_id = t.call_id
 ORDER BY c._partition, c._offset
 SETTINGS join_use_nulls = 1"""
 """What became of each contact, in the order in which they were loaded."""
+
+_SPREADSHEET = re.compile(r"csv|tsv|tabseparated|customseparated", re.IGNORECASE)
+"""Formats whose files a spreadsheet opens."""
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _map = click.option(
@@ -184,7 +188,18 @@ def results(campaign_id: str, fmt: str) -> None:
     \b
     ringlog campaign results spring > results.csv
     """
-    ask_clickhouse(_RESULTS, fmt, {"id": _escaped(campaign_id)})
+    query = _RESULTS.format(
+        customer=_cell("c.customer_id", fmt), name=_cell("c.name", fmt)
+    )  # fmt: skip
+    ask_clickhouse(query, fmt, {"id": _escaped(campaign_id)})
+
+
+def _cell(column: str, fmt: str) -> str:
+    """A column of the customer's own text. In a spreadsheet's file no cell is a formula: the same
+    as `ringlog.campaigns.tables.quoted`."""
+    if not _SPREADSHEET.match(fmt):
+        return column
+    return f"if(match({column}, '^\\'*[=+@\\t\\r\\n＝＋－＠-]'), concat('\\'', {column}), {column})"
 
 
 def _escaped(text: str) -> str:

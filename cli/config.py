@@ -2,13 +2,16 @@
 
 import json
 import os
+from typing import TypeVar
 
 import click
 from pydantic import SecretStr, ValidationError
+from pydantic_settings import BaseSettings
 
 from cli.errors import CheckFailed
 from ringlog.settings import Settings
 from ringlog.tls import CertificateUnusable, certificate_of
+from streams.dispatch.policy import SitePolicy
 
 
 @click.group()
@@ -16,12 +19,16 @@ def config() -> None:
     """Show or check the settings (`RINGLOG_*`, or the file `ringlog.env`)."""
 
 
-def _load() -> Settings:
+S = TypeVar("S", bound=BaseSettings)
+
+
+def _load(part: type[S]) -> S:
     try:
-        return Settings()
+        return part()
     except ValidationError as error:
+        prefix = part.model_config.get("env_prefix", "")
         lines = [
-            f"RINGLOG_{'_'.join(str(p) for p in e['loc']).upper()}: {e['msg']}"
+            f"{prefix}{'_'.join(str(p) for p in e['loc']).upper()}: {e['msg']}"
             for e in error.errors(include_url=False)
         ]
         raise CheckFailed("\n".join(lines)) from None
@@ -31,7 +38,7 @@ def _load() -> Settings:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table.")
 def show(as_json: bool) -> None:
     """Print every setting; secrets are masked."""
-    current = _load()
+    current = _load(Settings)
     rows = {}
     for name, field in Settings.model_fields.items():
         value = getattr(current, name)
@@ -49,7 +56,8 @@ def show(as_json: bool) -> None:
 @config.command()
 def check() -> None:
     """Check that the settings fit together; exit code 1 when they do not."""
-    current = _load()
+    current = _load(Settings)
+    _load(SitePolicy)
     ports: dict[int, str] = {}
     for name in Settings.model_fields:
         if name.endswith("_port"):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from demo.hearing import RATE_HZ, Heard
-from demo.people import Line, Person
+from demo.people import Person, Remark
 
 _BEGAN_MS = 480
 """How far into a prompt the ear recognises it at the soonest; `over_ms` counts from its start."""
@@ -16,7 +16,7 @@ _BEGAN_MS = 480
 class Said:
     """A line begins at a listening time, samples."""
 
-    line: Line
+    line: Remark
     at: int
 
 
@@ -67,5 +67,5 @@ class Caller:
         return None
 
 
-def _nth(lines: list[Line], n: int) -> Line | None:
+def _nth(lines: list[Remark], n: int) -> Remark | None:
     return lines[n] if n < len(lines) else None

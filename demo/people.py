@@ -13,7 +13,7 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Line(_Strict):
+class Remark(_Strict):
     """Something a person says. `intent` is what the robot ought to understand.
 
     `after_ms` counts from the prompt's end; `over_ms`, when set, from its beginning: the person
@@ -49,7 +49,7 @@ class Person(_Strict):
     level: Literal["normal", "member"] = "normal"
     purchases: int = 0
     answers_after_ms: int = Field(700, ge=100, le=20_000)
-    on: dict[str, list[Line]] = Field(default_factory=dict)
+    on: dict[str, list[Remark]] = Field(default_factory=dict)
     expects: Expected
 
 

@@ -47,6 +47,8 @@ KINDS: Final[dict[str, str]] = {
     "Not now": "The campaign's state does not allow it; `detail` says why.",
     "Not ready": "The service is starting; `detail` says for what it waits.",
     "Not recorded": "Kafka took no record, so nothing was done. Ask again.",
+    "Not seen yet": "The change is on the log, but not read by this process yet. Read the "
+    "campaign: its version tells whether the change counts.",
     "Not signed": "The webhook's signature, or its time, is not right (Standard Webhooks).",
     "Only for programs on this machine": "This port of the edge serves the API beside it: ask "
     "the API.",

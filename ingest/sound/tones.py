@@ -71,7 +71,7 @@ _LOBE: Final = 10
 """Bins on each side of a line that hold its power: the main lobe of the window."""
 
 
-class Line(NamedTuple):
+class Frequencies(NamedTuple):
     """One or two frequencies, Hz, low to high; `high` is 0 for a single tone."""
 
     low: float
@@ -81,7 +81,7 @@ class Line(NamedTuple):
 class Tone(NamedTuple):
     """A tone that was heard and is over. Times are ms from the first frame."""
 
-    line: Line
+    line: Frequencies
     start_ms: int
     end_ms: int
     level_db: float
@@ -93,7 +93,7 @@ class Tone(NamedTuple):
         return self.end_ms - self.start_ms
 
 
-def line_of(samples: NDArray[np.float64]) -> Line | None:
+def line_of(samples: NDArray[np.float64]) -> Frequencies | None:
     """The tone that 40 ms of sound consist of; None for voice, noise and silence."""
     windowed = samples * _HANN
     spectrum = np.fft.rfft(windowed, FFT)
@@ -109,8 +109,8 @@ def line_of(samples: NDArray[np.float64]) -> Line | None:
     if share + (other if other >= SECOND else 0.0) < PURE:
         return None
     if other < SECOND or share >= PURE:
-        return Line(first, 0.0)
-    return Line(min(first, second), max(first, second))
+        return Frequencies(first, 0.0)
+    return Frequencies(min(first, second), max(first, second))
 
 
 def is_tone(samples: Int16) -> bool:
@@ -139,7 +139,7 @@ def _strongest(power: NDArray[np.float64], total: float) -> tuple[float, float]:
 class _Run:
     """A tone that still sounds."""
 
-    line: Line
+    line: Frequencies
     start: int
     frames: int
     levels: list[float]
@@ -176,7 +176,7 @@ class Tones:
         self._n += 1
         return self._names()
 
-    def _continue(self, line: Line | None, level_db: float) -> None:
+    def _continue(self, line: Frequencies | None, level_db: float) -> None:
         run = self._run
         if run is not None:
             if line is not None and _alike(run.line, line):
@@ -225,17 +225,17 @@ class Tones:
         return ["beep"] if single and SHORTEST_BEEP_MS <= last.ms <= LONGEST_BEEP_MS else []
 
 
-def _is_progress(line: Line) -> bool:
+def _is_progress(line: Frequencies) -> bool:
     return PROGRESS_HZ[0] <= line.low <= PROGRESS_HZ[1]
 
 
-def _alike(a: Line, b: Line) -> bool:
+def _alike(a: Frequencies, b: Frequencies) -> bool:
     if _is_progress(a) and _is_progress(b):  # a beating pair looks like one line now and then
         return abs(_centre(a) - _centre(b)) <= 3 * STEADY_HZ
     return abs(a.low - b.low) <= STEADY_HZ and abs(a.high - b.high) <= STEADY_HZ
 
 
-def _centre(line: Line) -> float:
+def _centre(line: Frequencies) -> float:
     return (line.low + line.high) / 2 if line.high else line.low
 
 

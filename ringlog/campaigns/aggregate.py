@@ -24,7 +24,7 @@ _MOVES: dict[Command, tuple[frozenset[str], str, str]] = {
 """From which states a command leads, to which state, and the name of the action."""
 
 
-class Rejected(Exception):
+class CommandRefused(Exception):
     """A command that does not fit the campaign's state; the text says why."""
 
 
@@ -69,10 +69,10 @@ def created(
 
 
 def decide(now: Campaign, change: CampaignChange, who: Who) -> Campaign | None:
-    """The next version; None where the command was already given. Raises Rejected."""
+    """The next version; None where the command was already given. Raises CommandRefused."""
     if change.command == "change":
         if now.state == "ended":
-            raise Rejected("the campaign has ended; create another one")
+            raise CommandRefused("the campaign has ended; create another one")
         state, action = now.state, "changed"
     else:
         before, after, action = _MOVES[change.command]
@@ -81,7 +81,7 @@ def decide(now: Campaign, change: CampaignChange, who: Who) -> Campaign | None:
         if change.command == "start" and now.state == "running":
             return None
         if now.state not in before:
-            raise Rejected(f"a campaign that is {now.state} cannot {change.command}")
+            raise CommandRefused(f"a campaign that is {now.state} cannot {change.command}")
         state = after  # type: ignore[assignment] # one of the states above
     settings = change.settings
     name = now.name if change.name is None else change.name

@@ -46,7 +46,8 @@ def wait_ms(text: str) -> int:
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # Strict: a number in quotes, or `true` for 1, is an operator's mistake.
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class Caps(_Model):

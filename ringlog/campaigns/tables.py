@@ -43,6 +43,11 @@ ERROR_COLUMN: Final = "error"
 """What is wrong with a row, in the file of rows to mend. It is passed over when that is loaded."""
 
 
+_FORMULA: Final = re.compile(r"'*[=+\-@\t\r\n＝＋－＠]")
+"""How a cell begins that a spreadsheet takes for a formula (OWASP, CSV injection), or one that was
+quoted as such a cell."""
+
+
 class TableError(ValueError):
     """The file as a whole cannot be read; the text says why and where."""
 
@@ -88,6 +93,9 @@ _BROKEN: Final = re.compile(r"[\ud800-\udfff\x00-\x08\x0b\x0c\x0e-\x1f]")
 _UNREADABLE: Final = "\ufffd"
 """Stands for bytes that are no text in the file's encoding, which its beginning tells."""
 
+_QUOTED: Final = re.compile(r'"[^"]*(?:"|$)')
+"""A quoted part of a line; what lies in it divides no cells."""
+
 _Cells = tuple[dict[str, str], str]
 
 
@@ -96,7 +104,8 @@ def _csv(path: Path) -> Iterator[_Cells]:
     with path.open(encoding=_encoding(path), newline="", errors="replace") as file:
         first = file.readline(MAX_LINE)
         file.seek(0)
-        delimiter = max((",", ";", "\t", "|"), key=first.count)
+        bare = _QUOTED.sub("", first)
+        delimiter = max((",", ";", "\t", "|"), key=bare.count)
         reader = csv.reader(file, delimiter=delimiter)
         try:
             heads = _headings(next(reader, []))
@@ -208,7 +217,7 @@ def _check_archive(path: Path) -> None:
 
 
 def _headings(values: Iterable[str]) -> list[str]:
-    heads = [value.strip() for value in values]
+    heads = [_unquoted(value.strip()) for value in values]
     while heads and not heads[-1]:
         heads.pop()
     if not heads:
@@ -223,7 +232,7 @@ def _headings(values: Iterable[str]) -> list[str]:
 
 def _row(heads: list[str], values: Iterable[str]) -> _Cells:
     # A cell that is too long is at fault, and not copied: many cells of a sheet may share its text.
-    texts = [value if len(value) > MAX_CELL else value.strip() for value in values]
+    texts = [value if len(value) > MAX_CELL else _unquoted(value.strip()) for value in values]
     extra = any(texts[len(heads):])  # fmt: skip
     cells = {head: text for head, text in zip(heads, texts, strict=False) if head}
     fault = "more cells than there are headings" if extra else _fault_of(cells)
@@ -254,6 +263,16 @@ def _text(value: object) -> str:
     return text if len(text) > MAX_CELL else text.strip()
 
 
+def quoted(text: str) -> str:
+    """A cell that no spreadsheet takes for a formula: such a one begins with an apostrophe, which
+    marks text there. Reading takes it away."""
+    return f"'{text}" if _FORMULA.match(text) else text
+
+
+def _unquoted(text: str) -> str:
+    return text[1:] if text.startswith("'") and _FORMULA.match(text) else text
+
+
 def write_errors(path: Path, rows: Iterable[tuple[Mapping[str, str], str]]) -> int:
     """Writes the rows at fault as CSV, each with what is wrong; returns how many. A spreadsheet
     opens the file, and it is loaded again as it is."""
@@ -261,7 +280,8 @@ def write_errors(path: Path, rows: Iterable[tuple[Mapping[str, str], str]]) -> i
     heads = list(dict.fromkeys(h for cells, _ in found for h in cells if h != ERROR_COLUMN))
     with path.open("w", encoding="utf-8-sig", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow([*heads, ERROR_COLUMN])
+        writer.writerow([*map(quoted, heads), ERROR_COLUMN])
         for cells, fault in found:
-            writer.writerow([*(cells.get(head, "") for head in heads), fault])
+            row = (*(cells.get(head, "") for head in heads), fault)
+            writer.writerow([quoted(text) for text in row])
     return len(found)

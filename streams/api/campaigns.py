@@ -1,7 +1,6 @@
 """`/api/campaigns`: create, change, load lists, rehearse, start, pause, stop."""
 
 import asyncio
-import contextlib
 import hashlib
 import uuid
 from collections.abc import AsyncIterator, Callable
@@ -14,7 +13,7 @@ from aiohttp import web
 from ringlog.campaigns.aggregate import (
     CampaignChange,
     Command,
-    Rejected,
+    CommandRefused,
     Who,
     created,
     decide,
@@ -224,7 +223,7 @@ class CampaignRoutes:
                 self._settings(now)  # nobody is called by settings that cannot be read
             try:
                 event = decide(now, change, who)
-            except Rejected as error:
+            except CommandRefused as error:
                 raise Problem(409, "Not now", str(error)) from None
             if event is not None:
                 await self._write(event)
@@ -232,19 +231,22 @@ class CampaignRoutes:
 
     async def _write(self, event: Campaign) -> None:
         """Logs a version and waits until our fold has it; raises Problem 409 if somebody else's
-        version of that number was first."""
-        this = event.campaign_id or ""
-        async with self._hub.watching(f"campaign/{this}") as changed:
+        version of that number was first, 503 if our fold does not come so far in time."""
+        with self._hub.version_of(event.event_id) as first:
             await self._producer.send("campaigns", event)
-            with contextlib.suppress(TimeoutError):
+            try:
                 async with asyncio.timeout(SEEN_S):
-                    while (seen := self._hub.campaigns.get(this)) is None or (
-                        seen.version < event.version
-                    ):
-                        changed.clear()
-                        await changed.wait()
-        if seen is not None and seen.version == event.version and seen != event:
-            raise Problem(409, "Changed meanwhile", "somebody else changed the campaign; try again")
+                    counts = await first
+            except TimeoutError:
+                raise Problem(
+                    503, "Not seen yet", "GET the campaign: its version tells whether this counts",
+                    headers={"Retry-After": "5"},
+                ) from None  # fmt: skip
+        if counts != event:
+            raise Problem(
+                409, "Changed meanwhile",
+                f"{counts.actor} has {counts.action} the campaign just now; GET it, and ask again",
+            )  # fmt: skip
 
     async def load(self, request: web.Request) -> web.Response:
         """200 with what became of the rows; 404; 409 if the campaign has ended; 422 if the file as

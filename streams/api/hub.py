@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 
 from ringlog.campaigns.aggregate import Campaigns
 from ringlog.clock import now_ms
@@ -37,6 +37,7 @@ class Hub:
         self._config = config
         self._producer = producer
         self._waiting: dict[str, set[asyncio.Event]] = defaultdict(set)
+        self._versions: dict[str, list[asyncio.Future[Campaign]]] = defaultdict(list)
 
     async def follow(self) -> None:
         """Reads for ever; run as a task."""
@@ -86,7 +87,8 @@ class Hub:
             self._wake(self.optouts.evolve(event))
         elif isinstance(event, Campaign):
             self.campaigns.evolve(event)
-            self._wake(f"campaign/{event.campaign_id}")
+            for waiter in self._versions.pop(event.event_id, ()):
+                waiter.set_result(event)
         elif isinstance(event, CallEvent | TaskRequested | TaskEvent):
             if self._meanwhile is not None:
                 self._meanwhile.append(event)
@@ -143,6 +145,22 @@ class Hub:
             self._waiting[key].discard(changed)
             if not self._waiting[key]:
                 del self._waiting[key]
+
+    @contextlib.contextmanager
+    def version_of(self, event_id: str) -> Iterator[asyncio.Future[Campaign]]:
+        """The first record of a campaign's version, the one that counts, once it is folded; enter
+        before that version is written."""
+        found = asyncio.get_running_loop().create_future()
+        self._versions[event_id].append(found)
+        try:
+            yield found
+        finally:
+            found.cancel()
+            waiting = self._versions.get(event_id, [])
+            if found in waiting:
+                waiting.remove(found)
+            if not waiting:
+                self._versions.pop(event_id, None)
 
     async def wait_for_task(
         self, task_id: str, enough: Callable[[TaskStatus], bool], timeout_s: float

@@ -1,12 +1,15 @@
 """What a site may set about dispatch (`RINGLOG_DISPATCH_*`). Times are milliseconds."""
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 Span = Annotated[int, Field(gt=0, le=86_400_000)]
 Weight = Annotated[int, Field(ge=1, le=1_000)]
+
+MAX_POLICY_BYTES = 16_384
+"""Longest JSON of a site's policy: its record must fit into dispatch's inbox."""
 
 
 class Policy(BaseModel):
@@ -65,3 +68,13 @@ class SitePolicy(Policy, BaseSettings):
     model_config = SettingsConfigDict(
         env_prefix="RINGLOG_DISPATCH_", env_file="ringlog.env", extra="ignore", frozen=True
     )
+
+    @model_validator(mode="after")
+    def _size(self) -> Self:
+        size = len(self.model_dump_json().encode())
+        if size > MAX_POLICY_BYTES:
+            raise ValueError(
+                f"all of RINGLOG_DISPATCH_* together are {size:,} bytes, at most "
+                f"{MAX_POLICY_BYTES:,}: give RINGLOG_DISPATCH_TAG_WEIGHTS fewer tags"
+            )
+        return self

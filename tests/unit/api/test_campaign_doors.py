@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from ringlog import yaml_source
+from ringlog.campaigns.aggregate import CampaignChange, Who, decide
 from ringlog.settings import root
 from ringlog.site_key import site_key
 from schemas.events import Campaign, CampaignContact, CustomerChange, OptOut, TaskRequested
@@ -83,9 +84,52 @@ async def test_of_many_steps_at_once_each_version_is_made_once(api: World) -> No
     assert versions == list(range(1, len(versions) + 1))
 
 
+@pytest.mark.parametrize("more", [0, 1])
+async def test_a_change_that_another_process_was_ahead_of_is_409(
+    api: World, monkeypatch: pytest.MonkeyPatch, more: int
+) -> None:
+    """The other one wrote the same version, and perhaps the next one too, before ours is read."""
+    await made(api)
+    draft = api.hub.campaigns.get("spring")
+    assert draft is not None
+    theirs = decide(draft, CampaignChange("start"), Who("eve", 7))
+    assert theirs is not None
+    ahead = [theirs]
+    if more:
+        paused = decide(theirs, CampaignChange("pause"), Who("eve", 8))
+        assert paused is not None
+        ahead.append(paused)
+    send = api.log.send
+
+    async def late(topic: str, event: Any) -> None:
+        for other in ahead:
+            await send(topic, other)
+        await send(topic, event)
+
+    monkeypatch.setattr(api.log, "send", late)
+    status, told = await step(api, "start", actor="bob")
+    assert (status, told["type"]) == (409, "/problems/changed-meanwhile")
+    assert "eve has started the campaign" in told["detail"]
+
+
+async def test_a_change_that_is_not_read_in_time_is_no_success(
+    api: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await made(api)
+
+    async def lost(topic: str, event: Any) -> None:
+        api.log.events.append(event)
+
+    monkeypatch.setattr(api.log, "send", lost)
+    monkeypatch.setattr(campaigns, "SEEN_S", 0.05)
+    status, told = await step(api, "start")
+    assert (status, told["type"]) == (503, "/problems/not-seen-yet")
+
+
 @pytest.mark.parametrize(
     "settings",
-    [{"purpose": "fun"}, {"windows": {"any": ["9-12"]}}, {"budget": 0}, {"nothing": 1},
+    [{"purpose": "fun"}, {"ahead": "1"}, {"recording_notice": 1}, {"caps": {"number_day": "2"}},
+     {"windows": {"any": ["9-12"]}}, {"budget": 0}, {"nothing": 1},
      {"caller_ids": ["010"]}, {"calls_per_s": "fast"}],
 )  # fmt: skip
 async def test_wrong_settings_name_the_field(api: World, settings: dict[str, Any]) -> None:

@@ -94,6 +94,29 @@ def test_the_file_of_faults_is_mended_and_loaded_again(tmp_path: Path) -> None:
     assert all("error" not in c.attributes for c in mended)
 
 
+CELLS = st.text(st.sampled_from("=+-@＝＋－＠'1a, \t\"\n;|"), max_size=6).map(str.strip)
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(CELLS.filter(bool), min_size=1, max_size=3, unique=True),
+    st.lists(st.lists(CELLS, min_size=3, max_size=3), min_size=1, max_size=4),
+    CELLS,
+)
+def test_no_cell_of_the_file_of_faults_is_a_formula_and_all_are_read_back(
+    tmp_path: Path, heads: list[str], rows: list[list[str]], fault: str
+) -> None:
+    cells = [dict(zip(heads, row, strict=False)) for row in rows if any(row[: len(heads)])]
+    file = tmp_path / "errors.csv"
+    write_errors(file, [(row, fault) for row in cells])
+    with file.open(encoding="utf-8-sig", newline="") as text:
+        written = [cell for row in csv.reader(text) for cell in row]
+    assert not any(cell.startswith(tuple("=+-@＝＋－＠")) for cell in written)
+    again = [dict(row.cells) for row in read_table(file, "csv")]
+    if cells:
+        assert [{k: row[k] for k in heads} for row in again] == cells
+
+
 def test_ids_come_from_campaign_and_number_alone() -> None:
     rows = [ListRow(1, {"phone": "13800138000"}), ListRow(2, {"phone": "13900139000"})]
     _, once = load(rows)

@@ -5,7 +5,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ringlog.campaigns.aggregate import CampaignChange, Rejected, Who, created, decide
+from ringlog.campaigns.aggregate import CampaignChange, CommandRefused, Who, created, decide
 from ringlog.campaigns.settings import CampaignSettings
 from schemas import ids
 from schemas.events import Campaign, CampaignContact, TaskEvent, TaskRequested
@@ -156,7 +156,7 @@ def test_every_contact_is_asked_for_once_whatever_dies_when(
                 command: Any = name
                 try:
                     moved = decide(now, CampaignChange(command), Who("a", len(log)))
-                except Rejected:
+                except CommandRefused:
                     continue
                 if moved is not None:
                     now = moved

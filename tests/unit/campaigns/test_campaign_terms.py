@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ringlog.campaigns.aggregate import CampaignChange, Campaigns, Rejected, Who, created, decide
+from ringlog.campaigns.aggregate import (
+    CampaignChange,
+    Campaigns,
+    CommandRefused,
+    Who,
+    created,
+    decide,
+)
 from ringlog.campaigns.settings import CampaignSettings, wait_ms
 from ringlog.campaigns.terms import consent_of, settings_of, terms_of
 from ringlog.terms import Callee, Demand, Permission, Terms
@@ -153,7 +160,7 @@ def test_a_campaigns_life() -> None:
     paused = decide(started, CampaignChange("pause"), WHO)
     assert paused is not None and paused.state == "paused"
     assert decide(paused, CampaignChange("pause"), WHO) is None
-    with pytest.raises(Rejected):
+    with pytest.raises(CommandRefused):
         decide(paused, CampaignChange("start"), WHO)
     resumed = decide(paused, CampaignChange("resume"), WHO)
     assert resumed is not None and resumed.state == "running"
@@ -164,7 +171,7 @@ def test_a_campaigns_life() -> None:
     ended = decide(changed, CampaignChange("stop"), WHO)
     assert ended is not None and ended.state == "ended"
     assert decide(ended, CampaignChange("stop"), WHO) is None
-    with pytest.raises(Rejected):
+    with pytest.raises(CommandRefused):
         decide(ended, CampaignChange("change", settings()), WHO)
 
 
@@ -186,7 +193,7 @@ def test_the_fold_is_the_same_with_repeats_and_lost_races(names: list[Any], rng:
         for change in changes if rng.random() < 0.3 else changes[:1]:
             try:
                 event = decide(now, change, Who("x", n))
-            except Rejected:
+            except CommandRefused:
                 continue
             if event is not None:
                 log.append(event)

@@ -3,7 +3,10 @@
 import json
 
 import pytest
+from click.testing import CliRunner
+from pydantic import ValidationError
 
+from cli.main import cli
 from schemas.catalogue import CALL_PARTITIONS
 from schemas.events import DispatchInbox, Profile, RobotStatus, TaskRequested
 from schemas.partition import partition_of
@@ -145,3 +148,19 @@ def test_settings_that_are_none_are_poison(monkeypatch: pytest.MonkeyPatch) -> N
     assert isinstance(told, SettingsChanged)
     assert told.policy.max_dials == 3, "the environment says nothing about the past"
     assert SitePolicy().max_dials == 9
+
+
+def test_a_sites_settings_that_no_inbox_takes_are_refused_at_the_door(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    weights = {f"tag:{n}": 1.0 for n in range(600)}
+    monkeypatch.setenv("RINGLOG_DISPATCH_TAG_WEIGHTS", json.dumps(weights))
+    assert SitePolicy().tag_weights == weights
+    ((_, told),) = [settings_copy(SitePolicy(), T0, "main")]
+    assert isinstance(told, DispatchInbox) and isinstance(parse(told, NUMBERS), SettingsChanged)
+    weights |= {f"tag:{n}": 1.0 for n in range(2_000)}
+    monkeypatch.setenv("RINGLOG_DISPATCH_TAG_WEIGHTS", json.dumps(weights))
+    with pytest.raises(ValidationError, match="fewer tags"):
+        SitePolicy()
+    found = CliRunner().invoke(cli, ["config", "check"])
+    assert found.exit_code == 1 and "RINGLOG_DISPATCH_TAG_WEIGHTS" in found.output

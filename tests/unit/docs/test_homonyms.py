@@ -23,7 +23,6 @@ ALLOWED = {
     "DeadLetters": CHECK,
     "Heard": "what a recogniser gives, and what the demo's people heard",
     "Leg": "the edge's and the recogniser's state of one side of a call",
-    "Line": "a call's line in dispatch, and the demo's sentence",
     "OptOuts": CHECK,
     "Output": OWN_PROTOCOL,
     "Owner": BENCH,
