@@ -19,6 +19,7 @@ from schemas.events import (
     Transcript,
     Turn,
 )
+from schemas.events.tasks import TASK_OVER
 
 TOPICS = (
     "tasks.events",
@@ -30,8 +31,6 @@ TOPICS = (
     "analytics.intent_windows",
     "dead_letters",
 )
-
-FINISHED = frozenset({"completed", "failed", "refused", "cancelled", "expired"})
 
 
 class Observer:
@@ -105,7 +104,7 @@ class Observer:
 
     def finished_tasks(self) -> list[str]:
         """Ids of tasks that came to an end."""
-        return [t for t, events in self.tasks.items() if any(e.kind in FINISHED for e in events)]
+        return [t for t, events in self.tasks.items() if any(e.kind in TASK_OVER for e in events)]
 
     async def follow(self, config: Settings, producer: EventProducer, since_ms: int) -> None:
         """Reads for ever; run as a task."""

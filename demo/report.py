@@ -15,9 +15,10 @@ from demo.measure import (
     matched,
     percentiles,
 )
-from demo.observer import FINISHED, Observer
+from demo.observer import Observer
 from demo.people import Person
 from schemas import ids
+from schemas.events.tasks import TASK_OVER
 
 MAX_CER = 0.08
 MIN_INTENTS = 0.95
@@ -144,7 +145,7 @@ def build(
     for task, events in seen.tasks.items():
         if cut_calls & {e.call_id for e in events} or task in passed_over:
             continue
-        last = next((e for e in reversed(events) if e.kind in FINISHED), None)
+        last = next((e for e in reversed(events) if e.kind in TASK_OVER), None)
         if last is None or last.kind != "completed":
             state = f"{last.kind}: {last.reason}" if last else "not finished"
             failures.append(f"task {task} {state}")

@@ -14,6 +14,7 @@ from schemas.wire import Poison
 from streams.history.clickhouse import ClickHouse
 from verify.check import Check, Context, Result, Rows
 from verify.checks import ALL, Ids
+from verify.checks.law import Law
 from verify.checks.numbers import LinesInUse
 from verify.checks.optouts import OptOuts
 from verify.checks.profiles import Profiles
@@ -25,6 +26,7 @@ NAMES = tuple(check.name for check in ALL)
 """What `--only` takes."""
 
 _STAGES: Mapping[str, tuple[str, ...]] = {
+    "campaigns": ("routes", "dispatch"),
     "tasks": ("routes", "profiles", "dispatch"),
     "routes": ("routes",),
     "profiles": ("routes", "profiles"),
@@ -128,6 +130,7 @@ def make_checks(names: Iterable[str], key: bytes | None, region: str = "CN") -> 
     wanted = frozenset(names) or frozenset(NAMES)
     numbers = None if key is None else Numbers(region, key)
     made: dict[type[Check], Callable[[], Check]] = {
+        Law: lambda: Law(numbers),
         LinesInUse: lambda: LinesInUse(numbers),
         OptOuts: lambda: OptOuts(numbers),
         Profiles: lambda: Profiles(numbers),

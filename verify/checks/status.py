@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from hashlib import md5
 from typing import Any, Final
 
+from schemas.events.tasks import TASK_OVER
 from verify.check import Check, Context, Result
 from verify.checksum import number, sql_number
 from verify.record import LogRecord
@@ -30,7 +31,6 @@ _TASK: Final = (
     "customer_id", "campaign_id", "pool", "requested_at", "updated_at", "body_sha256",
 )  # fmt: skip
 _TIMES: Final = frozenset({"started_at", "answered_at", "ended_at", "requested_at", "updated_at"})
-_OVER: Final = ("completed", "failed", "cancelled", "refused", "expired")
 
 Fields = dict[str, Any]
 
@@ -112,13 +112,13 @@ class Status(Check):
         for name in ("customer_id", "campaign_id", "pool"):
             if task[name] is None:
                 task[name] = event[name]
-        if record.judged and event["kind"] in _OVER:
+        if record.judged and event["kind"] in TASK_OVER:
             self._over[task_id] = record.partition, record.offset
 
     def questions(self, context: Context) -> Mapping[str, str]:
         if "status/calls" in context.answers:
             return {}
-        over = ", ".join(f"'{status}'" for status in _OVER)
+        over = ", ".join(f"'{status}'" for status in sorted(TASK_OVER))
         return {
             "status/calls": _query("calls", _CALL, "state = 'ended'"),
             "status/tasks": _query("tasks", _TASK, f"status IN ({over})"),

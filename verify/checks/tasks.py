@@ -3,10 +3,9 @@
 from typing import Final
 
 from schemas import ids
+from schemas.events.tasks import TASK_OVER
 from verify.check import Check, Context, Result
 from verify.record import LogRecord
-
-_OVER: Final = frozenset({"completed", "failed", "cancelled", "refused", "expired"})
 
 _NEXT: Final[dict[str, frozenset[str]]] = {
     "": frozenset({"queued", "refused", "expired"}),
@@ -16,7 +15,7 @@ _NEXT: Final[dict[str, frozenset[str]]] = {
     ),
     "dialing": frozenset({"retry_scheduled", "completed", "failed", "cancelled"}),
     "retry_scheduled": frozenset({"queued", "cancelled", "failed", "expired"}),
-    **dict.fromkeys(_OVER, frozenset()),
+    **dict.fromkeys(TASK_OVER, frozenset()),
 }
 """Legal next steps of a task; "" is a task without a record."""
 
@@ -58,7 +57,7 @@ class Tasks(Check):
         kind, last = event["kind"], "" if before is None else before.event["kind"]
         self._last[task_id] = record
         if kind not in _NEXT[last]:
-            rule = "two_ends" if last in _OVER and kind in _OVER else "order"
+            rule = "two_ends" if last in TASK_OVER and kind in TASK_OVER else "order"
             self.result.violate(
                 rule,
                 f"a task went from {last or 'nothing'} to {kind}",
@@ -95,7 +94,7 @@ class Tasks(Check):
                 result.violate(
                     "unasked", "a task was made without a request", last.where, task_id=task_id
                 )
-            if last.event["kind"] in _OVER:
+            if last.event["kind"] in TASK_OVER:
                 over += 1
             elif last.judged:
                 self._unfinished(task_id, last, context, due)

@@ -45,6 +45,7 @@ pytestmark = pytest.mark.timeout(600)
 ALL = {
     "ids", "calls", "directives", "turns", "permits", "numbers", "optouts", "tasks", "routes",
     "profiles", "status", "views", "windows", "history", "dead_letters", "tries",
+    "law", "campaigns", "callbacks",
 }  # fmt: skip
 PHONES = ["13800138001", "13800138002", "13800138003"]
 TASKS: list[str] = []
@@ -168,7 +169,7 @@ def test_after_a_campaign_all_is_proved_and_nothing_open(product: Settings) -> N
     assert found_in(report) == {}
     assert checks.keys() == ALL
     unseen = {name for name, check in checks.items() if not check["looked_at"]}
-    assert unseen <= {"dead_letters", "tries"}
+    assert unseen <= {"dead_letters", "tries", "law", "campaigns", "callbacks"}
     assert (checks["calls"]["looked_at"], checks["permits"]["looked_at"]) == (4, 2)
     assert (checks["optouts"]["looked_at"], checks["tasks"]["looked_at"]) == (2, 3)
     assert {n for n, check in checks.items() if check["open"]} <= {"windows"}

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from ringlog.terms import Callee, Permission
 from schemas.events import Campaign, TaskEvent
+from schemas.events.tasks import TASK_OVER
 from schemas.ids import call_id as id_of_call
 from streams.dispatch.assignment import Assignment
 from streams.dispatch.decided import Decided, Verdict
@@ -51,7 +52,6 @@ OTHER = Policy(
 """Under which hardly any decision of POLICY would be made again."""
 
 SKILLS = ("sales", "care")
-TERMINAL = {"completed", "failed", "cancelled", "refused", "expired"}
 
 
 @dataclass(frozen=True)
@@ -285,7 +285,7 @@ def test_every_request_ends_once_and_no_slot_is_used_twice(seed: int, steps: int
             assert event.event_id not in seen
             seen.add(event.event_id)
             task = event.task_id or ""
-            frees = event.kind in TERMINAL | {"retry_scheduled", "ended", "queued"}
+            frees = event.kind in TASK_OVER | {"retry_scheduled", "ended", "queued"}
             if frees and task in robot_of:
                 holds[robot_of.pop(task)].discard(task)
             if topic != "tasks.events":
@@ -299,7 +299,7 @@ def test_every_request_ends_once_and_no_slot_is_used_twice(seed: int, steps: int
                 robot_of[task] = event.robot_id or ""
                 holds[robot_of[task]].add(task)
                 assert len(holds[robot_of[task]]) <= slots[robot_of[task]]
-            elif event.kind in TERMINAL and (event.kind != "refused" or task in queued):
+            elif event.kind in TASK_OVER and (event.kind != "refused" or task in queued):
                 ends[task] += 1
     assert all(ends[task] == 1 for task in queued)
 

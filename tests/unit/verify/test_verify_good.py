@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.unit.verify.campaign_world import TOMORROW_3PM, CampaignWorld
 from tests.unit.verify.world import Tables, World, judge
 from verify.run import NAMES
 
@@ -15,6 +16,11 @@ def world() -> World:
     world = World()
     for n in range(1, 4):
         world.whole_call(n)
+    campaign = CampaignWorld(world).launch(concurrency=1, calls_per_s=1, caps={"number_day": 1})
+    wish = campaign.ask(campaign.contact())
+    call_id = world.call(wish, "明天下午三点再打给我", outcome="callback")
+    world.now = TOMORROW_3PM
+    world.call(campaign.call_back(call_id, wish, not_before=TOMORROW_3PM))
     world.windows()
     world.dead_letter("logs.app", 3, "no value")
     return world
@@ -25,9 +31,9 @@ def test_all_holds(world: World) -> None:
     assert {n: r.violations for n, r in results.items() if r.total} == {}
     assert {n for n, r in results.items() if not r.looked_at} == set()
     assert {n for n, r in results.items() if r.open} == set()
-    assert (results["calls"].looked_at, results["tasks"].looked_at) == (3, 3)
-    assert results["turns"].looked_at == 9
-    assert results["directives"].looked_at == 9
+    assert (results["calls"].looked_at, results["tasks"].looked_at) == (5, 5)
+    assert results["turns"].looked_at == 14
+    assert results["directives"].looked_at == 14
 
 
 @settings(max_examples=15, deadline=None)

@@ -228,12 +228,14 @@ class World:
             } | fields
         )  # fmt: skip
 
-    def answer(self, given: Event, *kinds: str, epoch: int = 1) -> list[Directive]:
+    def answer(
+        self, given: Event, *kinds: str, epoch: int = 1, outcome: str | None = None
+    ) -> list[Directive]:
         """A turn and its directives, and what the edge plays of them."""
         directives = [
             self.directive(given, kind, n, epoch) for n, kind in enumerate(kinds or ("say",))
         ]
-        self.turn(given, directives, epoch)
+        self.turn(given, directives, epoch, outcome=outcome)
         for directive in directives:
             self.write("dialogue.directives", directive)
         for directive in directives:
@@ -257,18 +259,21 @@ class World:
 
     def whole_call(self, n: int = 1) -> str:
         """From the wish to the end of the task; returns the call's id."""
-        wish = self.wish(n, f"1380000{n:04d}")
+        return self.call(self.wish(n, f"1380000{n:04d}"))
+
+    def call(self, wish: TaskRequested, *says: str, outcome: str | None = None) -> str:
+        """The same for a wish that is on the log. The customer `says` something, after which the
+        playbook comes to an outcome."""
         self.task(wish, "queued")
-        permit = self.assigned(wish)
-        dial = self.dial(permit)
+        dial = self.dial(self.assigned(wish))
         call_id = dial.call_id or ""
         self.task(wish, "dialing")
         who = {"task_id": wish.task_id, "customer_id": wish.customer_id, "pool": "sales"}
         self.call_event(call_id, "tried", try_no=1, trunk="sim", **who)
         answered = self.call_event(call_id, "answered", **who)
         self.answer(answered)
-        for k in range(2):
-            self.answer(self.final(call_id, n=k + 1))
+        for k, text in enumerate(says or ("好的", "好的")):
+            self.answer(self.final(call_id, text, n=k + 1), outcome=outcome)
         self.call_event(call_id, "ended", disposition="completed", cause_q850=16, **who)
         self.task(wish, "completed", reason="completed")
         return call_id
