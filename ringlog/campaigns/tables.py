@@ -279,7 +279,8 @@ def write_errors(path: Path, rows: Iterable[tuple[Mapping[str, str], str]]) -> i
     found = list(rows)
     heads = list(dict.fromkeys(h for cells, _ in found for h in cells if h != ERROR_COLUMN))
     with path.open("w", encoding="utf-8-sig", newline="") as file:
-        writer = csv.writer(file)
+        # A reader that guesses the delimiter skips what is quoted.
+        writer = csv.writer(file, quoting=csv.QUOTE_ALL)
         writer.writerow([*map(quoted, heads), ERROR_COLUMN])
         for cells, fault in found:
             row = (*(cells.get(head, "") for head in heads), fault)
