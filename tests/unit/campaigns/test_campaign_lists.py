@@ -84,7 +84,7 @@ def test_the_file_of_faults_is_mended_and_loaded_again(tmp_path: Path) -> None:
     text = (
         errors.read_text(encoding="utf-8-sig")
         .replace("urgent", "low")
-        .replace("12,", "13700137000,", 1)
+        .replace('"12",', '"13700137000",', 1)
     )
     errors.write_text(text, encoding="utf-8-sig")
     importer, again = load(list(read_table(errors, "csv")), known)
