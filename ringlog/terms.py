@@ -15,7 +15,8 @@ class Callee:
     """Whom a task would call, as rules may look at them.
 
     `phone` is in E.164 form. `tags` are those of the request and of the profile, sorted.
-    `attributes` are the profile's, such as `zone` (an IANA name).
+    `attributes` are the profile's, such as `zone` (an IANA name). `task_id` is empty where there is
+    no task yet.
     """
 
     phone: str
@@ -25,6 +26,7 @@ class Callee:
     tags: tuple[str, ...] = ()
     purchase_intent: float = 0.0
     attributes: Mapping[str, str] = field(default_factory=dict)
+    task_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,20 @@ class Demand:
     rise: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class CallSetup:
+    """How a task's calls are placed and led.
+
+    `caller_id` is the number that the customer sees, E.164; None: the trunk's. `variant` names the
+    wordings that the robot says, where a prompt has some of that name; None: it draws.
+    `asr_profile` is the recogniser; empty: the robot's.
+    """
+
+    caller_id: str | None = None
+    variant: str | None = None
+    asr_profile: str = ""
+
+
 class Terms(Protocol):
     """One version of a campaign, or what holds for tasks without one."""
 
@@ -81,6 +97,9 @@ class Terms(Protocol):
         `dials` are the times at which their number was dialled lately, by any campaign of the
         pool, oldest first. Opt-outs and "one call at a time" are dispatch's own.
         """
+
+    def setup(self, task_id: str) -> CallSetup:
+        """How the calls of a task are placed: the same for all of them under one version."""
 
     def demand(self, callee: Callee, skills: Mapping[str, int]) -> Demand:
         """What the callee's tags, level and intention ask for; `skills` are the request's."""

@@ -12,7 +12,6 @@ derived, so repeated work gives the same records.
 """
 
 from dataclasses import replace
-from typing import Literal
 
 from ingest.call.types import (
     LINE_WAIT_MS,
@@ -79,6 +78,7 @@ from ringlog.dispositions import (
     disposition_of,
 )
 from schemas.events import CallEvent, Directive, TaskEvent
+from schemas.events.calls import CallKind
 from schemas.ids import call_once_id, root_id
 
 
@@ -110,6 +110,8 @@ def identity_of(task: TaskEvent, asr_profile: str) -> Identity | None:
         profile_version=task.profile_version,
         permit_expires_at=task.permit_expires_at,
         cause_id=task.event_id,
+        caller_id=task.caller_id,
+        variant=task.variant,
     )
 
 
@@ -138,28 +140,14 @@ def identity_from(event: CallEvent, asr_profile: str) -> Identity | None:
         profile=event.profile,
         profile_version=event.profile_version,
         cause_id=event.causation_id,
+        caller_id=event.caller_id,
+        variant=event.variant,
     )
 
 
 def record(
     call: Call,
-    kind: Literal[
-        "dialing",
-        "ringing",
-        "early_media",
-        "answered",
-        "amd",
-        "playout_started",
-        "playout_paused",
-        "playout_resumed",
-        "playout_ended",
-        "dtmf",
-        "transferred",
-        "ended",
-        "tried",
-        "refused",
-        "moved",
-    ],
+    kind: CallKind,
     event_id: str,
     now_ms: int,
     *,
@@ -178,6 +166,8 @@ def record(
             "playbook_version": who.playbook_version,
             "profile": who.profile,
             "profile_version": who.profile_version,
+            "caller_id": who.caller_id,
+            "variant": who.variant,
         }
     return CallEvent.model_validate(
         {

@@ -73,6 +73,8 @@ class Identity:
     profile_version: int | None = None
     permit_expires_at: int | None = None
     cause_id: str | None = None
+    caller_id: str | None = None  # that the campaign wants shown
+    variant: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,7 @@ class Ask:
     phone: str
     edge_id: str
     edges: tuple[str, ...]
+    caller_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +204,7 @@ class TrunkRouter:
             waits.append(max(1, begun[0][0] + SECOND_MS - now_ms) if begun else POLL_MS)
             return "rate"
         if trunk.caller_ids is None:
-            return Way(name, None, cost)
+            return Way(name, ask.caller_id, cost)
         number = self._caller_id(self.plan.caller_ids.get(trunk.caller_ids, ()), ask, now_ms)
         if number is None:
             waits.append(POLL_MS)
@@ -224,9 +225,9 @@ class TrunkRouter:
             own = sum(by == edge for _, by in shown)
             return _has_room(one.calls_per_hour, own, len(shown), ask)
 
-        def rank(one: CallerId) -> tuple[int, float]:
+        def rank(one: CallerId) -> tuple[int, bool, float]:
             near = max((len(p) for p in one.near if ask.phone.startswith(p)), default=0)
-            return -near, _draw(ask.contact, one.number)
+            return -near, one.number != ask.caller_id, _draw(ask.contact, one.number)
 
         best = min(filter(free, pool), key=rank, default=None)
         return None if best is None else best.number

@@ -71,7 +71,7 @@ class Switchboard:
         who = call.identity
         ask = Ask(
             who.call_id, who.task_id or who.call_id, who.phone or "", self._edge_id,
-            tuple(sorted({*edges, self._edge_id})),
+            tuple(sorted({*edges, self._edge_id})), who.caller_id,
         )  # fmt: skip
         found = self.router.choose(ask, now_ms)
         for way in found.ways:

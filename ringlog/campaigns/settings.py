@@ -2,6 +2,7 @@
 otherwise."""
 
 import re
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, Any
 
@@ -34,6 +35,7 @@ Level = Annotated[int, Field(ge=1, le=10)]
 Skill = Annotated[
     str, StringConstraints(min_length=1, max_length=128, pattern=r"^[^\s|\x00-\x1f]+$")
 ]
+Share = Annotated[int, Field(ge=1, le=1_000)]
 Number = Annotated[str, StringConstraints(pattern=r"^\+[1-9][0-9]{2,14}$")]
 
 
@@ -106,8 +108,11 @@ class CampaignSettings(_Model):
     playbook: Id
     pool: Id = "default"
     purpose: Purpose = Field(description="marketing, collection, service or survey: the law asks")
-    variants: list[Id] = Field(
-        default_factory=list, max_length=32, description="Wordings to choose from; empty: all"
+    variants: Annotated[list[Id], Field(max_length=32)] | dict[Id, Share] = Field(
+        default_factory=list,
+        max_length=32,
+        description="Wordings by name, one for each task: a list for equal shares, or the share "
+        "of each; empty: the robot draws",
     )
     asr_profile: str = Field("", max_length=128, description="Recogniser; empty: the robot's")
     caller_ids: list[Number] = Field(
@@ -157,6 +162,12 @@ class CampaignSettings(_Model):
         if len(self.model_dump_json().encode()) > MAX_SETTINGS_BYTES:
             raise ValueError(f"all settings together are longer than {MAX_SETTINGS_BYTES} bytes")
         return self
+
+    @cached_property
+    def shares(self) -> Mapping[str, int]:
+        """The share of each variant."""
+        named = self.variants
+        return named if isinstance(named, dict) else dict.fromkeys(named, 1)
 
     @cached_property
     def rules(self) -> tuple[AnyRule, ...]:

@@ -7,12 +7,13 @@ from typing import get_args
 
 from pydantic import ValidationError
 
+from ringlog.campaigns.choices import caller_id_of, variant_of
 from ringlog.campaigns.settings import CAUSES, CampaignSettings, TagRule
 from ringlog.dispositions import NOT_DIALLED
 from ringlog.law.dial import may_call
 from ringlog.law.facts import Allowed, Facts
 from ringlog.law.rules import Consent
-from ringlog.terms import Callee, Demand, Permission, Terms
+from ringlog.terms import Callee, CallSetup, Demand, Permission, Terms
 from schemas.events import Campaign
 from schemas.times import LAST_MS
 
@@ -54,13 +55,20 @@ class CampaignTerms:
             consent=consent_of(attributes, settings.consent),
             consent_until=_time(attributes, "consent_until"),
             dials=dials,
-            caller_id=settings.caller_ids[0] if settings.caller_ids else None,
+            caller_id=caller_id_of(settings, callee.task_id),
             talked_at=_time(attributes, "talked_at"),
             refused_at=_time(attributes, "refused_at"),
             recording_notice=settings.recording_notice,
             region=attributes.get("region", ""),
             zone=attributes.get("zone", ""),
             campaign_rules=settings.rules,
+        )
+
+    def setup(self, task_id: str) -> CallSetup:
+        """The caller id and the variant that fall to the task, and the campaign's recogniser."""
+        settings = self.settings
+        return CallSetup(
+            caller_id_of(settings, task_id), variant_of(settings, task_id), settings.asr_profile
         )
 
     def demand(self, callee: Callee, skills: Mapping[str, int]) -> Demand:

@@ -65,13 +65,16 @@ class CallEvent(Event):
         None, description="End of `compliance.optouts` that the edge had read when it dialled"
     )
     try_no: int | None = Field(None, description="Which try of the call, from 1")
-    caller_id: str | None = Field(None, description="Number that the called person sees")
+    caller_id: str | None = Field(
+        None, description="Number that the called person sees; of dialing: that they are to see"
+    )
     answered_by: str | None = Field(
         None,
         description="Of amd, what was heard after the answer: human, talks, pause, machine, "
         "unsure, silence, quiet, beep, busy, ringback, sit_intercept, sit_vacant, sit_other",
     )
     move_no: int | None = Field(None, description="Which move of the call to another edge, from 1")
+    variant: str | None = Field(None, description="Wordings that lead the call")
 
 
 class MediaChunk(Event):

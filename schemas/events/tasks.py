@@ -46,6 +46,8 @@ class TaskEvent(Event):
     profile: str | None = Field(None, description="The profile snapshot, JSON text")
     retry_at: Millis | None = Field(None, description="When it is tried again")
     priority: Priority | None = Field(None, description="How urgent")
+    caller_id: str | None = Field(None, description="Number that the customer is to see")
+    variant: str | None = Field(None, description="Wordings that lead the call")
 
 
 class ProfileInbox(Event):

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from ringlog.kafka.producer import EventProducer
 from ringlog.kafka.reader import BEGINNING, TopicReader
 from ringlog.settings import Settings
-from ringlog.terms import Callee, Demand, Permission
+from ringlog.terms import Callee, CallSetup, Demand, Permission
 from schemas.catalogue import topic
 from schemas.events import CampaignContact
 from schemas.partition import partition_of
@@ -66,6 +66,10 @@ class PlainTerms:
     def permission(self, callee: Callee, dials: Sequence[int], now_ms: int) -> Permission:
         """Always now."""
         return Permission(now_ms)
+
+    def setup(self, task_id: str) -> CallSetup:
+        """Nothing special."""
+        return CallSetup()
 
     def demand(self, callee: Callee, skills: Mapping[str, int]) -> Demand:
         """What the request asks for."""

@@ -99,7 +99,7 @@ class Assignment:
         callee = Callee(
             task.phone, task.tenant_id, task.customer_id, profile.get("level", "normal"),
             tuple(sorted({*task.tags, *profile.get("tags", ())})),
-            profile.get("purchase_intent", 0.0), profile.get("attributes", {}),
+            profile.get("purchase_intent", 0.0), profile.get("attributes", {}), task.task_id,
         )  # fmt: skip
         return terms.permission(callee, pool.eligibility.dials.of(task.line, pool.now), at_ms)
 
@@ -174,6 +174,7 @@ class Assignment:
         pool.eligibility.take(task)
         pool.matching.began(task)
         pool.campaigns.began(task.campaign_id, pool.terms(task.campaign_id), pool.now)
+        setup = pool.terms(task.campaign_id).setup(task.task_id)
         playbook = task.requirement.playbook or next(iter(robot.playbooks), None)
         output = pool.say(
             task,
@@ -183,7 +184,9 @@ class Assignment:
             phone=task.phone,
             playbook=playbook,
             playbook_version=pool.playbooks.get(playbook or "", (None, 0))[0],
-            asr_profile=robot.asr_profile,
+            asr_profile=setup.asr_profile or robot.asr_profile,
+            caller_id=setup.caller_id,
+            variant=setup.variant,
             profile=task.profile,
         )
         due = expires + pool.policy.permit_grace_ms

@@ -20,7 +20,7 @@ def requested(pool: PoolState, record: i.Request) -> list[Output]:
     pool.campaigns.expect(request)
     terms = pool.terms(request.campaign_id)
     callee = callee_of(
-        record.phone or request.phone or "", request.tenant_id, profile, request.tags
+        record.phone or request.phone or "", request.tenant_id, profile, request.tags, task_id
     )
     demand = terms.demand(callee, request.skills)
     need = requirement_of(request.skills, request.playbook, demand)
@@ -127,7 +127,7 @@ def profile_changed(pool: PoolState, record: i.ProfileChanged) -> list[Output]:
             continue
         task.profile, task.profile_version = record.profile_text, profile.version
         pool.touch(task)
-        callee = callee_of(task.phone, task.tenant_id, profile, task.tags)
+        callee = callee_of(task.phone, task.tenant_id, profile, task.tags, task.task_id)
         _demand(pool, task, pool.terms(task.campaign_id).demand(callee, dict(task.asked)))
     return out
 
@@ -161,11 +161,14 @@ def _drop(pool: PoolState, tasks: Iterable[Task]) -> list[Output]:
     ]
 
 
-def callee_of(phone: str, tenant_id: str, profile: Profile, tags: Iterable[str]) -> Callee:
+def callee_of(
+    phone: str, tenant_id: str, profile: Profile, tags: Iterable[str], task_id: str
+) -> Callee:
     """Whom a request would call."""
     return Callee(
         phone, tenant_id, profile.customer_id or "", profile.level,
         tuple(sorted({*tags, *profile.tags})), profile.purchase_intent, profile.attributes,
+        task_id,
     )  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ringlog.dispositions import NOT_DIALLED
-from ringlog.terms import Callee, Demand, Permission
+from ringlog.terms import Callee, CallSetup, Demand, Permission
 from streams.dispatch.policy import Policy
 
 INDUSTRY = "industry:"
@@ -26,6 +26,10 @@ class SiteTerms:
     def permission(self, callee: Callee, dials: Sequence[int], now_ms: int) -> Permission:
         """No rule of its own."""
         return AT_ANY_TIME
+
+    def setup(self, task_id: str) -> CallSetup:
+        """The trunk's caller id, the robot's recogniser, any wording."""
+        return CallSetup()
 
     def demand(self, callee: Callee, skills: Mapping[str, int]) -> Demand:
         """A customer of high value gets the best robot of their industry, or where no tag names one

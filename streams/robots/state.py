@@ -176,6 +176,8 @@ class CallFacts:
     robot_id: str | None = None
     playbook: str | None = None
     playbook_version: str | None = None
+    variant: str | None = None
+    """The campaign's choice of wordings for the call."""
     profile: Mapping[str, Any] = field(default_factory=dict)
     answered: bool = False
     answered_at: tuple[int, str] | None = None
@@ -196,7 +198,7 @@ class CallFacts:
 
 
 _ENVELOPE = ("task_id", "customer_id", "campaign_id", "pool", "robot_id", "playbook",
-             "playbook_version")  # fmt: skip
+             "playbook_version", "variant")  # fmt: skip
 
 
 def evolve_facts(facts: CallFacts, event: CallEvent) -> CallFacts:

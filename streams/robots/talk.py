@@ -463,6 +463,7 @@ class Talk:
             node=node,
             counts=self.scene.counts,
             keep=self.keep or keep,
+            named=self.facts.variant,
         )
         if choice.posterior is not None:
             plan.posterior[prompt_id] = choice.posterior

@@ -52,14 +52,19 @@ def choose(
     node: str,
     counts: Counts,
     keep: str | None = None,
+    named: str | None = None,
 ) -> Choice:
     """The wording for this customer. `keep` names a variant to stay with, if it still fits;
+    `named` is what the campaign chose for the call: a wording's variant of that name is said;
     `seed` is the causing event's id, so that the same input draws the same."""
     texts = next(
         w.texts for w in prompt.all_wordings if not w.when or any(fits(c, profile) for c in w.when)
     )
     if keep in texts:
         return Choice(texts[keep], keep)
+    chosen = next((v for v in texts if named and v.rpartition("/")[2] == named), None)
+    if chosen is not None:
+        return Choice(texts[chosen], chosen)
     if len(texts) == 1:
         ((variant, text),) = texts.items()
         return Choice(text, variant)

@@ -19,7 +19,7 @@ from ringlog.campaigns.aggregate import (
 )
 from ringlog.campaigns.settings import CampaignSettings, wait_ms
 from ringlog.campaigns.terms import consent_of, settings_of, terms_of
-from ringlog.terms import Callee, Demand, Permission, Terms
+from ringlog.terms import Callee, CallSetup, Demand, Permission, Terms
 from schemas import ids
 from schemas.events import Campaign, DispatchInbox
 from streams.dispatch.inputs import CampaignChanged, parse
@@ -44,6 +44,9 @@ class Site:
 
     def permission(self, callee: Callee, dials: object, now_ms: int) -> Permission:
         raise AssertionError("the campaign judges")
+
+    def setup(self, task_id: str) -> CallSetup:
+        return CallSetup()
 
     def demand(self, callee: Callee, skills: Mapping[str, int]) -> Demand:
         return Demand(skills=dict(skills), best=("site",) if "value:high" in callee.tags else ())

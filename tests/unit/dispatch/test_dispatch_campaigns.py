@@ -10,7 +10,7 @@ from ringlog.campaigns.terms import terms_of
 from ringlog.law.dial import may_call
 from ringlog.law.facts import Facts, Refusal
 from ringlog.law.rules import FOLDER, AttemptsRule, read_rules
-from ringlog.terms import Callee, Demand, Permission
+from ringlog.terms import Callee, CallSetup, Demand, Permission
 from schemas import ids
 from schemas.events import Campaign
 from streams.dispatch.eligibility import Dials
@@ -293,3 +293,25 @@ def test_no_permit_reaches_beyond_the_hours(desk: Desk) -> None:
     desk.now = closes - desk.pool.policy.permit_ms
     over = desk.give(request("t2"))[-1]
     assert (over.kind, over.retry_at) == ("queued", closes + 11 * HOUR)
+
+
+def test_a_permit_carries_the_campaigns_caller_id_variant_and_recogniser() -> None:
+    desk = Desk()
+    desk.pool = Pool("main", terms_of=terms_of)
+    desk.open(robot("r1", slots=9, asr_profile="own"))
+    wanted = {"playbook": "promotion", "purpose": "service", "recording_notice": True,
+              "caller_ids": ["+861060000001", "+861060000002"], "variants": {"gift": 2, "trial": 1},
+              "asr_profile": "bank"}  # fmt: skip
+    desk.give(campaign("spring", "running", wanted))
+    for n in range(8):
+        desk.give(request(f"t{n}", phone=f"+861380000000{n}"))
+    desk.give(request("bare", campaign_id=None))
+    given = {e.task_id or "": e for e in desk.events("assigned")}
+    setup = desk.pool.terms("spring").setup
+    for task_id, permit in given.items():
+        if task_id != "bare":
+            assert CallSetup(permit.caller_id, permit.variant, permit.asr_profile or "") == setup(
+                task_id
+            )
+    assert len({permit.caller_id for permit in given.values()}) == 3  # both, and the trunk's
+    assert (given["bare"].variant, given["bare"].asr_profile) == (None, "own")

@@ -210,6 +210,17 @@ def test_an_assignment_leads_to_a_call_in_the_agreed_order() -> None:
     assert host.call.phase == Phase.PLACED
 
 
+def test_the_campaigns_caller_id_and_variant_are_on_the_first_record_and_survive_a_takeover() -> (
+    None
+):
+    host = Host(new_call(caller_id="+861060000001", variant="gift")).feed(Assigned())
+    dialing, tried = host.written[:2]
+    assert (dialing.caller_id, dialing.variant) == ("+861060000001", "gift")
+    assert tried.caller_id is None and tried.variant is None  # what the trunk shows is the trunk's
+    heir = identity_from(dialing, "site")
+    assert heir is not None and (heir.caller_id, heir.variant) == ("+861060000001", "gift")
+
+
 def test_nothing_is_dialled_without_the_acknowledgement() -> None:
     call = evolve(new_call(), NumberChecked(False, 1))
     commands = decide(call, LineFound(1, "west"), 1000)

@@ -45,8 +45,8 @@ def tried(call: str, next_try: NextTry, at_ms: int, edge: str = "e", task: str =
 
 
 def ask(call: str, task: str = "", phone: str = PHONE, edge: str = "e",
-        edges: tuple[str, ...] = ("e",)) -> Ask:  # fmt: skip
-    return Ask(call, task or call, phone, edge, edges)
+        edges: tuple[str, ...] = ("e",), caller_id: str | None = None) -> Ask:  # fmt: skip
+    return Ask(call, task or call, phone, edge, edges, caller_id)
 
 
 @dataclass
@@ -101,6 +101,22 @@ def test_the_cheapest_by_the_longest_prefix_is_first() -> None:
 
     assert ways("+8610888") == ["a", "b"] and ways("+8621888") == ["b", "a"]
     assert ways("+49301") == ["far"] and ways("+1555") == []
+
+
+def test_the_campaigns_caller_id_is_shown_where_no_number_of_the_trunk_is_more_local() -> None:
+    pool: list[dict[str, Any]] = [{"number": f"+86106000000{n}"} for n in range(9)]
+    pool.append({"number": "+862160000001", "near": ["+8621"]})
+    s = site({"a": {"caller_ids": "p"}}, caller_ids={"p": pool})
+
+    def shown(phone: str, wanted: str) -> str | None:
+        return s.router.choose(ask("c", phone=phone, caller_id=wanted), 0).ways[0].caller_id
+
+    for number in pool[:9]:
+        assert shown("+49301", str(number["number"])) == number["number"]
+    assert shown("+8621999", "+861060000003") == "+862160000001"
+    assert shown("+49301", "+4989000") in {one["number"] for one in pool}  # none of the trunk's
+    bare = site({"a": {}})
+    assert bare.router.choose(ask("c", caller_id="+4989000"), 0).ways[0].caller_id == "+4989000"
 
 
 def test_local_presence_and_the_caps_of_caller_ids() -> None:

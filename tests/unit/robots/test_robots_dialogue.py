@@ -367,6 +367,26 @@ def test_variant_is_drawn_from_the_input_and_recorded() -> None:
     assert again.turns[-1].posterior == turn.posterior
 
 
+@pytest.mark.parametrize("name", ["trial", "gift"])
+def test_the_campaigns_variant_is_said_where_a_prompt_has_it(name: str) -> None:
+    log = Log()
+    log.dial(variant=name)
+    log.play(log.answer())
+    log.play(log.say("可以"))
+    said = [d for d in log.say("介绍一下") if d.kind == "say"]
+    assert said[0].variant == f"normal/{name}" == log.turns[-1].variant
+    assert log.turns[-1].posterior is None
+
+
+def test_a_variant_that_no_prompt_has_leaves_the_draw_to_the_robot() -> None:
+    log = Log()
+    log.dial(variant="unknown")
+    log.play(log.answer())
+    log.play(log.say("可以"))
+    log.say("介绍一下")
+    assert log.turns[-1].posterior is not None
+
+
 def test_a_better_variant_is_drawn_more_often() -> None:
     chosen = []
     for n in range(40):
