@@ -1,6 +1,7 @@
 """Questions to the REST API of the running stack."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,11 @@ LIST_S = 3_600
 """Longest wait for an answer about a whole list, s: a million rows take minutes."""
 
 
-def ask(method: str, path: str, body: object = None, timeout_s: float = 30) -> Any:
-    """The answer's JSON; raises NotRunning, and CheckFailed with the API's own words."""
+def ask(method: str, path: str, body: object = None, timeout_s: float = 30, **headers: str) -> Any:
+    """The answer's JSON; raises NotRunning, and CheckFailed with the API's own words. `headers`
+    are named with `_` for `-`."""
     data = None if body is None else json.dumps(body).encode()
-    return _asked(method, path, data, "application/json", timeout_s)
+    return _asked(method, path, data, "application/json", timeout_s, headers)
 
 
 def ask_with_file(path: str, file: Path) -> Any:
@@ -26,9 +28,17 @@ def ask_with_file(path: str, file: Path) -> Any:
         return _asked("POST", path, body, "application/octet-stream", LIST_S)
 
 
-def _asked(method: str, path: str, body: Any, content_type: str, timeout_s: float) -> Any:
+def _asked(
+    method: str,
+    path: str,
+    body: Any,
+    content_type: str,
+    timeout_s: float,
+    more: Mapping[str, str] | None = None,
+) -> Any:
     config = settings()
-    headers = {"Authorization": f"Bearer {api_key(config)[0]}"}
+    headers = {name.replace("_", "-"): value for name, value in (more or {}).items()}
+    headers["Authorization"] = f"Bearer {api_key(config)[0]}"
     if body is not None:
         headers["Content-Type"] = content_type
     try:

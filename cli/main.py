@@ -17,6 +17,7 @@ _COMMANDS = {
     "tail": ("cli.records:tail", "Print records of a topic as they come."),
     "produce": ("cli.records:produce", "Produce events from JSON lines."),
     "sql": ("cli.sql:sql", "Ask ClickHouse."),
+    "task": ("cli.tasks:task", "Ask for calls; show or cancel a task."),
     "call": ("cli.calls:call", "Show what happened in a call."),
     "why": ("cli.why:why", "Say why a task was called, or why not."),
     "recording": ("cli.recording:recording", "Write a call's sound to a WAV file."),

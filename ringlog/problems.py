@@ -90,9 +90,13 @@ def problem(
     status: int, title: str, detail: str = "", headers: dict[str, str] | None = None, **more: Any
 ) -> web.Response:
     """An error as problem+json; `more` are members of its own."""
-    body = {"type": type_of(title), "title": title, "status": int(status)} | more
-    if detail:
-        body["detail"] = detail
     return web.Response(
-        text=json.dumps(body), status=int(status), content_type=PROBLEM_JSON, headers=headers
-    )
+        text=json.dumps(problem_body(status, title, detail, **more)),
+        status=int(status), content_type=PROBLEM_JSON, headers=headers,
+    )  # fmt: skip
+
+
+def problem_body(status: int, title: str, detail: str = "", **more: Any) -> dict[str, Any]:
+    """An error's members (RFC 9457, section 3.1)."""
+    body = {"type": type_of(title), "title": title, "status": int(status)} | more
+    return body | {"detail": detail} if detail else body

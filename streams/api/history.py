@@ -1,6 +1,7 @@
 """Answers from ClickHouse, which may be away, for what is older than the folded span."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import aiohttp
@@ -14,10 +15,10 @@ select call_id, state, task_id, customer_id, campaign_id, pool, robot_id,
        toUnixTimestamp64Milli(ended_at) as ended_at, cause_q850, disposition
 from calls where call_id = {id:String} limit 1"""
 
-_TASK = """
-select body_sha256, customer_id, campaign_id, pool
-from raw_tasks_requested where task_id = {id:String} and kind = 'requested'
-order by _partition, _offset limit 1"""
+_DIGESTS = """
+select task_id, argMin(body_sha256, (_partition, _offset)) as body_sha256
+from raw_tasks_requested where task_id in {id:Array(String)} and kind = 'requested'
+group by task_id"""
 
 _TASK_STATE = """
 select task_id, status, reason, call_id, robot_id, attempt, customer_id, campaign_id, pool
@@ -25,7 +26,7 @@ from tasks where task_id = {id:String} limit 1"""
 
 
 class HistoryRows:
-    """Rows of history. Every method returns None for 'not there', and raises HistoryAway."""
+    """Rows of history. None is 'not there'; every method raises HistoryAway."""
 
     def __init__(self, config: Settings) -> None:
         self._url = config.clickhouse_http + "/"
@@ -39,15 +40,24 @@ class HistoryRows:
         """A call's row."""
         return await self._row(_CALL, call_id)
 
-    async def request(self, task_id: str) -> dict[str, Any] | None:
-        """The request that made a task."""
-        return await self._row(_TASK, task_id)
+    async def digests(self, task_ids: Sequence[str]) -> dict[str, str]:
+        """Digests of the requests that made tasks, for those of these tasks that are there."""
+        if not task_ids:
+            return {}
+        rows = await self._rows(
+            _DIGESTS, "[" + ",".join(f"'{task_id}'" for task_id in task_ids) + "]"
+        )
+        return {str(row["task_id"]): str(row["body_sha256"]) for row in rows}
 
     async def task(self, task_id: str) -> dict[str, Any] | None:
         """A task's row."""
         return await self._row(_TASK_STATE, task_id)
 
     async def _row(self, query: str, key: str) -> dict[str, Any] | None:
+        rows = await self._rows(query, key)
+        return rows[0] if rows else None
+
+    async def _rows(self, query: str, key: str) -> list[dict[str, Any]]:
         timeout = aiohttp.ClientTimeout(total=5)
         params = {
             "database": self._database,
@@ -67,10 +77,7 @@ class HistoryRows:
                 text = (await answer.text()).strip()
         except (TimeoutError, aiohttp.ClientError) as error:
             raise HistoryAway(type(error).__name__) from None
-        if not text:
-            return None
-        row: dict[str, Any] = json.loads(text.splitlines()[0])
-        return row
+        return [json.loads(line) for line in text.splitlines()]
 
 
 def _escaped(text: str) -> str:

@@ -124,6 +124,18 @@ class AssignRequest(_Request):
         return hashlib.sha256(text.encode()).hexdigest()
 
 
+BATCH_ITEMS: Final = 1_000
+
+BATCH_BYTES: Final = 2 << 20
+"""Longest body of a batch."""
+
+
+class AssignBatch(_Request):
+    """`POST /api/tasks/assign`: many calls to be made. Each is checked and answered alone."""
+
+    tasks: list[object] = Field(min_length=1, max_length=BATCH_ITEMS)
+
+
 Actor = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 Words = Annotated[str, StringConstraints(min_length=1, max_length=500)]
 

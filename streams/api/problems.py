@@ -12,7 +12,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from pydantic import BaseModel, ValidationError
 
 from ringlog import log
-from ringlog.problems import problem
+from ringlog.problems import problem, problem_body
 from ringlog.settings import Settings
 from schemas.phone import InvalidNumber, e164
 from schemas.wire import TooLarge
@@ -45,6 +45,10 @@ class Problem(Exception):
     def response(self) -> web.Response:
         """The answer."""
         return problem(self.status, self.title, self.detail, self.headers, **self.extra)
+
+    def body(self) -> dict[str, Any]:
+        """The answer's body alone."""
+        return problem_body(self.status, self.title, self.detail, **self.extra)
 
 
 @web.middleware
@@ -116,6 +120,11 @@ async def body_of(request: web.Request, model: type[M], zone: str = "") -> M:
 
     `zone` is the time zone of times that name none; empty: such times are refused.
     """
+    return checked(await data_of(request), model, zone)
+
+
+async def data_of(request: web.Request) -> object:
+    """The request's JSON body; raises Problem 400 or 415."""
     if request.content_type != "application/json":
         raise Problem(415, "JSON expected", "send Content-Type: application/json")
     charset = (request.charset or "utf-8").lower()
@@ -123,10 +132,9 @@ async def body_of(request: web.Request, model: type[M], zone: str = "") -> M:
         raise Problem(415, "Unknown charset", "send JSON as UTF-8, without a charset parameter")
     content = await bytes_of(request)
     try:
-        data = json_of(content, charset)
+        return json_of(content, charset)
     except ValueError as error:
         raise Problem(400, "Not JSON", str(error)[:300]) from None
-    return _checked(data, model, zone)
 
 
 def query_of(request: web.Request, model: type[M]) -> M:
@@ -140,10 +148,11 @@ def query_of(request: web.Request, model: type[M]) -> M:
             data[name] = request.query.getall(name)
         elif times[name] > 1:
             raise Problem(422, "Invalid request", f"{name[:64]}: it comes twice")
-    return _checked(data, model)
+    return checked(data, model)
 
 
-def _checked(data: object, model: type[M], zone: str = "") -> M:
+def checked(data: object, model: type[M], zone: str = "") -> M:
+    """JSON data as a model, with `zone` as in `body_of`; raises Problem 422."""
     try:
         return model.model_validate(data, context={"zone": zone})
     except ValidationError as error:

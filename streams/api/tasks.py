@@ -1,11 +1,9 @@
-"""`/api/tasks`: ask for a call, read its status, cancel it."""
+"""`/api/tasks`: ask for calls, read a task's status, cancel it."""
 
 import asyncio
 import uuid
-from collections import OrderedDict
-from dataclasses import dataclass
-from typing import Final
-from weakref import WeakValueDictionary
+from collections.abc import Sequence
+from typing import Any, Final
 
 from aiohttp import web
 
@@ -14,20 +12,19 @@ from ringlog.kafka.producer import EventProducer
 from ringlog.settings import Settings
 from schemas import ids
 from schemas.events import TaskRequested
-from schemas.wire import TooLarge
 from streams.api.answers import AssignAnswer, CancelAnswer
+from streams.api.asking import AskedCall, Asking
 from streams.api.describe import UUID, Paths, answer, at, header, named, operation
 from streams.api.history import HistoryAway, HistoryRows
 from streams.api.hub import Hub
-from streams.api.models import AssignRequest
-from streams.api.problems import Problem, body_of, history_away, number_of
+from streams.api.models import BATCH_BYTES, BATCH_ITEMS, AssignBatch, AssignRequest
+from streams.api.problems import Problem, checked, data_of, history_away
 from streams.api.state import TaskStatus
 
 ROUTE = "/api/tasks/assign"
 
-_SENT_KEPT = 100_000
-"""Requests whose digest is kept until the fold has them."""
-
+BATCH_ROUTE = f"{ROUTE}/batch"
+"""Begins the ids of a batch's tasks: no key of a single request gives the same."""
 
 _TASK: Final = named("task_id", "The task", UUID)
 
@@ -35,13 +32,50 @@ _WHERE: Final = at("/api/tasks/{task_id}")
 
 _GO_ON: Final = {name: {"task_id": "$response.body#/task_id"} for name in ("task", "cancel_task")}
 
+_BATCH: Final[dict[str, Any]] = {
+    "title": "AssignBatch",
+    "description": "Many calls to be made. Each is checked and answered alone.",
+    "type": "object",
+    "required": ["tasks"],
+    "additionalProperties": False,
+    "properties": {
+        "tasks": {
+            "type": "array", "minItems": 1, "maxItems": BATCH_ITEMS,
+            "items": {"anyOf": [AssignRequest, {"description": "Has a problem as its answer"}]},
+        },
+    },
+}  # fmt: skip
+
+_BATCH_ANSWER: Final[dict[str, Any]] = {
+    "description": "One item per request: what it alone would have been answered, with its status",
+    "type": "object",
+    "required": ["items"],
+    "properties": {
+        "items": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["status"],
+                "additionalProperties": False,
+                "oneOf": [{"required": ["task"]}, {"required": ["problem"]}],
+                "properties": {
+                    "status": {"type": "integer", "minimum": 200, "maximum": 599},
+                    "task": AssignAnswer,
+                    "problem": {"$ref": "#/components/schemas/Problem"},
+                },
+            },
+        },
+    },
+}
+
 PATHS: Final[Paths] = {
     ROUTE: {
         "post": operation(
-            "assign_task", "Ask for a call",
+            "assign_task", "Ask for a call, or for up to 1,000",
             {
                 200: answer("Decided", AssignAnswer, headers=_WHERE, links=_GO_ON),
                 202: answer("Queued", AssignAnswer, headers=_WHERE, links=_GO_ON),
+                207: answer("The answers of a batch, in order", _BATCH_ANSWER),
             },
             problems={
                 409: "The key came before with another body",
@@ -49,10 +83,10 @@ PATHS: Final[Paths] = {
                 503: "The service is starting, or only ClickHouse knows the key and is away",
             },
             parameters=[header(
-                "Idempotency-Key", "A request with the same key is a repeat of the same task",
+                "Idempotency-Key", "The same key again is a repeat of the same task or batch",
                 {"type": "string", "pattern": "^[!-~]([ -~]{0,198}[!-~])?$"},
             )],
-            body=AssignRequest,
+            body={"anyOf": [AssignRequest, _BATCH]},
         ),
     },
     "/api/tasks/{task_id}": {
@@ -73,14 +107,6 @@ PATHS: Final[Paths] = {
 }  # fmt: skip
 
 
-@dataclass
-class _Sent:
-    """A request of this process. `digest` is of its body."""
-
-    digest: str
-    acknowledged: bool = False
-
-
 class TaskRoutes:
     """The task routes of one API process."""
 
@@ -88,9 +114,8 @@ class TaskRoutes:
         self, config: Settings, hub: Hub, producer: EventProducer, history: HistoryRows
     ) -> None:
         self._config, self._tenant = config, config.tenant_id
-        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        self._sent: OrderedDict[str, _Sent] = OrderedDict()
         self._hub, self._producer, self._history = hub, producer, history
+        self._asking = Asking(config, hub, producer, history)
 
     def routes(self) -> list[web.RouteDef]:
         """For `add_routes`."""
@@ -101,103 +126,58 @@ class TaskRoutes:
         ]
 
     async def assign(self, request: web.Request) -> web.Response:
-        """200 assigned, 202 queued, 409 key reused with another body, 422 refused.
+        """200 assigned, 202 queued, 409 key reused with another body, 422 refused; 207 with all of
+        these for a batch.
 
         503 when a key is unknown here and ClickHouse, which knows the older ones, does not answer.
         """
-        asked = await body_of(request, AssignRequest, self._config.zone)
-        body = asked.model_copy(update={"phone": number_of(asked.phone, self._config)})
-        if body.deadline is not None and body.deadline <= now_ms():
-            raise Problem(422, "Invalid request", "deadline: it has passed")
+        data = await data_of(request.clone(client_max_size=BATCH_BYTES))
         given = request.headers.get("Idempotency-Key")
         key = given if given is not None else f"made-{uuid.uuid4()}"
         if not 0 < len(key) <= 200 or not key.isprintable():
             raise Problem(422, "Invalid request", "Idempotency-Key: 1 to 200 printable characters")
-        task_id = ids.task_id(self._tenant, ROUTE, key)
-        # Requests from before numbers were normalised have the digest of the body as it came.
-        same = (body.sha256(), asked.sha256())
-        async with self._locks.setdefault(task_id, asyncio.Lock()):
-            sent = self._sent.get(task_id)
-            known = sent.digest if sent else None
-            if known is None and given is not None:
-                known = await self._known_digest(task_id)
-            if known is not None and known not in same:
-                raise Problem(
-                    409, "Idempotency-Key reused", "this key came before with another body",
-                    task_id=task_id,
-                )  # fmt: skip
-            if known is None or (sent is not None and not sent.acknowledged):
-                await self._send(self._requested(body, task_id, key, known or same[0]))
-        status = await self._hub.wait_for_task(task_id, lambda s: s.settled, body.wait_ms / 1000)
-        return self._answer(task_id, status)
-
-    async def _send(self, event: TaskRequested) -> None:
-        """Logs a request. Its digest is kept from before the write, since a write may succeed
-        although its answer is lost."""
-        task_id = event.task_id or ""
-        sent = self._sent[task_id] = _Sent(event.body_sha256)
-        while len(self._sent) > _SENT_KEPT:
-            self._sent.popitem(last=False)
-        try:
-            await self._producer.send("tasks.requested", event)
-        except TooLarge:
-            del self._sent[task_id]
-            raise
-        sent.acknowledged = True
-
-    def _requested(self, body: AssignRequest, task: str, key: str, digest: str) -> TaskRequested:
-        fields = body.model_dump(exclude={"wait_ms", "customer_id", "campaign_id", "pool"})
-        return TaskRequested(
-            event_id=ids.event_id(task, "requested"),
-            kind="requested",
-            occurred_at=now_ms(),
-            producer="api",
-            tenant_id=self._tenant,
-            task_id=task,
-            customer_id=body.customer_id,
-            campaign_id=body.campaign_id,
-            pool=body.pool,
-            body_sha256=digest,
-            idempotency_key=key,
-            **fields,
+        if isinstance(data, dict) and "tasks" in data:
+            batch = checked(data, AssignBatch)
+            items = await self._batch(batch.tasks, key, given is not None)
+            return web.json_response({"items": items}, status=207)
+        asked = self._asking.asked(checked(data, AssignRequest, self._config.zone), ROUTE, key)
+        async with self._asking.turn(asked.task_id):
+            (problem,) = await self._asking.log([asked], given is not None)
+        if problem is not None:
+            raise problem
+        status, body = await self._asking.told(asked)
+        return web.json_response(
+            body, status=status, headers={"Location": f"/api/tasks/{asked.task_id}"}
         )
 
-    async def _known_digest(self, task_id: str) -> str | None:
-        status = self._hub.board.tasks.get(task_id)
-        if status is not None and status.body_sha256 is not None:
-            return status.body_sha256
-        try:
-            row = await self._history.request(task_id)
-        except HistoryAway:
-            raise history_away(
-                "this Idempotency-Key is not of the last 24 hours, and only ClickHouse knows "
-                "whether it is older; send the request again later, or without a key"
-            ) from None
-        return None if row is None else str(row["body_sha256"])
+    async def _batch(
+        self, tasks: Sequence[object], key: str, may_be_known: bool
+    ) -> list[dict[str, Any]]:
+        """The answers, in order. Each request has a key of its own, made of the batch's and its
+        place, so that a repeat goes on where it stopped."""
+        asked: list[AskedCall | Problem] = []
+        for n, data in enumerate(tasks):
+            try:
+                body = checked(data, AssignRequest, self._config.zone)
+                asked.append(self._asking.asked(body, BATCH_ROUTE, f"{key}#{n}"))
+            except Problem as problem:
+                asked.append(problem)
+            if n % 50 == 0:
+                await asyncio.sleep(0)  # other requests go on meanwhile
+        async with self._asking.turn(f"{BATCH_ROUTE} {key}"):
+            sound = [one for one in asked if isinstance(one, AskedCall)]
+            problems = iter(await self._asking.log(sound, may_be_known))
+        logged = [one if isinstance(one, Problem) else next(problems) or one for one in asked]
+        return list(await asyncio.gather(*map(self._item, logged)))
 
-    def _answer(self, task_id: str, status: TaskStatus | None) -> web.Response:
-        where = {"Location": f"/api/tasks/{task_id}"}
-        if status is None or not status.settled:
-            name = status.status if status else "queued"
-            body = {"task_id": task_id, "status": name}
-            if status is not None and status.call_id:
-                body |= {"call_id": status.call_id, "robot_id": status.robot_id or ""}
-            done = status is not None and status.status in ("dialing", "completed")
-            return web.json_response(body, status=200 if done else 202, headers=where)
-        if status.status == "refused":
-            raise Problem(
-                422, "Refused", status.reason or "", task_id=task_id, status_text="refused"
-            )
-        body_out = {
-            "task_id": task_id,
-            "call_id": status.call_id,
-            "robot_id": status.robot_id,
-            "status": status.status,
-            "profile_version": status.profile_version,
-        }
-        if status.reason:
-            body_out["reason"] = status.reason
-        return web.json_response(body_out, headers=where)
+    async def _item(self, asked: AskedCall | Problem) -> dict[str, Any]:
+        try:
+            if isinstance(asked, Problem):
+                raise asked
+            status, body = await self._asking.told(asked)
+        except Problem as problem:
+            return {"status": problem.status, "problem": problem.body()}
+        return {"status": status, "task": body}
 
     async def _find(self, task_id: str) -> dict[str, object]:
         status = self._hub.board.tasks.get(task_id)

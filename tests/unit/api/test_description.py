@@ -122,8 +122,8 @@ async def _edge(home: Path) -> AsyncIterator[str]:
 async def _site(home: Path) -> AsyncIterator[World]:
     """An API with a key, an edge that beats, and a history that knows nothing."""
 
-    async def nothing(*_: object) -> None:
-        return None
+    async def nothing(*_: object) -> list[dict[str, Any]]:
+        return []
 
     async def no_contacts(*_: object) -> list[CampaignContact]:
         return []
@@ -138,7 +138,7 @@ async def _site(home: Path) -> AsyncIterator[World]:
             await asyncio.sleep(0.5)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(HistoryRows, "_row", nothing)
+        patch.setattr(HistoryRows, "_rows", nothing)
         patch.setattr(calls, "LOOKUP_S", 0.0)
         patch.setattr(opening, "_ON_ITS_WAY_TIMES", 0)
         patch.setattr(ContactLog, "of", no_contacts)
@@ -168,6 +168,8 @@ def _on_time(body: Any) -> None:
     """Only a clock can tell which times are good."""
     if not isinstance(body, dict):
         return
+    for item in body.get("tasks", ()):
+        _on_time(item)
     for name, ahead_ms in (("occurred_at", -1_000), ("deadline", 600_000)):
         if body.get(name) is not None:
             at_ms = now_ms() + ahead_ms

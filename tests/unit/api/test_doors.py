@@ -92,12 +92,12 @@ class World:
 async def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
     async with World(tmp_path) as world:
 
-        async def row(_: HistoryRows, query: str, key: str) -> dict[str, Any] | None:
+        async def rows(_: HistoryRows, query: str, key: str) -> list[dict[str, Any]]:
             if world.away:
                 raise HistoryAway("ClientConnectorError")
-            return world.rows.get(key)
+            return [row | {"task_id": known} for known, row in world.rows.items() if known in key]
 
-        monkeypatch.setattr(HistoryRows, "_row", row)
+        monkeypatch.setattr(HistoryRows, "_rows", rows)
         yield world
 
 
