@@ -14,6 +14,8 @@ from cli.errors import CheckFailed
 from cli.sql import ask_clickhouse
 from ringlog import yaml_source
 from ringlog.campaigns.tables import TableError, format_of, write_errors
+from ringlog.law.rules import own_rules, rule_book
+from ringlog.settings import settings
 from ringlog.yaml_source import InvalidFile
 
 _RESULTS = """
@@ -241,3 +243,28 @@ def _path(campaign_id: str, step: str = "") -> str:
 
 def _given(**values: str | None) -> dict[str, str]:
     return {name: value for name, value in values.items() if value is not None}
+
+
+@campaign.command("law")
+@click.argument(
+    "folder", required=False, type=click.Path(exists=True, file_okay=False, path_type=Path)
+)
+def law(folder: Path | None) -> None:
+    """Check the site's own rules in FOLDER, or in that of RINGLOG_LAW_RULES; print each rule with
+    where it stands.
+
+    \b
+    ringlog campaign law ./our-rules
+    """
+    folder = folder or settings().law_rules
+    if folder is None:
+        raise click.UsageError("name a folder, or set RINGLOG_LAW_RULES")
+    try:
+        rule_book(folder)
+        sets = own_rules(folder)
+    except InvalidFile as error:
+        raise CheckFailed(str(error)) from None
+    for found in sets:
+        for rule in found.rules:
+            click.echo(f"{found.place:8}{rule.id:32}{rule.kind:12}{rule.source}")
+    click.echo(f"{folder} is good: {sum(len(found.rules) for found in sets)} rules")

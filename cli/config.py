@@ -9,8 +9,10 @@ from pydantic import SecretStr, ValidationError
 from pydantic_settings import BaseSettings
 
 from cli.errors import CheckFailed
+from ringlog.law.rules import rule_book
 from ringlog.settings import Settings
 from ringlog.tls import CertificateUnusable, certificate_of
+from ringlog.yaml_source import InvalidFile
 from streams.dispatch.policy import SitePolicy
 
 
@@ -79,4 +81,8 @@ def check() -> None:
         raise CheckFailed(str(error)) from None
     if current.tls_key is not None and current.tls_cert is None:
         raise CheckFailed("RINGLOG_TLS_KEY is set, and RINGLOG_TLS_CERT is not")
+    try:
+        rule_book(current.law_rules)
+    except InvalidFile as error:
+        raise CheckFailed(f"RINGLOG_LAW_RULES: {error}") from None
     click.echo("settings are good")

@@ -11,7 +11,7 @@ import click
 from cli.errors import CheckFailed, need_kafka, need_registry
 from ringlog.kafka import sync
 from ringlog.kafka.codec import codec_of
-from ringlog.law.rules import rule_book
+from ringlog.law.rules import site_rule_book
 from ringlog.settings import Settings, settings
 from schemas.catalogue import topic
 from schemas.envelope import Event
@@ -144,6 +144,8 @@ def _happened(event: TaskEvent, where: ZoneInfo) -> str:
 def _called(call: CallEvent) -> str:
     match call.kind:
         case "ended":
+            if call.rule is not None:
+                return f"the edge did not dial: {_reason(f'{call.rule}: {call.reason}')}"
             return f"the call ended: {call.disposition or 'no reason told'}"
         case "answered":
             return "somebody answered"
@@ -183,7 +185,7 @@ def _reason(text: str | None) -> str:
     """In words; a rule of the law with its source."""
     text = text or ""
     rule_id, colon, words = text.partition(": ")
-    rule = rule_book().find(rule_id)
+    rule = site_rule_book().find(rule_id)
     if rule is not None:
         return f"{words if colon else rule.kind} ({rule_id}; {rule.source})"
     return _REASONS.get(text, text)

@@ -22,8 +22,11 @@ from demo.people import Person
 from demo.progress import show_progress
 from demo.proof import failures_of_verify
 from demo.report import Report, build, show, window_differences
+from ringlog.campaigns.callee_facts import site_facts
 from ringlog.clock import now_ms
 from ringlog.kafka.producer import EventProducer
+from ringlog.law.facts import Refusal
+from ringlog.law.site import law_of
 from ringlog.settings import Settings
 
 _NEEDED = frozenset(
@@ -32,6 +35,9 @@ _NEEDED = frozenset(
 _CALL_S = 90
 _WINDOWS_WAIT_S = 45.0
 _VERSIONS = ("ringlog", "sherpa-onnx", "chdb", "apache-flink", "faust-streaming", "aiokafka")
+
+
+STARTS_LAWLESS = "starting the stack, with RINGLOG_LAW=off: all people are simulated …"
 
 
 def run_demo(config: Settings, calls: int = 20, report: Path | None = None) -> int:
@@ -43,9 +49,11 @@ def run_demo(config: Settings, calls: int = 20, report: Path | None = None) -> i
     started = False
     try:
         if not control.is_running(config):
-            console.print("starting the stack …")
+            console.print(STARTS_LAWLESS)
+            config = config.model_copy(update={"law": "off"})
             control.up(config, detach=True, report=lambda line: console.print(f"  {line}"))
             started = True
+        check_law(config)
         lacking = sorted(_NEEDED - {s.service for s in control.status(config) if s.ready})
         if lacking:
             raise DemoError(f"{', '.join(lacking)} not ready; look at `ringlog status`")
@@ -61,6 +69,18 @@ def run_demo(config: Settings, calls: int = 20, report: Path | None = None) -> i
             console.print("stopping the stack …")
             with contextlib.suppress(control.StackNotRunning):
                 control.down(config)
+
+
+def check_law(config: Settings) -> None:
+    """Raises DemoError where a stack that runs by this law would call nobody now."""
+    law = law_of(config)
+    phone, at = next(iter(cast_of(1, int(time.time())))), now_ms()
+    said = law.judge(phone, site_facts(law, {}, ()), at)
+    if isinstance(said, Refusal):
+        raise DemoError(
+            f"the law forbids these calls now: {said.reason} ({said.rule}); "
+            "start the stack with RINGLOG_LAW=off, since all people are simulated"
+        )
 
 
 async def _demo(config: Settings, calls: int, out: Path, began: float) -> int:

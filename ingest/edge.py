@@ -76,6 +76,7 @@ from ringlog.clock import now_ms
 from ringlog.dispositions import EDGE_STOPPING
 from ringlog.edges import Advertised
 from ringlog.kafka.producer import EventProducer
+from ringlog.law.site import law_of, rules_read
 from ringlog.lifecycle import Lifecycle
 from ringlog.metrics import CALLS
 from ringlog.settings import Settings
@@ -127,7 +128,9 @@ class Edge:
         self._clean_threads = CleanThreads()
         profiles = asr_profiles_of(self.config)
         plan = default_plan(self.config)
-        self.following = Following(edge_id, self.numbers, plan, profiles.default)
+        self.following = Following(
+            edge_id, self.numbers, plan, profiles.default, law_of(self.config)
+        )
         maker = SwitchMaker(self.config, edge_id, self._media_url_of, self._ws_line, self.token_of)
         self.switchboard = Switchboard(edge_id, self.following.router, self.spawn, maker)
         self._fetcher = PromptFetcher(self.config, codec)
@@ -170,6 +173,7 @@ class Edge:
         """Reads what the log tells, and goes on reading; serves nothing yet. Poison goes to
         `dead_letters`, but a spare leaves that to the edge that serves. Raises KafkaError."""
         waiting = self.life.health.set_waiting
+        await rules_read(self.life)
         waiting("kafka")
         if self.cleanings.site.any:
             await asyncio.to_thread(load)  # while no call's frames wait for it
@@ -320,6 +324,7 @@ class Edge:
         return NumberChecked(
             opted_out, offset, in_call=not free, stopping=self.draining,
             full=busy >= self.config.edge_capacity, mute=mute,
+            unlawful=self.following.law.refusal(identity, phone, now_ms()),
         )  # fmt: skip
 
     def clean_line(self, call_id: str, trunk: str, sound: Format) -> CleanLine | None:

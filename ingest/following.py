@@ -15,6 +15,7 @@ from ingest.call.numbers import NumbersInCalls
 from ingest.call.types import MAX_CALL_MS, Phase
 from ingest.defaults import Defaults
 from ingest.failover.running import RunningCalls, Survivor
+from ingest.law import DialLaw
 from ingest.sound.prompt_lists import PromptLists
 from ingest.trunks.plan import SitePlan
 from ingest.trunks.published import PublishedPlan
@@ -24,11 +25,13 @@ from ringlog.edges import SILENCE_MS, Fleet
 from ringlog.kafka.ends import Ends
 from ringlog.kafka.producer import EventProducer
 from ringlog.kafka.reader import BEGINNING, Received, TopicReader, Wants
+from ringlog.law.site import NO_LAW, SiteLaw
 from ringlog.lifecycle import Lifecycle
 from schemas.acceptance import Acceptance
 from schemas.catalogue import topic
 from schemas.events import (
     CallEvent,
+    Campaign,
     Directive,
     Lease,
     Playbook,
@@ -77,8 +80,13 @@ class Listener(Protocol):
 class Following:
     """The fold of one edge."""
 
-    def __init__(self, edge_id: str, numbers: Numbers, plan: SitePlan, asr_profile: str) -> None:
-        """`plan` holds until one is published; `asr_profile` is for records that name none."""
+    def __init__(
+        self, edge_id: str, numbers: Numbers, plan: SitePlan, asr_profile: str,
+        law: SiteLaw = NO_LAW,
+    ) -> None:  # fmt: skip
+        """`plan` holds until one is published; `asr_profile` is for records that name none, `law`
+        for calls of no campaign."""
+        self.law = DialLaw(law, numbers)
         self.router = TrunkRouter(plan)
         self.published = PublishedPlan()
         self.fleet = Fleet()
@@ -119,6 +127,8 @@ class Following:
                 self.prompts.evolve(event)
             case RobotStatus() | Playbook() as event:
                 self.defaults.evolve(event)
+            case Campaign() as event:
+                self.law.take_campaign(event)
             case TrunkSetting() as setting:
                 self.published.evolve(setting)
                 if self._listener is not None:
@@ -175,6 +185,7 @@ class Following:
         elif event.kind in ("dialing", "answered") and event.phone:
             hashed = self._numbers.hash(event.phone)
             self.numbers_in_calls.began(hashed, call_id, event.occurred_at)
+        self.law.take_call(call_id, event)
         self.running.take_event(call_id, event)
         self.router.evolve(event)
         if event.edge_id == self._edge_id or call_id in self._seen:
@@ -225,7 +236,7 @@ class Follower:
     """Reads the fold's topics in the background."""
 
     TOPICS: Final = (
-        (("prompts", "playbooks", "robots.status", "trunks"), None),
+        (("prompts", "playbooks", "robots.status", "trunks", "campaigns"), None),
         (("robots.leases",), SILENCE_MS),
         (("calls.events", "dialogue.directives"), MAX_CALL_MS),
         (("tasks.events",), LONGEST_PERMIT_MS),

@@ -43,7 +43,10 @@ CANCELLED = "cancelled"
 PROMPT_MISSING = "prompt_missing"
 """The edge did not dial: it cannot get a prompt that the call may play."""
 
-PASSING = frozenset({NUMBER_IN_CALL, EDGE_STOPPING, EDGE_FULL})
+UNLAWFUL = "unlawful"
+"""The edge did not dial: the law forbids it by now, by the rule that the end names."""
+
+PASSING = frozenset({NUMBER_IN_CALL, EDGE_STOPPING, EDGE_FULL, UNLAWFUL})
 """Reasons for not dialling that pass by themselves; they use up neither a dial nor an attempt."""
 
 NO_LINE = "no_line"

@@ -80,6 +80,18 @@ class Settings(BaseSettings):
         "", description="Time zone of times that name none, e.g. Asia/Shanghai; empty: refused"
     )
 
+    law: Literal["basic", "full", "off"] = Field(
+        "basic",
+        description="Law of calls that no campaign stands behind: basic (numbers, hours, caps, "
+        "rest), full (consent, recording and caller id, too), off (opt-outs alone)",
+    )
+    law_purpose: Literal["marketing", "collection", "service", "survey"] = Field(
+        "marketing", description="What these calls are for, as the law asks"
+    )
+    law_rules: Path | None = Field(
+        None, description="Folder of the site's own rules, YAML; they add to ours"
+    )
+
     kafka: str = Field("", description="Bootstrap servers; empty: the stack's own broker")
     registry: str = Field("", description="Registry URL with Confluent's API; empty: the stack's")
     registry_timeout_s: float = Field(5.0, description="Longest wait for one registry answer, s")

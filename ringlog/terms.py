@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from ringlog.law.facts import Answers
+
 
 @dataclass(frozen=True, slots=True)
 class Callee:
@@ -27,6 +29,18 @@ class Callee:
     purchase_intent: float = 0.0
     attributes: Mapping[str, str] = field(default_factory=dict)
     task_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What was counted for rules that are not about the callee's number: when each caller id
+    dialled lately, oldest first, and the campaign's answered calls by day."""
+
+    caller_dials: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    answers: Sequence[Answers] = ()
+
+
+NO_COUNTS = Counts()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +105,12 @@ class Terms(Protocol):
     def calls_per_s(self) -> float | None:
         """Permits of the campaign in one pool a second, at most; None: no limit."""
 
-    def permission(self, callee: Callee, dials: Sequence[int], now_ms: int) -> Permission:
+    def permission(
+        self, callee: Callee, dials: Sequence[int], now_ms: int, counts: Counts = NO_COUNTS
+    ) -> Permission:
         """Whether the callee may be called now, by law and campaign: hours, holidays, caps.
 
-        `dials` are the times at which their number was dialled lately, by any campaign of the
+        `dials` are the times at which their number was dialled lately, by any campaign of any
         pool, oldest first. Opt-outs and "one call at a time" are dispatch's own.
         """
 

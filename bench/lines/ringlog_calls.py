@@ -41,7 +41,7 @@ def stack_on(asterisk: Asterisk, trunk: str, home: str) -> Iterator[Settings]:
     """A stack of its own that calls over one trunk of this Asterisk."""
     config = Settings(
         home=settings().home / home, port_shift=free_shift(settings().port_shift + 6_000),
-        kafka="", registry="", clickhouse_host="", ari_url=asterisk.base_url,
+        kafka="", registry="", clickhouse_host="", law="off", ari_url=asterisk.base_url,
         ari_user=asterisk.ari_user, ari_password=SecretStr(asterisk.password),
         ari_endpoint=f"PJSIP/{{number}}@{trunk}", ari_formats="alaw",
     )  # fmt: skip

@@ -22,6 +22,7 @@ from demo.asterisk.instance import Asterisk, free_port
 from demo.asterisk.packages import Unobtainable
 from demo.asterisk.page import TrunkAddress
 from demo.campaign import DemoError
+from demo.run import STARTS_LAWLESS
 from ringlog.settings import Settings, settings
 
 CARRIERS = {"carrier-a": "127.0.0.11", "carrier-b": "127.0.0.12"}
@@ -97,7 +98,8 @@ def _stack(config: Settings, asterisk: Asterisk, console: Console) -> Iterator[N
     password.write_text(asterisk.password, encoding="utf-8")
     plan = yaml.safe_dump(site_trunks(asterisk, password), sort_keys=False)
     (config.home / "trunks.yaml").write_text(plan, encoding="utf-8")
-    console.print("starting the stack …")
+    console.print(STARTS_LAWLESS)
+    config = config.model_copy(update={"law": "off"})
     try:
         control.up(config, detach=True, tied=True, report=lambda x: console.print(f"  {x}"))
         yield

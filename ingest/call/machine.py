@@ -13,6 +13,7 @@ derived, so repeated work gives the same records.
 
 from dataclasses import replace
 
+from ingest.call.objections import heard, objection, silent_ms
 from ingest.call.types import (
     LINE_WAIT_MS,
     OUTCOMES,
@@ -20,9 +21,7 @@ from ingest.call.types import (
     Q850_NO_CIRCUIT,
     Q850_NORMAL,
     Q850_RECOVERY_ON_TIMER,
-    Q850_REJECTED,
     Q850_TEMPORARY_FAILURE,
-    Q850_USER_BUSY,
     WATCH_ANSWER,
     Abandon,
     AnswerHeard,
@@ -70,13 +69,10 @@ from ingest.trunks.causes import NO_RESPONSE, is_carrier_fault
 from ingest.trunks.driver import LineEvent
 from ringlog.dispositions import (
     CANCELLED,
-    EDGE_FULL,
-    EDGE_STOPPING,
     NO_LINE,
-    NUMBER_IN_CALL,
-    PROMPT_MISSING,
     disposition_of,
 )
+from ringlog.law.facts import Refusal
 from schemas.events import CallEvent, Directive, TaskEvent
 from schemas.events.calls import CallKind
 from schemas.ids import call_once_id, root_id
@@ -112,6 +108,8 @@ def identity_of(task: TaskEvent, asr_profile: str) -> Identity | None:
         cause_id=task.event_id,
         caller_id=task.caller_id,
         variant=task.variant,
+        terms=task.terms,
+        number_dials=tuple(task.number_dials),
     )
 
 
@@ -281,6 +279,8 @@ def _evolve_recorded(call: Call, event: CallEvent) -> Call:
         case "moved" if (to := new_edge(call, event)) is not None:
             who = replace(call.identity, edge_id=to)
             return replace(call, identity=who, moves=call.moves + 1, placed_by=call.owner_on_switch)
+        case "playout_started" | "amd" if call.spoke_at_ms is None:
+            return heard(call, event)
         case "playout_ended" | "transferred":
             done = call.done if event.directive_id is None else call.done | {event.directive_id}
             over = call.handed_over or event.kind == "transferred"
@@ -395,18 +395,8 @@ def _permitted(call: Call, number: NumberChecked, now_ms: int) -> list[Command]:
     """Checked before `dialing` is written, and again at the instant of each try."""
     if call.looks or (call.phase > Phase.DIALING and not call.between):
         return []
-    if number.opted_out is None:
-        return _end(call, now_ms, "failed", Q850_TEMPORARY_FAILURE)
-    if number.opted_out:
-        return _end(call, now_ms, "opted_out", Q850_REJECTED)
-    if number.in_call:
-        return _end(call, now_ms, NUMBER_IN_CALL, Q850_USER_BUSY)
-    if number.stopping:
-        return _end(call, now_ms, EDGE_STOPPING, Q850_TEMPORARY_FAILURE)
-    if number.full:
-        return _end(call, now_ms, EDGE_FULL, Q850_NO_CIRCUIT)
-    if number.mute:
-        return _end(call, now_ms, PROMPT_MISSING, Q850_TEMPORARY_FAILURE)
+    if (against := objection(number)) is not None:
+        return _end(call, now_ms, *against, law=number.unlawful)
     if not call.between and _permit_over(call, now_ms):
         return _end(call, now_ms, "failed", Q850_RECOVERY_ON_TIMER)
     if call.phase == Phase.PERMITTED:
@@ -593,7 +583,12 @@ def _transferred(call: Call, directive: Directive, ok: bool, now_ms: int) -> lis
 
 
 def _end(
-    call: Call, now_ms: int, disposition: str, cause_q850: int, cause_sip: int | None = None
+    call: Call,
+    now_ms: int,
+    disposition: str,
+    cause_q850: int,
+    cause_sip: int | None = None,
+    law: Refusal | None = None,
 ) -> list[Command]:
     """Media first, so that what was heard is reported before the end; the carrier last, so that our
     reason for the end is recorded first."""
@@ -606,6 +601,10 @@ def _end(
         disposition=disposition,
         cause_q850=cause_q850,
         cause_sip=cause_sip,
+        silent_ms=silent_ms(call, now_ms),
+        rule=None if law is None else law.rule,
+        reason=None if law is None else law.reason,
+        lawful_at=None if law is None else law.until,
     )
     placed = call.phase >= Phase.PLACED and call.identity.direction != "foreign"
     return [CloseMedia(), Write(ended), *([HangUp()] if placed else [])]

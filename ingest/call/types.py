@@ -6,6 +6,7 @@ from typing import Final, Literal
 
 from ingest.trunks.driver import LineEvent
 from ringlog.dispositions import CANCELLED, NOT_A_PERSON
+from ringlog.law.facts import Refusal
 from schemas.events import CallEvent, Directive
 
 Direction = Literal["outbound", "inbound", "foreign"]
@@ -75,6 +76,8 @@ class Identity:
     cause_id: str | None = None
     caller_id: str | None = None  # that the campaign wants shown
     variant: str | None = None
+    terms: str | None = None
+    number_dials: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +100,8 @@ class Call:
     waited_ms: int = 0  # for a trunk with room
     moves: int = 0  # from edge to edge
     placed_by: str = ""  # the edge that placed it, where it has moved since
+    greeted_at_ms: int | None = None  # when the callee was last heard before we spoke
+    spoke_at_ms: int | None = None  # when the first prompt began
 
     @property
     def owner_on_switch(self) -> str:
@@ -126,6 +131,7 @@ class NumberChecked:
     The do-not-call list was read to its end, `offset`; `opted_out` is None if it could not be read.
     `in_call`: the number is in another running call. `stopping`: this edge no longer dials. `full`:
     it has as many calls as it takes. `mute`: it cannot get a prompt that the call may play.
+    `unlawful`: the law forbids the call by now.
     """
 
     opted_out: bool | None
@@ -134,11 +140,14 @@ class NumberChecked:
     stopping: bool = False
     full: bool = False
     mute: bool = False
+    unlawful: Refusal | None = None
 
     @property
     def allowed(self) -> bool:
         """Nothing speaks against dialling."""
-        against = self.in_call or self.stopping or self.full or self.mute
+        against = (
+            self.in_call or self.stopping or self.full or self.mute or self.unlawful is not None
+        )
         return self.opted_out is False and not against
 
 

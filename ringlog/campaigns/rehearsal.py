@@ -10,7 +10,7 @@ from ringlog.campaigns.contacts import Faulty
 from ringlog.campaigns.terms import CampaignTerms
 from ringlog.law.dial import may_call
 from ringlog.law.facts import Allowed
-from ringlog.law.rules import rule_book
+from ringlog.law.rules import site_rule_book
 from ringlog.terms import Callee
 from schemas.events import CampaignContact
 
@@ -107,6 +107,6 @@ def callee_of(contact: CampaignContact) -> Callee:
 
 
 def _words(rule: str) -> str:
-    found = rule_book().find(rule)
+    found = site_rule_book().find(rule)
     kind = "hours" if rule == "campaign-windows" else found.kind if found else rule
     return _WORDS.get(kind, f"refused by {rule}")

@@ -3,19 +3,17 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import get_args
 
 from pydantic import ValidationError
 
+from ringlog.campaigns.callee_facts import campaign_facts
 from ringlog.campaigns.choices import caller_id_of, variant_of
 from ringlog.campaigns.settings import CAUSES, CampaignSettings, TagRule
 from ringlog.dispositions import NOT_DIALLED
 from ringlog.law.dial import may_call
 from ringlog.law.facts import Allowed, Facts
-from ringlog.law.rules import Consent
-from ringlog.terms import Callee, CallSetup, Demand, Permission, Terms
+from ringlog.terms import NO_COUNTS, Callee, CallSetup, Counts, Demand, Permission, Terms
 from schemas.events import Campaign
-from schemas.times import LAST_MS
 
 LEVEL_PREFIX = "level:"
 """The tag by which settings name a customer's level."""
@@ -40,29 +38,19 @@ class CampaignTerms:
         """Permits in one pool a second, at most."""
         return self.settings.calls_per_s
 
-    def permission(self, callee: Callee, dials: Sequence[int], now_ms: int) -> Permission:
+    def permission(
+        self, callee: Callee, dials: Sequence[int], now_ms: int, counts: Counts = NO_COUNTS
+    ) -> Permission:
         """By the law and the campaign's own windows and caps."""
-        said = may_call(callee.phone, self.facts(callee, dials), now_ms)
+        said = may_call(callee.phone, self.facts(callee, dials, counts), now_ms)
         if isinstance(said, Allowed):
             return Permission(now_ms)
         return Permission(said.until, said.rule, said.reason)
 
-    def facts(self, callee: Callee, dials: Sequence[int]) -> Facts:
+    def facts(self, callee: Callee, dials: Sequence[int], counts: Counts = NO_COUNTS) -> Facts:
         """What the law is asked about. Opt-outs are dispatch's own."""
-        attributes, settings = callee.attributes, self.settings
-        return Facts(
-            purpose=settings.purpose,
-            consent=consent_of(attributes, settings.consent),
-            consent_until=_time(attributes, "consent_until"),
-            dials=dials,
-            caller_id=caller_id_of(settings, callee.task_id),
-            talked_at=_time(attributes, "talked_at"),
-            refused_at=_time(attributes, "refused_at"),
-            recording_notice=settings.recording_notice,
-            region=attributes.get("region", ""),
-            zone=attributes.get("zone", ""),
-            campaign_rules=settings.rules,
-        )
+        caller_id = caller_id_of(self.settings, callee.task_id)
+        return campaign_facts(self.settings, callee.attributes, dials, caller_id, counts)
 
     def setup(self, task_id: str) -> CallSetup:
         """The caller id and the variant that fall to the task, and the campaign's recogniser."""
@@ -126,26 +114,3 @@ def settings_of(event: Campaign) -> CampaignSettings:
         raise ValueError(f"{where}: {first['msg']}") from None
     except (ValueError, RecursionError) as error:
         raise ValueError(f"settings: {str(error)[:200]}") from None
-
-
-def consent_of(attributes: Mapping[str, str], otherwise: Consent) -> Consent:
-    """The consent that a customer's record names. A word that is none of ours is no consent."""
-    said = attributes.get("consent", "").strip().lower()
-    if not said:
-        return otherwise
-    found: Consent
-    for found in get_args(Consent):
-        if said == found:
-            return found
-    return "none"
-
-
-def _time(attributes: Mapping[str, str], name: str) -> int | None:
-    """Milliseconds since 1970 in an attribute; one that cannot be read counts as now and ever: a
-    consent has run out, a conversation has only just been."""
-    text = attributes.get(name, "").strip()
-    if not text:
-        return None
-    if text.isascii() and text.isdigit() and len(text) <= 14:
-        return int(text)
-    return 0 if name == "consent_until" else LAST_MS

@@ -26,7 +26,8 @@ class Facts:
     id dialled anybody, oldest first; they need not go back further than the longest rule.
     `talked_at` is the end of the last conversation, `refused_at` when the customer last refused.
     `region` and `zone` are what the CRM knows of the customer's place. `campaign_rules` are further
-    rules, of the same kinds, that the campaign brings.
+    rules, of the same kinds, that the campaign brings. Without `declared` nobody has said anything
+    of consent, recording and caller id, and rules on them are not asked: a call of no campaign.
     """
 
     purpose: Purpose
@@ -44,6 +45,7 @@ class Facts:
     region: str = ""
     zone: str = ""
     campaign_rules: Sequence[AnyRule] = field(default=())
+    declared: bool = True
 
 
 @dataclass(frozen=True, slots=True)

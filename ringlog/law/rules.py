@@ -11,12 +11,14 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    PrivateAttr,
     StringConstraints,
     ValidationError,
     field_validator,
 )
 
 from ringlog import yaml_source
+from ringlog.settings import settings
 from ringlog.yaml_source import InvalidFile
 
 FOLDER = Path(__file__).with_name("rules")
@@ -209,6 +211,12 @@ class RuleSet(_Model):
     name: str
     members: frozenset[str] = frozenset()
     rules: list[AnyRule]
+    _file: str = PrivateAttr("")
+
+    @property
+    def file(self) -> str:
+        """Name of the file that it was read from."""
+        return self._file
 
 
 class RuleBook:
@@ -243,23 +251,58 @@ def read_rules(path: Path) -> RuleSet:
     if source.duplicates:
         raise InvalidFile(source.duplicates)
     try:
-        return RuleSet.model_validate(source.data)
+        found = RuleSet.model_validate(source.data)
     except ValidationError as error:
         raise InvalidFile(
             [
-                yaml_source.Problem(
-                    path.name, source.line(tuple(e["loc"])), e["msg"], "see ringlog/law/rules"
-                )
+                _fault(path.name, source.line(tuple(e["loc"])), e["msg"])
                 for e in error.errors(include_url=False, include_input=False)
             ]
         ) from None
+    found._file = path.name
+    return found
 
 
 @lru_cache(maxsize=4)
 def rule_book(extra: Path | None = None) -> RuleBook:
-    """Our rules and those of a site's own folder, which can only add to them; raises
-    InvalidFile."""
-    folders = [FOLDER] if extra is None else [FOLDER, extra]
-    return RuleBook(
-        read_rules(path) for folder in folders for path in sorted(folder.glob("*.yaml"))
-    )
+    """Our rules and those of a site's own folder, which can only add to them; raises InvalidFile
+    with every fault of every file."""
+    ours = [read_rules(path) for path in sorted(FOLDER.glob("*.yaml"))]
+    theirs = [] if extra is None else own_rules(extra)
+    taken = {rule.id for found in ours for rule in found.rules}
+    faults: list[yaml_source.Problem] = []
+    for found in theirs:
+        for rule in found.rules:
+            if rule.id in taken:
+                faults.append(_fault(found.file, 1, f"there is another rule {rule.id}"))
+            taken.add(rule.id)
+    if faults:
+        raise InvalidFile(faults)
+    return RuleBook([*ours, *theirs])
+
+
+def own_rules(folder: Path) -> list[RuleSet]:
+    """The rule sets of a site's folder; raises InvalidFile with every fault of every file."""
+    if not folder.is_dir():
+        raise InvalidFile([_fault(str(folder), 1, "there is no such folder")])
+    faults: list[yaml_source.Problem] = []
+    found: list[RuleSet] = []
+    for path in sorted((*folder.glob("*.yaml"), *folder.glob("*.yml"))):
+        try:
+            found.append(read_rules(path))
+        except InvalidFile as error:
+            faults += error.problems
+        except (OSError, UnicodeDecodeError) as error:
+            faults.append(_fault(path.name, 1, f"it cannot be read: {error}"))
+    if faults:
+        raise InvalidFile(faults)
+    return found
+
+
+def site_rule_book() -> RuleBook:
+    """The rules in force here, by RINGLOG_LAW_RULES; raises InvalidFile."""
+    return rule_book(settings().law_rules)
+
+
+def _fault(file: str, line: int, what: str) -> yaml_source.Problem:
+    return yaml_source.Problem(file, line, what, "see ringlog/law/rules")

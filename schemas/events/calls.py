@@ -4,7 +4,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
-from schemas.envelope import Event
+from schemas.envelope import Event, Millis
 
 CallKind = Literal[
     "dialing", "ringing", "early_media", "answered", "amd", "bridged", "transferred", "dtmf",
@@ -75,6 +75,18 @@ class CallEvent(Event):
     )
     move_no: int | None = Field(None, description="Which move of the call to another edge, from 1")
     variant: str | None = Field(None, description="Wordings that lead the call")
+    rule: str | None = Field(
+        None, description="Of ended: the rule of the law by which the edge did not dial"
+    )
+    reason: str | None = Field(None, description="Of ended: what that rule says, in words")
+    lawful_at: Millis | None = Field(
+        None, description="Of ended: when that rule would allow the call; null: time does not"
+    )
+    silent_ms: int | None = Field(
+        None,
+        description="Of ended, of a call that was answered: how long nobody spoke to the customer, "
+        "after the answer or after their greeting, ms",
+    )
 
 
 class MediaChunk(Event):

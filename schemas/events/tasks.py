@@ -48,6 +48,12 @@ class TaskEvent(Event):
     priority: Priority | None = Field(None, description="How urgent")
     caller_id: str | None = Field(None, description="Number that the customer is to see")
     variant: str | None = Field(None, description="Wordings that lead the call")
+    terms: str | None = Field(
+        None, description="Of assigned: the campaign's version by which the number may be called"
+    )
+    number_dials: list[Millis] = Field(
+        default_factory=list, description="Of assigned: when the number was dialled lately"
+    )
 
 
 class ProfileInbox(Event):

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from ringlog.kafka.producer import EventProducer
 from ringlog.kafka.reader import BEGINNING, TopicReader
 from ringlog.settings import Settings
-from ringlog.terms import Callee, CallSetup, Demand, Permission
+from ringlog.terms import NO_COUNTS, Callee, CallSetup, Counts, Demand, Permission
 from schemas.catalogue import topic
 from schemas.events import CampaignContact
 from schemas.partition import partition_of
@@ -63,7 +63,9 @@ class PlainTerms:
     concurrency: int | None = None
     calls_per_s: float | None = None
 
-    def permission(self, callee: Callee, dials: Sequence[int], now_ms: int) -> Permission:
+    def permission(
+        self, callee: Callee, dials: Sequence[int], now_ms: int, counts: Counts = NO_COUNTS
+    ) -> Permission:
         """Always now."""
         return Permission(now_ms)
 

@@ -93,7 +93,8 @@ class Assignment:
     def _permission(self, task: Task, at_ms: int) -> Permission:
         pool = self._pool
         terms = pool.terms(task.campaign_id)
-        if not pool.campaigns.knows(task.campaign_id):
+        lawless = pool.campaigns.law.level == "off"
+        if lawless and not pool.campaigns.knows(task.campaign_id):
             return terms.permission(NOBODY, (), at_ms)
         profile = orjson.loads(task.profile)
         callee = Callee(
@@ -102,6 +103,12 @@ class Assignment:
             profile.get("purchase_intent", 0.0), profile.get("attributes", {}), task.task_id,
         )  # fmt: skip
         return terms.permission(callee, pool.eligibility.dials.of(task.line, pool.now), at_ms)
+
+    def _version(self, task: Task) -> str | None:
+        """The campaign's version by which a task may be called, None without one: the edge goes by
+        none that is older."""
+        known = self._pool.campaigns.knows(task.campaign_id)
+        return self._pool.terms(task.campaign_id).version if known else None
 
     def catch_up(self) -> None:
         """Folds recorded decisions up to `now` that we would not have made, or not at that time."""
@@ -188,6 +195,8 @@ class Assignment:
             caller_id=setup.caller_id,
             variant=setup.variant,
             profile=task.profile,
+            terms=self._version(task),
+            number_dials=list(pool.eligibility.dials.of(task.line, pool.now)),
         )
         due = expires + pool.policy.permit_grace_ms
         pool.timers.set(task, "permit", due, task.last_event_id)

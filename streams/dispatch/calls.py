@@ -7,7 +7,7 @@ from schemas.ids import call_id as id_of_call
 from streams.dispatch import inputs as i
 from streams.dispatch.decided import Verdict
 from streams.dispatch.facts import Output, call_ended
-from streams.dispatch.outcome import disposition_of
+from streams.dispatch.outcome import disposition_of, unlawful_of
 from streams.dispatch.pool_state import PoolState
 from streams.dispatch.rules import after_call, after_permit
 from streams.dispatch.task import OPEN, State, Task
@@ -63,8 +63,10 @@ def _ended(pool: PoolState, task: Task, record: i.CallChanged) -> list[Output]:
     barred = partial(pool.eligibility.task_barred, task)
     verdict = pool.verdict(
         cause,
-        lambda: after_call(task, disposition, terms, pool.policy, pool.now, barred),
-        "completed", "failed", "cancelled", "retry_scheduled",
+        lambda: after_call(
+            task, disposition, terms, pool.policy, pool.now, barred, unlawful_of(record.call)
+        ),
+        "completed", "failed", "refused", "cancelled", "retry_scheduled",
     )  # fmt: skip
     if verdict is None:
         return []

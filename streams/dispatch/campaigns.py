@@ -5,6 +5,7 @@ from dataclasses import replace
 from heapq import heappop, heappush
 
 from ringlog.campaigns.aggregate import superseded
+from ringlog.law.site import NO_LAW, SiteLaw
 from ringlog.terms import Terms
 from schemas.events import Campaign, TaskRequested
 from schemas.ids import contact_task_id, event_id
@@ -24,11 +25,13 @@ def state_only(event: Campaign, site: SiteTerms) -> Terms:
 
 class PoolCampaigns:
     """By campaign id; `order` has their records and these records' offsets in the order of their
-    arrival. `paced` tells when the next call of one may begin."""
+    arrival. `paced` tells when the next call of one may begin, `law` is that of calls without one.
+    """
 
     def __init__(self, touched: Touched, terms_of: TermsOf = state_only) -> None:
         self.order: dict[int, tuple[Campaign, int]] = {}
         self.paced: dict[str, int] = {}
+        self.law = NO_LAW
         self._touched = touched
         self._n_of: dict[str, int] = {}
         self._terms_of = terms_of
@@ -75,8 +78,9 @@ class PoolCampaigns:
         self._n_of[campaign_id] = n
         self._terms.pop(campaign_id, None)
 
-    def settings_changed(self) -> None:
-        """To be called when the policy is another."""
+    def settings_changed(self, law: SiteLaw) -> None:
+        """To be called when policy or law are others."""
+        self.law = law
         self._terms.clear()
 
     def terms(self, campaign_id: str | None, policy: Policy) -> Terms:
@@ -87,7 +91,7 @@ class PoolCampaigns:
         return found
 
     def _make(self, campaign_id: str | None, policy: Policy) -> Terms:
-        site = SiteTerms(policy)
+        site = SiteTerms(policy, law=self.law)
         n = self._n_of.get(campaign_id or "")
         if n is None:
             return site

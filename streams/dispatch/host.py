@@ -11,6 +11,7 @@ from aiokafka.errors import KafkaError
 from ringlog.campaigns.terms import terms_of
 from ringlog.clock import now_ms
 from ringlog.kafka.producer import Outgoing
+from ringlog.law.site import rules_read
 from ringlog.lifecycle import Lifecycle
 from ringlog.metrics import TASKS
 from ringlog.site_key import site_key
@@ -263,4 +264,5 @@ class Dispatch:
 
 async def main(life: Lifecycle) -> None:
     """The service's body for `ringlog.lifecycle.run`."""
+    await rules_read(life)
     await Dispatch(life).run()

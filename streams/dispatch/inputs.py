@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 import orjson
 from pydantic import ValidationError
 
+from ringlog.law.site import NO_LAW, SiteLaw
 from schemas.envelope import Event
 from schemas.events import (
     CallEvent,
@@ -146,6 +147,7 @@ class SettingsChanged:
 
     event_id: str
     policy: Policy
+    law: SiteLaw = NO_LAW
 
 
 Input = (
@@ -210,7 +212,11 @@ def _parse(record: DispatchInbox, numbers: Numbers) -> Input:
             _named(campaign.campaign_id)
             return CampaignChanged(record.event_id, campaign, int(body["offset"]))
         case "settings":
-            return SettingsChanged(record.event_id, Policy.model_validate(_body(record)))
+            body = _body(record)
+            policy = Policy.model_validate(body)
+            return SettingsChanged(
+                record.event_id, policy, SiteLaw.model_validate(body.get("law", {}))
+            )
         case "edge" | "worker":
             body = _body(record)
             up = {"up": True, "down": False}[body["state"]]

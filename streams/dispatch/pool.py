@@ -109,7 +109,7 @@ class Pool(PoolState):
                     self.reopen(record.campaign.campaign_id)
             case i.SettingsChanged():
                 self.policy = record.policy
-                self.campaigns.settings_changed()
+                self.campaigns.settings_changed(record.law)
                 for group in self.matching.lines.left_out:
                     self.reopen(group)
         return []

@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 
+from ringlog.law.site import NO_LAW, SiteLaw
 from schemas.envelope import Event
 from schemas.events import CallEvent, Campaign, DispatchInbox, OptOut, Playbook, RobotStatus
 from schemas.ids import event_id, root_id
@@ -91,9 +92,10 @@ def presence_copy(change: Change, pool: str) -> Output:
     return INBOX, record
 
 
-def settings_copy(policy: Policy, at_ms: int, pool: str) -> Output:
+def settings_copy(policy: Policy, at_ms: int, pool: str, law: SiteLaw = NO_LAW) -> Output:
     """The settings with which a worker began at `at_ms`, for one pool."""
-    body = orjson.dumps(policy.model_dump(mode="json"), option=orjson.OPT_SORT_KEYS).decode()
+    told = policy.model_dump(mode="json") | {"law": law.model_dump(mode="json")}
+    body = orjson.dumps(told, option=orjson.OPT_SORT_KEYS).decode()
     record = DispatchInbox(
         event_id=root_id("dispatch settings", pool, at_ms, body),
         kind="settings",

@@ -12,6 +12,10 @@ SPECIALIST = "specialist"
 """Reason of a task that waits for a better robot than those that are free."""
 
 
+MIN_WAIT_MS = 1_000
+"""Shortest wait of a task that the edge did not dial by law, so that no two clocks make a loop."""
+
+
 def after_call(
     task: Task,
     disposition: str,
@@ -19,11 +23,16 @@ def after_call(
     policy: Policy,
     now_ms: int,
     barred: Callable[[], bool],
+    unlawful: Permission | None = None,
 ) -> Verdict:
-    """What follows from a call's end, before it is counted."""
-    failed = Verdict("failed", disposition)
+    """What follows from a call's end, before it is counted. `unlawful` is what the law said at the
+    instant of the dial, where it forbade that."""
+    reason = disposition if unlawful is None else _why(unlawful)
+    failed = Verdict("failed", reason)
     if disposition == "opted_out" and not task.answered:
         return failed  # the edge refused to dial
+    if unlawful is not None and unlawful.at_ms is None:
+        return Verdict("refused" if task.attempt == 1 else "failed", _why(unlawful))
     if disposition == CANCELLED:
         return Verdict("cancelled", "cancelled")
     if disposition not in FAILED:
@@ -35,6 +44,8 @@ def after_call(
     if not passes:
         tries = task.dials + 1 if rang else task.attempt - task.undialled
         retry_at = terms.retry_at(disposition, tries, now_ms)
+    if unlawful is not None and unlawful.at_ms is not None:
+        retry_at = max(unlawful.at_ms, now_ms + MIN_WAIT_MS)
     if retry_at is None:
         return failed
     if task.cancel_requested:
@@ -45,7 +56,7 @@ def after_call(
         return failed
     if not passes and task.attempt - task.undialled >= policy.max_attempts:
         return failed
-    return Verdict("retry_scheduled", disposition, retry_at)
+    return Verdict("retry_scheduled", reason, retry_at)
 
 
 def after_permit(task: Task, policy: Policy, now_ms: int, barred: Callable[[], bool]) -> Verdict:

@@ -1,10 +1,14 @@
-"""What holds for a task whose campaign is not on `campaigns`: the site's policy, as terms."""
+"""What holds for a task whose campaign is not on `campaigns`: the site's policy and law, as
+terms."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ringlog.campaigns.callee_facts import site_facts
 from ringlog.dispositions import NOT_DIALLED
-from ringlog.terms import Callee, CallSetup, Demand, Permission
+from ringlog.law.facts import Allowed
+from ringlog.law.site import NO_LAW, SiteLaw
+from ringlog.terms import NO_COUNTS, Callee, CallSetup, Counts, Demand, Permission
 from streams.dispatch.policy import Policy
 
 INDUSTRY = "industry:"
@@ -22,10 +26,17 @@ class SiteTerms:
     running: bool = True
     concurrency: int | None = None
     calls_per_s: float | None = None
+    law: SiteLaw = NO_LAW
 
-    def permission(self, callee: Callee, dials: Sequence[int], now_ms: int) -> Permission:
-        """No rule of its own."""
-        return AT_ANY_TIME
+    def permission(
+        self, callee: Callee, dials: Sequence[int], now_ms: int, counts: Counts = NO_COUNTS
+    ) -> Permission:
+        """By the site's law of calls that belong to no campaign."""
+        facts = site_facts(self.law, callee.attributes, dials)
+        said = self.law.judge(callee.phone, facts, now_ms)
+        if isinstance(said, Allowed):
+            return AT_ANY_TIME
+        return Permission(said.until, said.rule, said.reason)
 
     def setup(self, task_id: str) -> CallSetup:
         """The trunk's caller id, the robot's recogniser, any wording."""

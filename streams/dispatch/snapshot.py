@@ -17,6 +17,7 @@ from typing import Any
 
 import orjson
 
+from ringlog.law.site import SiteLaw
 from schemas.events import Campaign
 from schemas.text import from_json, to_line
 from streams.dispatch.campaigns import TermsOf, state_only
@@ -89,6 +90,7 @@ class Snapshots:
             raise SnapshotError(f"snapshot of pool {name} has version {head.get('version')}")
         if "policy" in head:
             pool.policy = Policy.model_validate(head["policy"])
+        pool.campaigns.settings_changed(SiteLaw.model_validate(head.get("law", {})))
         self = cls(pool, head["offset"])
         self._read_sides(head, rows)
         pool.now, pool.book.next_seq = head["now"], head["next_seq"]
@@ -194,6 +196,7 @@ class Snapshots:
         return {
             "now": pool.now,
             "policy": pool.policy.model_dump(mode="json"),
+            "law": pool.campaigns.law.model_dump(mode="json"),
             "next_seq": pool.book.next_seq,
             "next_robot": pool.next_robot,
             "next_optout": pool.optouts.next_n,

@@ -11,6 +11,7 @@ from ringlog.campaigns.aggregate import superseded
 from ringlog.clock import now_ms
 from ringlog.kafka.producer import EventProducer
 from ringlog.kafka.reader import Received, TopicReader
+from ringlog.law.site import law_of
 from ringlog.lifecycle import Lifecycle
 from schemas.donotcall import entry_of
 from schemas.events import Campaign, Lease, OptOut, Playbook, RobotStatus
@@ -41,6 +42,7 @@ class Surroundings:
         self._life = life
         self._producer = producer
         self._policy = policy
+        self._law = law_of(life.settings)
         self._heartbeats = Heartbeats()
         self._playbooks: dict[str, tuple[Playbook, int]] = {}
         self._campaigns: dict[str, tuple[Campaign, int]] = {}
@@ -144,7 +146,7 @@ class Surroundings:
         )
 
     async def _tell_all(self, pool: str) -> None:
-        out: list[Output] = [settings_copy(self._policy, self._began_ms, pool)]
+        out: list[Output] = [settings_copy(self._policy, self._began_ms, pool, self._law)]
         out += [playbook_copy(event, offset, pool) for event, offset in self._playbooks.values()]
         out += [campaign_copy(event, offset, pool) for event, offset in self._campaigns.values()]
         out += [presence_copy(change, pool) for change in self._heartbeats.all()]

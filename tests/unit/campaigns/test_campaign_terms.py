@@ -17,9 +17,10 @@ from ringlog.campaigns.aggregate import (
     created,
     decide,
 )
+from ringlog.campaigns.callee_facts import consent_of
 from ringlog.campaigns.settings import CampaignSettings, wait_ms
-from ringlog.campaigns.terms import consent_of, settings_of, terms_of
-from ringlog.terms import Callee, CallSetup, Demand, Permission, Terms
+from ringlog.campaigns.terms import settings_of, terms_of
+from ringlog.terms import NO_COUNTS, Callee, CallSetup, Counts, Demand, Permission, Terms
 from schemas import ids
 from schemas.events import Campaign, DispatchInbox
 from streams.dispatch.inputs import CampaignChanged, parse
@@ -42,7 +43,9 @@ class Site:
 
     version, running, concurrency, calls_per_s = "site", True, None, None
 
-    def permission(self, callee: Callee, dials: object, now_ms: int) -> Permission:
+    def permission(
+        self, callee: Callee, dials: object, now_ms: int, counts: Counts = NO_COUNTS
+    ) -> Permission:
         raise AssertionError("the campaign judges")
 
     def setup(self, task_id: str) -> CallSetup:

@@ -10,11 +10,13 @@ from ringlog.campaigns.terms import terms_of
 from ringlog.law.dial import may_call
 from ringlog.law.facts import Facts, Refusal
 from ringlog.law.rules import FOLDER, AttemptsRule, read_rules
-from ringlog.terms import Callee, CallSetup, Demand, Permission
+from ringlog.law.site import SiteLaw
+from ringlog.terms import NO_COUNTS, Callee, CallSetup, Counts, Demand, Permission
 from schemas import ids
 from schemas.events import Campaign
 from streams.dispatch.eligibility import Dials
-from streams.dispatch.inputs import CampaignChanged, parse
+from streams.dispatch.inputs import CampaignChanged, SettingsChanged, parse
+from streams.dispatch.policy import Policy
 from streams.dispatch.pool import Pool
 from streams.dispatch.router import campaign_copy
 from streams.dispatch.site_terms import SiteTerms
@@ -43,7 +45,9 @@ class Limited(SiteTerms):
     needs: str = ""
     patience_ms: int = 0
 
-    def permission(self, callee: Callee, dials: Sequence[int], now_ms: int) -> Permission:
+    def permission(
+        self, callee: Callee, dials: Sequence[int], now_ms: int, counts: Counts = NO_COUNTS
+    ) -> Permission:
         if callee.phone == self.banned:
             return Permission(None, "premium", "never dialled")
         if len(dials) >= self.per_number:
@@ -315,3 +319,56 @@ def test_a_permit_carries_the_campaigns_caller_id_variant_and_recogniser() -> No
             )
     assert len({permit.caller_id for permit in given.values()}) == 3  # both, and the trunk's
     assert (given["bare"].variant, given["bare"].asr_profile) == (None, "own")
+
+
+def test_what_the_law_forbids_at_the_dial_comes_again_or_is_over() -> None:
+    """The edge has the last word; dispatch takes its rule and its time."""
+    desk = Desk()
+    desk.open(robot("r1", slots=9))
+    for task, lawful_at in (("t1", desk.now + HOUR), ("t2", None)):
+        desk.give(request(task))
+        said = desk.give(
+            call(ids.call_id(task, 1), "ended", disposition="unlawful", rule="cn-hours",
+                 reason="it is late", lawful_at=lawful_at)
+        )  # fmt: skip
+        wanted = "refused" if lawful_at is None else "retry_scheduled"
+        assert (said[0].kind, said[0].reason) == (wanted, "cn-hours: it is late")
+        assert said[0].retry_at == lawful_at
+    assert desk.pool.tasks["t1"].dials == 0, "no telephone rang"
+
+
+def test_a_call_of_no_campaign_goes_by_the_sites_law() -> None:
+    desk = Desk()
+    desk.pool = Pool("main")
+    desk.open(robot("r1", slots=9))
+    desk.give(SettingsChanged("s", Policy(), SiteLaw(level="basic")))
+    night = desk.now + DAY - desk.now % DAY + 14 * HOUR  # 22:00 in China
+    opens = night + 11 * HOUR
+    desk.now = night
+    said = desk.give(request("t1", campaign_id=None))
+    assert (said[-1].kind, said[-1].retry_at) == ("queued", opens)
+    assert (said[-1].reason or "").startswith("cn-marketing-hours: ")
+    said = desk.give(request("t2", campaign_id="of-another-system", phone="110"))
+    assert said[-1].kind == "refused"
+    desk.give(SettingsChanged("s2", Policy(), SiteLaw(level="off")))
+    assert desk.give(request("t3", campaign_id=None))[-1].kind == "assigned"
+
+
+def test_the_permit_names_the_version_and_the_dials_that_it_goes_by() -> None:
+    desk = Desk()
+    desk.pool = Pool("main", terms_of=terms_of)
+    desk.open(robot("r1", slots=9))
+    desk.give(
+        campaign("spring", "running", {"playbook": "p", "purpose": "survey",
+                                       "recording_notice": True})
+    )  # fmt: skip
+    desk.now += -desk.now % DAY + 4 * HOUR  # noon in China
+    for task, dials in (("t1", 0), ("t2", 1)):
+        permit = desk.give(request(task, customer_id="c"))[-1]
+        assert permit.kind == "assigned"
+        assert permit.terms is not None and permit.terms.startswith("spring@")
+        assert len(permit.number_dials) == dials
+        desk.give(call(ids.call_id(task, 1), "dialing"))
+        desk.give(call(ids.call_id(task, 1), "ended", disposition="completed"))
+    desk.give(request("t3", campaign_id=None))
+    assert desk.events("assigned")[-1].terms is None

@@ -12,7 +12,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ringlog.terms import Callee, Permission
+from ringlog.terms import NO_COUNTS, Callee, Counts, Permission
 from schemas.events import Campaign, TaskEvent
 from schemas.events.tasks import TASK_OVER
 from schemas.ids import call_id as id_of_call
@@ -61,7 +61,9 @@ class Strict(SiteTerms):
     start_s: int = 0
     per_number: int = 99
 
-    def permission(self, callee: Callee, dials: Sequence[int], now_ms: int) -> Permission:
+    def permission(
+        self, callee: Callee, dials: Sequence[int], now_ms: int, counts: Counts = NO_COUNTS
+    ) -> Permission:
         """Only in some seconds of every minute, and so many times a number."""
         if len(dials) >= self.per_number:
             return Permission(None, "cap", f"{self.per_number} dials")

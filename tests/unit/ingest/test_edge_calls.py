@@ -522,6 +522,7 @@ def test_a_replayed_call_is_where_it_was() -> None:
     host = Host(new_call()).feed(Assigned())
     host.feed(status(host.call, "answered"))
     host.feed(PlayoutStarted("d1", "p", 100), PlayoutEnded("d1", "p", 100, 100))
+    host.feed(*(Recorded(event) for event in host.written[1:]))
     replayed = Call(host.call.identity, "sim")
     for event in (host.written[0], status(host.call, "answered").event, *host.written[1:]):
         replayed = evolve(replayed, Recorded(event))

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ringlog import settings as site
 from ringlog.law.days import day_names
 from ringlog.law.dial import may_call
 from ringlog.law.facts import Allowed, Answers, Facts, Refusal
@@ -334,6 +335,41 @@ def test_a_sites_own_rules_are_added(tmp_path: Path) -> None:
     at = ms("2026-11-25T12:00:00+08:00")
     assert may_call("+85251234567", Facts("service"), at, book) == Allowed()
     assert isinstance(may_call("+85251234567", Facts("service"), at, RuleBook([])), Refusal)
+
+
+def test_faults_in_a_sites_own_rules_are_all_told(tmp_path: Path) -> None:
+    for name, rule in (("a", "hk-hours"), ("b", "hk-hours"), ("c", "us-hours")):
+        text = f"place: HK\nname: x\nrules:\n  - {{id: {rule}, kind: caller_id, source: a site}}\n"
+        (tmp_path / f"{name}.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(InvalidFile, match=r"b\.yaml:1: .*hk-hours(.|\n)*c\.yaml:1: .*us-hours"):
+        rule_book(tmp_path)
+    (tmp_path / "b.yaml").write_bytes(b"\xff")
+    (tmp_path / "c.yaml").write_text("place: 1\n", encoding="utf-8")
+    with pytest.raises(InvalidFile, match=r"b\.yaml:1: it cannot be read(.|\n)*c\.yaml:1: "):
+        rule_book(tmp_path)
+    with pytest.raises(InvalidFile, match="no such folder"):
+        rule_book(tmp_path / "away")
+
+
+def test_a_sites_rules_hold_wherever_the_law_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = ms("2026-11-25T12:00:00+08:00")
+    facts = Facts("survey", recording_notice=True)
+    assert may_call("+8613800138000", facts, at) == Allowed()
+    (tmp_path / "ours.yaml").write_text(
+        "place: CN\nname: Ours\nrules:\n"
+        "  - {id: ours, kind: hours, days: {any: ['13:00-14:00']}, source: our board}\n"
+        , encoding="utf-8",
+    )  # fmt: skip
+    monkeypatch.setenv("RINGLOG_LAW_RULES", str(tmp_path))
+    site.settings.cache_clear()
+    try:
+        said = may_call("+8613800138000", facts, at)
+    finally:
+        monkeypatch.undo()
+        site.settings.cache_clear()
+    assert isinstance(said, Refusal) and said.rule == "ours"
 
 
 def test_a_holiday_in_any_region_counts_where_the_region_is_not_known() -> None:
