@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
-from aiokafka.errors import KafkaTimeoutError
+from aiokafka.errors import KafkaError, KafkaTimeoutError
 
 from ingest.addresses import media_ws_url, rtp_host
 from ingest.asr_profiles import asr_profiles_of
@@ -47,7 +47,7 @@ from ingest.heartbeats import EdgeHeartbeats, Load
 from ingest.inbound import answer
 from ingest.keys import media_token
 from ingest.opening import open_by_message
-from ingest.optouts import OptOuts
+from ingest.optouts import READ_TIMEOUT_S, OptOuts
 from ingest.resuming import Resuming
 from ingest.rtp.socket import PortPool
 from ingest.sessions import SessionSpec, Site
@@ -312,6 +312,8 @@ class Edge:
 
     async def check_number(self, identity: Identity, phone: str) -> NumberChecked:
         """Whether a number may be dialled now; then it is this call's until its end."""
+        if not await self._knows_the_others(identity):
+            return NumberChecked(None, None)
         mute = not await self._has_prompts(identity)
         opted_out, offset = await self.optouts.look_up(
             self.numbers.hashes(phone), identity.tenant_id, identity.campaign_id
@@ -326,6 +328,23 @@ class Edge:
             full=busy >= self.config.edge_capacity, mute=mute,
             unlawful=self.following.law.refusal(identity, phone, now_ms()),
         )  # fmt: skip
+
+    async def _knows_the_others(self, identity: Identity) -> bool:
+        """Reads to the log's end what other edges dial, where there are any, once our own dial is
+        written: of two edges that dial one number at once, one at least sees the other. False where
+        the log cannot be read."""
+        actor, at_ms = self.actors.get(identity.call_id), now_ms()
+        if actor is not None and actor.call.phase < Phase.DIALING:
+            return True  # it is checked again before the switch is asked
+        if all(edge.edge_id == self.edge_id for edge in self.following.fleet.serving(at_ms)):
+            return True
+        try:
+            async with asyncio.timeout(READ_TIMEOUT_S):
+                await self._follower.to_the_end()
+        except (TimeoutError, KafkaError) as error:
+            logger.error("calls of other edges unknown", error=f"{type(error).__name__}: {error}")
+            return False
+        return True
 
     def clean_line(self, call_id: str, trunk: str, sound: Format) -> CleanLine | None:
         """What cleans a call of that trunk; None where nothing does."""

@@ -139,7 +139,7 @@ def _attempts(rule: AttemptsRule, place: Place, facts: Facts, at: int) -> Refusa
     dials = facts.dials if rule.of == "number" else facts.caller_dials
     if len(dials) < rule.most:
         return None
-    oldest = sorted(dials)[-rule.most]
+    oldest = dials[-rule.most]
     what = "the number was dialled" if rule.of == "number" else "the caller id dialled"
     if rule.within_ms is not None:
         until = oldest + rule.within_ms

@@ -54,7 +54,7 @@ class Assignment:
         """In the order of the lines; a task whose number is on a call waits until that ends, and
         a campaign's tasks while it may begin no call."""
         pool = self._pool
-        if pool.eligibility.on_call(task):
+        if pool.eligibility.on_call(task, pool.now):
             task.state = State.LINE_BUSY
             pool.eligibility.wait(task)
             pool.touch(task)
@@ -102,7 +102,9 @@ class Assignment:
             tuple(sorted({*task.tags, *profile.get("tags", ())})),
             profile.get("purchase_intent", 0.0), profile.get("attributes", {}), task.task_id,
         )  # fmt: skip
-        return terms.permission(callee, pool.eligibility.dials.of(task.line, pool.now), at_ms)
+        dials = pool.eligibility.dials.of(task.line, pool.now)
+        counts = pool.eligibility.counts(task.campaign_id, pool.now)
+        return terms.permission(callee, dials, at_ms, counts)
 
     def _version(self, task: Task) -> str | None:
         """The campaign's version by which a task may be called, None without one: the edge goes by

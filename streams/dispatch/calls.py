@@ -3,11 +3,13 @@
 from functools import partial
 
 from ringlog.dispositions import CONNECTED, NOT_DIALLED, PASSING
+from schemas.events import CallEvent
 from schemas.ids import call_id as id_of_call
 from streams.dispatch import inputs as i
 from streams.dispatch.decided import Verdict
+from streams.dispatch.elsewhere import OthersCall
 from streams.dispatch.facts import Output, call_ended
-from streams.dispatch.outcome import disposition_of, unlawful_of
+from streams.dispatch.outcome import disposition_of, is_abandoned, unlawful_of
 from streams.dispatch.pool_state import PoolState
 from streams.dispatch.rules import after_call, after_permit
 from streams.dispatch.task import OPEN, State, Task
@@ -21,6 +23,11 @@ def call_changed(pool: PoolState, record: i.CallChanged) -> list[Output]:
     call_id = record.call.call_id or ""
     task = pool.book.of_call(call_id)
     kind = record.call.kind
+    if record.call.pool not in (None, pool.name):
+        _elsewhere(pool, record)
+        return []
+    if kind == "dialing":
+        _count_caller(pool, record.call)
     if task is None:
         return _answered_late(pool, record) if kind in CONNECTED else []
     if kind == "ended":
@@ -34,7 +41,7 @@ def call_changed(pool: PoolState, record: i.CallChanged) -> list[Output]:
         pool.touch(task)
     if task.state is State.ASSIGNED:
         task.state = State.CALLING
-        task.dialled_at = pool.now
+        task.dialled_at = record.call.occurred_at if kind == "dialing" else pool.now
         task.timers.pop("permit", None)
         out.append(pool.say(task, "dialing", record.event_id, edge_id=task.edge_id))
         pool.renew(task)
@@ -42,6 +49,35 @@ def call_changed(pool: PoolState, record: i.CallChanged) -> list[Output]:
     else:
         pool.renew(task)
     return out
+
+
+def _elsewhere(pool: PoolState, record: i.CallChanged) -> None:
+    """What a call of another pool means here: its number is on a call, and was dialled."""
+    call, eligibility = record.call, pool.eligibility
+    call_id = call.call_id or ""
+    if call.kind == "dialing" and record.line:
+        _count_caller(pool, call)
+        eligibility.elsewhere.began(OthersCall(call_id, record.line, call.occurred_at))
+    elif call.kind == "ended":
+        over = eligibility.elsewhere.ended(call_id)
+        if over is None:
+            return
+        _count_answer(pool, call)
+        if call.disposition not in NOT_DIALLED:
+            eligibility.dials.add(over.line, over.dialled_at, pool.now)
+        pool.line_free(over.line)
+
+
+def _count_caller(pool: PoolState, call: CallEvent) -> None:
+    if call.caller_id:
+        pool.eligibility.tallies.dialled(call.caller_id, call.occurred_at, pool.now)
+
+
+def _count_answer(pool: PoolState, call: CallEvent) -> None:
+    """A call that a person answered, and whether anybody spoke to them in time."""
+    abandoned = is_abandoned(call)
+    if call.campaign_id is not None and abandoned is not None:
+        pool.eligibility.tallies.answered(call.campaign_id, abandoned, call.occurred_at, pool.now)
 
 
 def _answered_late(pool: PoolState, record: i.CallChanged) -> list[Output]:
@@ -70,6 +106,7 @@ def _ended(pool: PoolState, task: Task, record: i.CallChanged) -> list[Output]:
     )  # fmt: skip
     if verdict is None:
         return []
+    _count_answer(pool, record.call)
     task.undialled += disposition in PASSING
     if disposition not in NOT_DIALLED:
         task.dials += 1

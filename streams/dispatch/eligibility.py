@@ -5,9 +5,12 @@ All is keyed by the line, which is the hash of the number, or the number where t
 
 from collections.abc import Iterable
 
+from ringlog.terms import Counts
 from schemas.donotcall import GLOBAL, extents
 from schemas.events import Profile
+from streams.dispatch.elsewhere import Elsewhere
 from streams.dispatch.state import Index, OptOuts, Touched
+from streams.dispatch.tallies import DialsOf, Tallies
 from streams.dispatch.task import Task
 
 
@@ -33,8 +36,9 @@ class Dials:
         return tuple(at for at in self.order[n][1] if at > now_ms - self.SPAN_MS)
 
     def add(self, line: str, at_ms: int, now_ms: int) -> None:
-        """Counts a dial; a line moves to the page of its newest number."""
-        times = tuple(sorted((*self.of(line, now_ms), at_ms)))[-self.KEPT :]
+        """Counts a dial, once however often it is told; a line moves to the page of its newest
+        number."""
+        times = tuple(sorted({*self.of(line, now_ms), at_ms}))[-self.KEPT :]
         before = self._n_of.pop(line, None)
         if before is not None:
             del self.order[before]
@@ -72,6 +76,8 @@ class Eligibility:
     def __init__(self, touched: Touched) -> None:
         self.optouts = OptOuts(touched)
         self.dials = Dials(touched)
+        self.elsewhere = Elsewhere(touched)
+        self.tallies = Tallies(touched)
         self._on_call: dict[str, str] = {}
         self._waiting = Index()
 
@@ -99,9 +105,9 @@ class Eligibility:
         hashes = (task.phone_hash,) if task.phone_hash else ()
         return self.barred(hashes, task.tenant_id, task.campaign_id, profile)
 
-    def on_call(self, task: Task) -> bool:
-        """Whether the task's number is on a call."""
-        return task.line in self._on_call
+    def on_call(self, task: Task, now_ms: int) -> bool:
+        """Whether the task's number is on a call, of this pool or another."""
+        return task.line in self._on_call or self.elsewhere.busy(task.line, now_ms)
 
     def wait(self, task: Task) -> None:
         """The task waits until the call of its number is over."""
@@ -117,10 +123,19 @@ class Eligibility:
         if self._on_call.get(task.line) != task.task_id:
             return ()
         del self._on_call[task.line]
-        waiting = self._waiting.of(task.line)
+        return self.waited(task.line)
+
+    def waited(self, line: str) -> Iterable[str]:
+        """The ids of the tasks that waited for a call to the line to end; they wait no longer."""
+        waiting = self._waiting.of(line)
         for task_id in waiting:
-            self._waiting.discard(task.line, task_id)
+            self._waiting.discard(line, task_id)
         return waiting
+
+    def counts(self, campaign_id: str | None, now_ms: int) -> Counts:
+        """What was counted of caller ids and of a campaign, over all pools."""
+        answers = self.tallies.answers_of(campaign_id or "", now_ms)
+        return Counts(DialsOf(self.tallies, now_ms), answers)
 
     def forget(self, task: Task) -> None:
         """The task no longer waits for its number."""

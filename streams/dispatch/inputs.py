@@ -73,10 +73,11 @@ class OptedOut:
 
 @dataclass(frozen=True, slots=True)
 class CallChanged:
-    """A record of a call's life."""
+    """A record of a call's life. `line` is the hash of its number, where the record has that."""
 
     event_id: str
     call: CallEvent
+    line: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +204,8 @@ def _parse(record: DispatchInbox, numbers: Numbers) -> Input:
         case "call":
             call = _event("calls.events", _body(record), CallEvent)
             _named(call.call_id)
-            return CallChanged(record.event_id, call)
+            line = numbers.hash(call.phone) if call.phone else ""
+            return CallChanged(record.event_id, call, line)
         case "robot":
             return _configured(record.event_id, _body(record))
         case "campaign":

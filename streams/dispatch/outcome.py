@@ -4,6 +4,9 @@ from ringlog import dispositions
 from ringlog.terms import Permission
 from schemas.events import CallEvent
 
+SPEAKS_WITHIN_MS = 2_000
+"""How long after their greeting a person may wait for a voice, by the rules on abandoned calls."""
+
 
 def disposition_of(ended: CallEvent, answered: bool) -> str:
     """The call's disposition: as recorded, else from its causes and from whether it was answered.
@@ -22,3 +25,11 @@ def unlawful_of(ended: CallEvent) -> Permission | None:
     if ended.disposition != dispositions.UNLAWFUL:
         return None
     return Permission(ended.lawful_at, ended.rule or "law", ended.reason or "")
+
+
+def is_abandoned(ended: CallEvent) -> bool | None:
+    """Whether nobody spoke in time to the person who answered, as 47 CFR 64.1200(a)(7)(i) counts;
+    None where no person did, or where the record does not say."""
+    if ended.silent_ms is None or ended.disposition in dispositions.NOT_A_PERSON:
+        return None
+    return ended.silent_ms > SPEAKS_WITHIN_MS

@@ -97,6 +97,12 @@ class PoolState:
         for waiting in self.eligibility.leave(task):
             self.queue(self.tasks[waiting])
 
+    def line_free(self, line: str) -> None:
+        """Another pool's call of that number is over."""
+        if not self.eligibility.elsewhere.busy(line, self.now):
+            for waiting in self.eligibility.waited(line):
+                self.queue(self.tasks[waiting])
+
     def reopen(self, group: str | None) -> None:
         """A campaign may begin calls again, perhaps."""
         if self.matching.lines.is_shut(group):

@@ -88,7 +88,9 @@ def _admission(
     starts = max(request.not_before or 0, pool.now)
     line = hashes[0] if hashes else callee.phone
     dials = pool.eligibility.dials.of(line, pool.now)
-    if (verdict := not_now(terms.permission(callee, dials, starts), True, starts)) is not None:
+    counts = pool.eligibility.counts(request.campaign_id, pool.now)
+    said = terms.permission(callee, dials, starts, counts)
+    if (verdict := not_now(said, True, starts)) is not None:
         return verdict
     return Verdict("queued", retry_at=starts if starts > pool.now else None)
 

@@ -26,10 +26,17 @@ CALL_KINDS = frozenset(
 )
 """Steps of a call that matter to dispatch; playout does not."""
 
+KINDS_OF_ALL = frozenset({"dialing", "ended"})
+"""Steps that matter to all pools."""
+
+_OURS_ALONE = {"profile": None, "asr_profile": None, "playbook": None, "playbook_version": None}
+"""Fields that other pools have no use for."""
+
 
 def call_copies(event: Event, pools: Iterable[str]) -> Iterable[Output]:
     """A call's step goes to its pool. If the record names none, it goes to all `pools`, one of
-    which knows the call."""
+    which knows the call. That a call dials, and that it is over, goes to the other `pools`, too:
+    they count the number's dials and do not call it meanwhile."""
     if not isinstance(event, CallEvent) or event.kind not in CALL_KINDS:
         return
     if event.direction in ("foreign", "inbound"):
@@ -37,6 +44,11 @@ def call_copies(event: Event, pools: Iterable[str]) -> Iterable[Output]:
     text = to_line("calls.events", event)
     for pool in (event.pool,) if event.pool else sorted(pools):
         yield _copy(event, "call", pool, "calls.events", text)
+    others = sorted(set(pools) - {event.pool}) if event.pool else []
+    if event.kind in KINDS_OF_ALL and others:
+        text = to_line("calls.events", event.model_copy(update=_OURS_ALONE))
+        for pool in others:
+            yield _copy(event, "call", pool, "calls.events", text)
 
 
 def optout_copies(event: Event, pools: Iterable[str]) -> Iterable[Output]:

@@ -21,11 +21,13 @@ from ringlog.law.site import SiteLaw
 from schemas.events import Campaign
 from schemas.text import from_json, to_line
 from streams.dispatch.campaigns import TermsOf, state_only
+from streams.dispatch.elsewhere import OthersCall
 from streams.dispatch.matching import ALL_PARTITIONS
 from streams.dispatch.policy import Policy
 from streams.dispatch.pool import Pool
 from streams.dispatch.roster import Robot
 from streams.dispatch.state import PAGE
+from streams.dispatch.tallies import Tally
 from streams.dispatch.task import Requirement, State, Task
 
 VERSION = 4
@@ -35,7 +37,7 @@ scope, the first two know no campaigns and dials, and their tasks have fewer fie
 READ = (1, 2, 3, VERSION)
 BLOCK = 512
 """Pages of one kind whose sides are in one block."""
-KINDS = ("task", "robot", "optout", "recent", "dialled", "campaign")
+KINDS = ("task", "robot", "optout", "recent", "dialled", "campaign", "elsewhere", "tally")
 
 _TASK_FIELDS = tuple(f.name for f in fields(Task))
 _REQUIREMENT, _STATE, _TIMERS, _TAGS = map(
@@ -101,6 +103,8 @@ class Snapshots:
         matching.mean_call_ms = head.get("mean_call_ms", matching.mean_call_ms)
         pool.campaigns.paced = head.get("paced", {})
         pool.eligibility.dials.next_n = head.get("next_dialled", 0)
+        pool.eligibility.elsewhere.next_n = head.get("next_elsewhere", 0)
+        pool.eligibility.tallies.next_n = head.get("next_tally", 0)
         pool.playbooks = {book: (v, at) for book, v, at in head["playbooks"]}
         for known, found in ((matching.up.edges, "edges"), (matching.up.workers, "workers")):
             known.update({n: (up, at, tuple(parts)) for n, up, at, parts in head[found]})
@@ -125,6 +129,13 @@ class Snapshots:
             elif kind == "dialled":
                 for n, (line, times) in items:
                     pool.eligibility.dials.restore(n, line, tuple(times))
+            elif kind == "elsewhere":
+                for n, row in items:
+                    pool.eligibility.elsewhere.restore(n, OthersCall(*row))
+            elif kind == "tally":
+                for n, (what, of, begin, counts) in items:
+                    counted = dict(counts)
+                    pool.eligibility.tallies.restore(n, Tally(what, of, begin, counted))
             elif kind == "campaign":
                 for n, (text, at) in items:
                     pool.campaigns.restore(n, _campaign(text), at)
@@ -206,6 +217,8 @@ class Snapshots:
             "mean_call_ms": matching.mean_call_ms,
             "paced": {c: at for c, at in pool.campaigns.paced.items() if at > pool.now},
             "next_dialled": pool.eligibility.dials.next_n,
+            "next_elsewhere": pool.eligibility.elsewhere.next_n,
+            "next_tally": pool.eligibility.tallies.next_n,
             "playbooks": [[book, v, at] for book, (v, at) in pool.playbooks.items()],
             "capacity": matching.up.capacity,
             **{name: [[n, *rest] for n, rest in known.items()] for known, name in presence},
@@ -225,6 +238,8 @@ class Snapshots:
             "optout": pool.optouts.next_n,
             "recent": min(pool.recent.count, pool.recent.SLOTS),
             "dialled": pool.eligibility.dials.next_n,
+            "elsewhere": pool.eligibility.elsewhere.next_n,
+            "tally": pool.eligibility.tallies.next_n,
             "campaign": len(pool.campaigns.order),
         }[kind]
         pages = range(highest // PAGE + 1)
@@ -257,6 +272,15 @@ class Snapshots:
         if kind == "dialled":
             dials = pool.eligibility.dials
             return ([n, found] for n in span if (found := dials.row(n, pool.now)) is not None)
+        if kind == "elsewhere":
+            calls = pool.eligibility.elsewhere.order
+            return ([n, [c.call_id, c.line, c.dialled_at]] for n in span if (c := calls.get(n)))
+        if kind == "tally":
+            tallies = pool.eligibility.tallies
+            return (
+                [n, [t.what, t.name, t.begin_ms, sorted(t.counts.items())]]
+                for n in span if (t := tallies.row(n, pool.now)) is not None
+            )  # fmt: skip
         plain = pool.optouts.order if kind == "optout" else pool.recent.slots
         return ([n, plain[n]] for n in span if n in plain)
 

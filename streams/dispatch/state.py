@@ -29,6 +29,14 @@ class Touched:
         """The line of that order of its newest dial came or went."""
         self.pages.add(("dialled", n // PAGE))
 
+    def elsewhere(self, n: int) -> None:
+        """The call of another pool of that order of arrival came or went."""
+        self.pages.add(("elsewhere", n // PAGE))
+
+    def tally(self, n: int) -> None:
+        """The tally of that order of arrival changed, came or went."""
+        self.pages.add(("tally", n // PAGE))
+
     def campaign(self, n: int) -> None:
         """The campaign of that order of arrival came or changed."""
         self.pages.add(("campaign", n // PAGE))

@@ -158,6 +158,7 @@ def test_dials_are_counted_by_number_across_tasks_and_forgotten_after_a_month(de
         desk.give(request(f"t{n}", profile("c1")))
         desk.give(call(ids.call_id(f"t{n}", 1), "dialing"))
         desk.give(call(ids.call_id(f"t{n}", 1), "ended", disposition="completed"))
+        desk.now += 1
     rows = (saved := Snapshots(desk.pool)).pages()
     desk.pool = Snapshots.load("main", rows | dict([saved.head(9)]), _terms).pool
     assert desk.give(request("t2", profile("c1")))[0].reason == "cap: 2 dials"
