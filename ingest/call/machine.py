@@ -420,7 +420,6 @@ def _line_found(call: Call, line: LineFound, now_ms: int) -> list[Command]:
             now_ms,
             first=True,
             optout_offset=call.optout_offset,
-            caller_id=line.caller_id,
         )
         commands.append(Write(dialing, acknowledged=True))
     tried = record(

@@ -22,7 +22,7 @@ from ringlog.law.rules import (
     HoursRule,
     RecordingRule,
     RestRule,
-    rule_book,
+    site_rule_book,
 )
 from schemas.phone import Numbers
 from verify.check import Check, Context, Result
@@ -146,7 +146,7 @@ def breach(
     if isinstance(place, NoPlace):
         return "place", place.reason
     case = _Case(place, at_ms, settings, attributes, before)
-    rules = rule_book().of(place.country, place.regions)
+    rules = site_rule_book().of(place.country, place.regions)
     if rules is None:
         return "place", f"there are no rules for calls to {place.country}"
     dates = sorted(wall.date() for wall in case.local(at_ms))
