@@ -5,6 +5,7 @@ Acknowledgements carry the broker's time, which corrects this process's clock.
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -12,6 +13,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from aiokafka import AIOKafkaProducer
+from aiokafka.producer.message_accumulator import BatchBuilder
 
 from ringlog.kafka import broker_time
 from ringlog.kafka.codec import codec_of
@@ -112,10 +114,13 @@ class EventProducer:
         future: asyncio.Future[object] = await self._producer.send(
             record.topic, value=record.value, key=record.key, partition=record.partition
         )
+        self._learn_time(future, sent_ns)
+        return future
+
+    def _learn_time(self, acknowledged: "asyncio.Future[Any]", sent_ns: int) -> None:
         if sent_ns - self._asked_ns >= _ASK_TIME_NS:
             self._asked_ns = sent_ns
-            future.add_done_callback(partial(_set_clock, sent_ns))
-        return future
+            acknowledged.add_done_callback(partial(_set_clock, sent_ns))
 
     async def send(
         self, topic_name: str, event: Event, partition: int | None = None
@@ -133,6 +138,32 @@ class EventProducer:
         raises KafkaError."""
         await asyncio.gather(*[await self._queue(record) for record in records])
 
+    async def send_in_order(self, records: Iterable[Outgoing]) -> None:
+        """Produces records that are ready and waits until the broker has all of them; raises
+        KafkaError.
+
+        A partition takes a batch whole or not at all, and is given the next one only then. So who
+        sends everything again after an error repeats records, but turns none round.
+        """
+        assert self._producer is not None, "start() first"
+        waiting: dict[tuple[str, int], deque[Outgoing]] = {}
+        for record in records:
+            waiting.setdefault((record.topic, record.partition), deque()).append(record)
+        while waiting:
+            sent = []
+            for place, rest in list(waiting.items()):
+                batch = self._producer.create_batch()
+                while rest and _fits(batch, rest[0]):
+                    rest.popleft()
+                if not rest:
+                    del waiting[place]
+                sent_ns = time.monotonic_ns()
+                sent.append(await self._producer.send_batch(batch, place[0], partition=place[1]))
+                self._learn_time(sent[-1], sent_ns)
+            for done in await asyncio.gather(*sent, return_exceptions=True):
+                if isinstance(done, BaseException):
+                    raise done
+
     async def dead(
         self, source: str, partition: int, offset: int, why: str, raw: bytes | None, at_ms: int
     ) -> None:
@@ -140,6 +171,12 @@ class EventProducer:
         letter = dead_letter(self.service, source, partition, offset, why, raw, at_ms)
         await self.send("dead_letters", letter)
         DEAD_LETTERS.labels(source).inc()
+
+
+def _fits(batch: BatchBuilder, record: Outgoing) -> bool:
+    """Whether it is in the batch now; an empty batch takes any record."""
+    added = batch.append(key=record.key, value=record.value, timestamp=None)
+    return added is not None
 
 
 def _set_clock(sent_ns: int, acknowledged: "asyncio.Future[Any]") -> None:

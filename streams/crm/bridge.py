@@ -1,8 +1,8 @@
 """The host of the bridge: batches from RabbitMQ, events on `customers.changes`, then the
 acknowledgement.
 
-A batch goes out in waves, each with one change of a customer at most: a later change is sent only
-after the broker has the earlier one, so that no failure can turn them round.
+What goes to one partition goes there in whole batches one after the other, so that no failure can
+turn a customer's changes round.
 """
 
 import asyncio
@@ -25,7 +25,6 @@ from ringlog.stopping import Stopped
 from schemas.events import CustomerChange
 from schemas.wire import TooLarge
 from streams.crm import rabbit
-from streams.crm.waves import waves
 
 TOPIC = "customers.changes"
 MAX_BATCH = 256
@@ -85,8 +84,7 @@ class Bridge:
             else:
                 counts["changed" if made else "ignored"] += 1
                 changes += made
-        for wave in waves(changes, lambda one: one[0].key):
-            await self._send(wave)
+        await self._send(changes)
         for result, count in counts.items():
             CRM_MESSAGES.labels(result).inc(count)
 
@@ -105,12 +103,12 @@ class Bridge:
             _log.exception("a message could not be translated", error=type(error).__name__)
             return Rejected(f"the bridge failed: {type(error).__name__}")
 
-    async def _send(self, wave: list[Made]) -> None:
+    async def _send(self, changes: list[Made]) -> None:
         """Until the broker has all of it; raises Stopped."""
         failures = 0
         while True:
             try:
-                await self._producer.send_outgoing(record for record, _ in wave)
+                await self._producer.send_in_order(record for record, _ in changes)
                 break
             except KafkaError as error:
                 if failures == 0:
@@ -123,7 +121,7 @@ class Bridge:
         if failures:
             self._life.health.set_ready()
         now = now_ms()
-        for _, event in wave:
+        for _, event in changes:
             CRM_LATENCY.observe(max(0, now - event.occurred_at) / 1000)
 
     async def _bury(

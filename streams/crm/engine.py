@@ -16,10 +16,11 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import jpype
 import jpype.config
 
-from ringlog import jvm
+from ringlog import jvm, log
 from ringlog.crm.addresses import postgres_url
 from ringlog.crm.mapping import Mapping
 from ringlog.settings import Settings
+from streams.crm.offsets import Offsets
 
 NAME = "ringlog_crm"
 """Of slot and publication in PostgreSQL."""
@@ -28,6 +29,9 @@ HEARTBEATS = "__debezium-heartbeat"
 _START_FAST = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto")
 _LOG = "-Dorg.slf4j.simpleLogger"
 _LOGGING = (f"{_LOG}.defaultLogLevel=warn", f"{_LOG}.logFile=System.out")
+
+
+_log = log.logger("streams.crm.capture")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +113,9 @@ class CaptureEngine:
     ) -> None:  # fmt: skip
         self.failure: str | None = None
         self._start_java(more_jars)
+        offsets = Offsets(Path(settings["offset.storage.file.filename"]), _is_whole)
+        if offsets.mend():
+            _log.warning("the file of offsets was not whole: its copy is used")
         java_properties = jpype.JClass("java.util.Properties")()
         for name, value in settings.items():
             java_properties.setProperty(name, value)
@@ -118,7 +125,7 @@ class CaptureEngine:
         self._engine = (
             engine_type.create(api.format.Json)
             .using(java_properties)
-            .notifying(proxy(engine_type.ChangeConsumer, inst=_Consumer(handle)))
+            .notifying(proxy(engine_type.ChangeConsumer, inst=_Consumer(handle, offsets)))
             .using(proxy(engine_type.CompletionCallback, inst=_Completion(self)))
             .using(proxy(engine_type.ConnectorCallback, inst=_Connector(runs)))
             .build()
@@ -155,8 +162,9 @@ class CaptureEngine:
 class _Consumer:
     """Java's ChangeConsumer."""
 
-    def __init__(self, handle: Handle) -> None:
+    def __init__(self, handle: Handle, offsets: Offsets) -> None:
         self._handle = handle
+        self._offsets = offsets
 
     def handleBatch(self, records: Any, committer: Any) -> None:  # noqa: N802 # Java's name
         found = list(records)
@@ -170,6 +178,7 @@ class _Consumer:
         for record in found:
             committer.markProcessed(record)
         committer.markBatchFinished()
+        self._offsets.keep()
 
     def supportsTombstoneEvents(self) -> bool:  # noqa: N802 # Java's name
         return True
@@ -210,6 +219,19 @@ class _Connector:
 
     def pollingStopped(self) -> None:  # noqa: N802 # Java's name
         pass
+
+
+def _is_whole(file: Path) -> bool:
+    """Whether Java reads the map that its store of offsets wrote."""
+    java_io = jpype.JPackage("java").io
+    stream = java_io.FileInputStream(str(file))
+    try:
+        java_io.ObjectInputStream(stream).readObject()
+    except jpype.JException:
+        return False
+    finally:
+        stream.close()
+    return True
 
 
 def _text(value: Any) -> str:

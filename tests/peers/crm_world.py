@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import requests
-from confluent_kafka import TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, TopicPartition
 
 from ringlog.kafka.codec import codec_of
 from ringlog.kafka.sync import consumer_of, read
@@ -150,18 +150,34 @@ class Tail:
         self._consumer.close()
 
 
-def changes(config: Settings) -> dict[str, list[CustomerChange]]:
+class Changes:
     """Changes on the log by customer, in order; of records with one id the first counts."""
-    codec = codec_of(config)
-    seen: set[str] = set()
-    found: dict[str, list[CustomerChange]] = defaultdict(list)
-    for record in read(config, "customers.changes", client_id="crm-test"):
-        event = codec.decode("customers.changes", record.value)
-        assert isinstance(event, CustomerChange) and event.customer_id is not None
-        if event.event_id not in seen:
-            seen.add(event.event_id)
-            found[event.customer_id].append(event)
-    return found
+
+    def __init__(self, config: Settings) -> None:
+        self._codec = codec_of(config)
+        self._consumer = consumer_of(config, "crm-test")
+        name = "customers.changes"
+        self._consumer.assign(
+            [TopicPartition(name, p, OFFSET_BEGINNING) for p in range(topic(name).partitions)]
+        )
+        self._seen: set[str] = set()
+        self._found: dict[str, list[CustomerChange]] = defaultdict(list)
+
+    def look(self) -> dict[str, list[CustomerChange]]:
+        """All so far."""
+        while messages := self._consumer.consume(1_000, 0.5):
+            for message in messages:
+                assert message.error() is None, message.error()
+                event = self._codec.decode("customers.changes", message.value())
+                assert isinstance(event, CustomerChange) and event.customer_id is not None
+                if event.event_id not in self._seen:
+                    self._seen.add(event.event_id)
+                    self._found[event.customer_id].append(event)
+        return self._found
+
+    def close(self) -> None:
+        """Leaves the broker."""
+        self._consumer.close()
 
 
 def deliveries(config: Settings) -> list[CrmDelivery]:
