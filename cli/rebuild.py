@@ -89,8 +89,8 @@ def profiles(check: bool) -> None:
 def dispatch(check: bool) -> None:
     """Fold every pool again in the running service, and correct what differs.
 
-    Under the settings of now: a pool whose retries or leases were set otherwise in former days may
-    differ for that. The log must still have the whole of `dispatch.inbox`.
+    Settings and campaigns are on the log, each from its time on, and what was decided stands,
+    whatever they are now. The log must still have the whole of `dispatch.inbox`.
     """
     _told(_ask("dispatch"), check)
 

@@ -69,7 +69,10 @@ class SimCall(asyncio.DatagramProtocol):
             await asyncio.wait_for(self.over.wait(), self.person.answers_after_ms / 1000)
             return
         except TimeoutError:
-            pass  # not cancelled while it rang: it is answered
+            pass  # not cancelled while it rang
+        if self.person.hangs_up is not None:
+            await report(self, "ended", cause_q850=self.person.hangs_up)
+            return
         await report(self, "answered")
         try:
             await asyncio.wait_for(self._talk(), MAX_CALL_S)

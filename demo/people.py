@@ -49,6 +49,8 @@ class Person(_Strict):
     level: Literal["normal", "member"] = "normal"
     purchases: int = 0
     answers_after_ms: int = Field(700, ge=100, le=20_000)
+    hangs_up: int | None = Field(None, ge=1, le=127)
+    """Does not answer: the carrier's cause after the ringing (ITU-T Q.850), such as 17 for busy."""
     on: dict[str, list[Remark]] = Field(default_factory=dict)
     expects: Expected
 

@@ -11,6 +11,7 @@ from streams.dispatch.elsewhere import OthersCall
 from streams.dispatch.facts import Output, call_ended
 from streams.dispatch.outcome import disposition_of, is_abandoned, unlawful_of
 from streams.dispatch.pool_state import PoolState
+from streams.dispatch.requests import after_attempt, newer_profile
 from streams.dispatch.rules import after_call, after_permit
 from streams.dispatch.task import OPEN, State, Task
 from streams.dispatch.timers import accept
@@ -96,7 +97,7 @@ def _ended(pool: PoolState, task: Task, record: i.CallChanged) -> list[Output]:
     cause = record.event_id
     disposition = disposition_of(record.call, task.answered)
     terms = pool.terms(task.campaign_id)
-    barred = partial(pool.eligibility.task_barred, task)
+    barred = partial(pool.eligibility.task_barred, task, newer_profile(task))
     verdict = pool.verdict(
         cause,
         lambda: after_call(
@@ -117,6 +118,7 @@ def _ended(pool: PoolState, task: Task, record: i.CallChanged) -> list[Output]:
     retry_at = verdict.retry_at or pool.now
     pool.next_attempt(task, State.WAITING)
     out = [pool.say(task, verdict.kind, cause, reason=verdict.reason, retry_at=retry_at)]
+    after_attempt(pool, task)
     pool.timers.set(task, "retry", retry_at, task.last_event_id)
     return out
 
@@ -160,7 +162,7 @@ def _deadline(pool: PoolState, task: Task, cause: str) -> list[Output]:
 
 
 def _permit_expired(pool: PoolState, task: Task, cause: str) -> list[Output]:
-    barred = partial(pool.eligibility.task_barred, task)
+    barred = partial(pool.eligibility.task_barred, task, newer_profile(task))
     verdict = pool.verdict(
         cause,
         lambda: after_permit(task, pool.policy, pool.now, barred),
@@ -174,6 +176,7 @@ def _permit_expired(pool: PoolState, task: Task, cause: str) -> list[Output]:
     # Another attempt is another call: the one whose permit ran out can never be dialled again.
     pool.next_attempt(task, State.QUEUED)
     out = [pool.say(task, "queued", cause, reason="permit_expired")]
+    after_attempt(pool, task)
     pool.queue(task)
     return out
 

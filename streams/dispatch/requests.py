@@ -2,8 +2,11 @@
 
 from collections.abc import Iterable
 
+import orjson
+
 from ringlog.terms import Callee, Demand, Terms
 from schemas.events import Profile
+from schemas.text import from_json
 from streams.dispatch import inputs as i
 from streams.dispatch.decided import Verdict
 from streams.dispatch.facts import Output, call_withdrawn, refusal
@@ -125,13 +128,38 @@ def profile_changed(pool: PoolState, record: i.ProfileChanged) -> list[Output]:
     for task in tasks:
         if task.task_id not in pool.tasks:
             continue
-        if task.state in HOLDING or task.profile_version >= profile.version:
+        if max(task.profile_version, task.newer_version) >= profile.version:
             continue
-        task.profile, task.profile_version = record.profile_text, profile.version
-        pool.touch(task)
-        callee = callee_of(task.phone, task.tenant_id, profile, task.tags, task.task_id)
-        _demand(pool, task, pool.terms(task.campaign_id).demand(callee, dict(task.asked)))
+        if task.state in HOLDING:
+            task.newer, task.newer_version = record.profile_text, profile.version
+            pool.touch(task)
+        else:
+            _take(pool, task, profile, record.profile_text)
     return out
+
+
+def newer_profile(task: Task) -> Profile | None:
+    """The customer's profile if it changed during the task's call."""
+    if not task.newer:
+        return None
+    found = from_json("customers.profiles", orjson.loads(task.newer))
+    assert isinstance(found, Profile)
+    return found
+
+
+def after_attempt(pool: PoolState, task: Task) -> None:
+    """The task goes by what its customer has become during the call."""
+    profile = newer_profile(task)
+    if profile is not None:
+        _take(pool, task, profile, task.newer)
+        task.newer, task.newer_version = "", 0
+
+
+def _take(pool: PoolState, task: Task, profile: Profile, text: str) -> None:
+    task.profile, task.profile_version = text, profile.version
+    pool.touch(task)
+    callee = callee_of(task.phone, task.tenant_id, profile, task.tags, task.task_id)
+    _demand(pool, task, pool.terms(task.campaign_id).demand(callee, dict(task.asked)))
 
 
 def _demand(pool: PoolState, task: Task, demand: Demand) -> None:

@@ -84,6 +84,9 @@ class Task:
     """Its turn has come: it waits for a better robot, or goes to the next that is free."""
     dialled_at: int = 0
     assigned_at: int = 0
+    newer: str = ""
+    """The customer's profile as it became during the call, JSON; the next attempt goes by it."""
+    newer_version: int = 0
 
     @property
     def line(self) -> str:

@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -41,8 +42,11 @@ _DEAF = ("killed edge", "clock of edge", "restarted")
 class Run:
     """One run of a schedule."""
 
-    def __init__(self, config: Settings, faults: list[Fault], calls: int, seed: int) -> None:
+    def __init__(
+        self, config: Settings, faults: list[Fault], calls: int, seed: int, brief: bool
+    ) -> None:
         self._config, self._faults, self._calls = config, faults, calls
+        self._brief = brief
         self._seed = seed
         self._one_by_one = all(f.at_s == 0 for f in faults)
         self.console = Console(highlight=False)
@@ -60,7 +64,7 @@ class Run:
         """Runs it all; returns whether everything held."""
         until = asyncio.Event()
         started: asyncio.Future[Load] = asyncio.get_running_loop().create_future()
-        campaign = Campaign(self._config, self._calls, self.seconds)
+        campaign = Campaign(self._config, self._calls, self.seconds, self._brief)
         calling = asyncio.create_task(campaign.run(until, started))
         either: set[asyncio.Future[Any]] = {calling, started}
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
@@ -131,6 +135,10 @@ class Run:
             f"«{a.line.text}» in {a.line.call_id} was never answered" for a in lost[:10]
         ]
         self.failures += judge.overlaps(seen)
+        if self._brief:
+            served = judge.turns_taken(seen.tasks.values())
+            self.console.print(f"permits while all priorities waited: {dict(served)}")
+            self.failures += judge.unfair(served)
         for what, each in late.items():
             bound = what.startswith(("killed robots", "killed asr"))
             if bound and max(each) > ANSWER_LIMIT_MS:
@@ -187,10 +195,19 @@ def wrong_clocks(config: Settings) -> dict[str, str]:
 @click.option("--kills", type=int, help="Instead: kill every service so often, one at a time.")
 @click.option("--only", multiple=True, help="Only faults of this target; can be repeated.")
 @click.option("--seed", default=1, show_default=True, help="Same seed, same schedule.")
+@click.option("--seeds", default=1, show_default=True, help="So many runs: this seed, the next …")
 @click.option("--calls", default=8, show_default=True, help="Calls at any time.")
+@click.option("--brief", is_flag=True, help="Nobody answers: many short calls, no words.")
 @click.option("--keep", is_flag=True, help="Keep the stack's folder.")
 def main(
-    minutes: float, kills: int | None, only: tuple[str, ...], seed: int, calls: int, keep: bool
+    minutes: float,
+    kills: int | None,
+    only: tuple[str, ...],
+    seed: int,
+    seeds: int,
+    calls: int,
+    brief: bool,
+    keep: bool,
 ) -> None:
     """Run calls while services die, stall, and are restarted; then prove that nothing is wrong.
 
@@ -198,16 +215,42 @@ def main(
     python -m tests.faults --minutes 5 --seed 3
     python -m tests.faults --kills 20
     python -m tests.faults --kills 20 --only robots --only asr
+    python -m tests.faults --seeds 20 --brief --kills 2 --only dispatch --only profiles
     """
+    if seeds > 1:
+        sys.exit(each_alone(range(seed, seed + seeds)))
     try:
         faults = schedule.kills(kills, seed, only) if kills else schedule.mixed(minutes, seed, only)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
+    sys.exit(0 if run_of(seed, faults, calls, brief, keep) else 1)
+
+
+def each_alone(seeds: Iterable[int]) -> int:
+    """Runs this very command once for each seed, in a process of its own."""
+    given = [word for word in sys.argv[1:] if not word.startswith(("--seed=", "--seeds="))]
+    for option in ("--seed", "--seeds"):
+        if option in given:
+            at = given.index(option)
+            del given[at : at + 2]
+    bad = [
+        seed
+        for seed in seeds
+        if subprocess.run(
+            [sys.executable, "-m", "tests.faults", *given, f"--seed={seed}"], check=False
+        ).returncode
+    ]
+    click.echo(f"not good: seeds {bad}" if bad else "every seed is good")
+    return 1 if bad else 0
+
+
+def run_of(seed: int, faults: list[Fault], calls: int, brief: bool, keep: bool) -> bool:
+    """One schedule on a stack of its own; whether everything held."""
     home = Path(tempfile.mkdtemp(prefix="ringlog-faults-"))
     config = Settings(home=home, port_shift=free_port_shift())
     os.environ |= environment.of_services(config) | wrong_clocks(config)
     settings.cache_clear()
-    run = Run(config, faults, calls, seed)
+    run = Run(config, faults, calls, seed, brief)
     run.console.print(f"seed {seed}: {len(faults)} faults in about {run.seconds / 60:.0f} minutes")
     control.up(config, detach=True, tied=True)
     try:
@@ -219,7 +262,7 @@ def main(
     run.console.print("nothing lost, nothing twice" if good else f"NOT good; logs: {home / 'logs'}")
     if good and not keep:
         subprocess.run(["rm", "-r", str(home)], check=True)
-    sys.exit(0 if good else 1)
+    return good
 
 
 if __name__ == "__main__":

@@ -1,11 +1,13 @@
 """What the people on the phone noticed: answers that came late, words that were lost. Pure."""
 
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from demo.measure import SpokenLine, matched
 from demo.observer import Observer
 from demo.report import spoken_lines
+from schemas.events import TaskEvent
 
 NEAR_MS = 8_000
 """Words that end up to so long after a fault, and answers that had not come by then, are its."""
@@ -16,6 +18,15 @@ RECOVERY_MS = 3_000
 LINE_MS = 3_000
 """No line of the simulated people is longer; a line that ends so long after it may have begun
 before."""
+
+WEIGHTS = {"high": 3, "medium": 2, "low": 1}
+"""Shares of the priorities, by the site's settings."""
+
+UNFAIR = 0.1
+"""So far a share may be off: permits of one millisecond have no order, and neither have kills."""
+
+ENOUGH = 60
+"""Permits that make a share."""
 
 OVERLAP_MS = 60
 """Playouts may touch: both times are rounded, and a prompt's last frame is on its way."""
@@ -95,3 +106,37 @@ def overlaps(seen: Observer) -> list[str]:
             if begin < end - OVERLAP_MS:
                 wrong.append(f"{call_id}: a prompt began {end - begin} ms before another's end")
     return wrong
+
+
+def turns_taken(tasks: Iterable[list[TaskEvent]]) -> Counter[str]:
+    """Permits by priority, of those that were given while tasks of every priority waited."""
+    steps = sorted(
+        (event.occurred_at, event.kind == "assigned", event.task_id or "", event)
+        for events in tasks
+        for event in events
+        if event.kind == "assigned" or (event.kind == "queued" and event.retry_at is None)
+    )
+    waiting: dict[str, set[str]] = defaultdict(set)
+    served: Counter[str] = Counter()
+    for _, assigned, task, event in steps:
+        priority = event.priority or ""
+        if not assigned:
+            waiting[priority].add(task)
+            continue
+        if all(waiting[name] for name in WEIGHTS):
+            served[priority] += 1
+        waiting[priority].discard(task)
+    return served
+
+
+def unfair(served: Mapping[str, int]) -> list[str]:
+    """Shares that are not those of the weights."""
+    total = sum(served.values())
+    if total < ENOUGH:
+        return [f"only {total} permits were given while all priorities waited"]
+    whole = sum(WEIGHTS.values())
+    return [
+        f"{name} had {served.get(name, 0)} of {total} turns, not {weight} of {whole}"
+        for name, weight in WEIGHTS.items()
+        if abs(served.get(name, 0) / total - weight / whole) > UNFAIR
+    ]

@@ -1,4 +1,5 @@
-"""The campaign under which faults happen: so many calls at any time, until told to stop."""
+"""The calls under which faults happen: so many at any time, until told to stop. Half of the tasks
+are asked for one by one, the others stand on the list of a campaign."""
 
 import asyncio
 import time
@@ -8,15 +9,20 @@ from pathlib import Path
 
 from demo.campaign import Desk, carrier_of, cast_of, tell_crm
 from demo.observer import Observer
-from demo.people import Person
+from demo.people import Expected, Person
 from ringlog.clock import now_ms
 from ringlog.kafka.producer import EventProducer
 from ringlog.kafka.reader import Received
 from ringlog.settings import Settings
+from schemas import ids
 from schemas.events import Transcript
+from tests.faults.listed import ListedCampaign, lawful_phones
 
 CALL_S = 14.0
 """The shortest that a call takes on average: how many people a run may need."""
+
+BRIEF_PER_S = 5.0
+"""About how many calls a second that nobody answers the stack makes."""
 
 LAST_CALLS_S = 240.0
 """How long the last calls may take to end, with all retries of what failed."""
@@ -58,22 +64,48 @@ class Load:
     @property
     def running(self) -> int:
         """Tasks that are not over."""
-        return len(self.assigned) - len(self.seen.finished_tasks())
+        return len(self.open_tasks)
+
+    @property
+    def asked(self) -> int:
+        """Tasks that were asked for one by one and are not over."""
+        return len(set(self.assigned) - set(self.seen.finished_tasks()))
 
     @property
     def open_tasks(self) -> list[str]:
-        """Ids of tasks that are not over."""
-        return sorted(set(self.assigned) - set(self.seen.finished_tasks()))
+        """Ids of tasks that are not over; calls back are for hours from now."""
+        known = set(self.assigned) | self.seen.tasks.keys()
+        later = {ids.task_id("default", "callbacks", call) for call in self.seen.calls}
+        return sorted(known - set(self.seen.finished_tasks()) - later)
+
+
+def nobody_answers(count: int) -> dict[str, Person]:
+    """People who are busy, or turn the call down; all of one level."""
+    causes = (17, 21, 21, 21)
+    nobody = [
+        Person(
+            name=f"nobody-{cause}", voice="cmn-latn-pinyin+m5", answers_after_ms=200,
+            hangs_up=cause, expects=Expected(disposition="busy"),
+        )
+        for cause in causes
+    ]  # fmt: skip
+    return {str(n): nobody[n % len(nobody)] for n in range(count)}
 
 
 class Campaign:
-    """Keeps `calls` tasks going; use as an async context that gives the Load."""
+    """Keeps `calls` tasks going; with `brief` nobody answers, and all tasks are there at once, so
+    that they wait for robots."""
 
-    def __init__(self, config: Settings, calls: int, seconds: float) -> None:
-        self._config, self._calls = config, calls
+    def __init__(self, config: Settings, calls: int, seconds: float, brief: bool = False) -> None:
+        self._config, self._calls, self._brief = config, calls, brief
         run = int(time.time())
         self._name = f"faults-{run}"
-        self._cast = cast_of(max(calls, int(calls * seconds / CALL_S)), run)
+        cast = (
+            nobody_answers(int(BRIEF_PER_S * seconds))
+            if brief
+            else cast_of(max(calls, int(calls * seconds / CALL_S)), run)
+        )
+        self._cast = dict(zip(lawful_phones(run, len(cast)), cast.values(), strict=True))
 
     async def run(self, until: asyncio.Event, started: "asyncio.Future[Load]") -> None:
         """Runs until `until` is set and the last call is over; gives the Load when it begins."""
@@ -88,8 +120,11 @@ class Campaign:
             reading = asyncio.create_task(seen.follow(config, producer, now_ms()))
             try:
                 await tell_crm(producer, self._name, self._cast)
+                listed = ListedCampaign(config, self._name, ahead=self._calls // 2)
+                await listed.launch({n: p for n, p in enumerate(load.cast) if n % 2})
                 started.set_result(load)
                 await self._assign(desk, load, until, reading)
+                await listed.stop()
                 await self._last_calls(load, reading)
             finally:
                 reading.cancel()
@@ -97,11 +132,12 @@ class Campaign:
     async def _assign(
         self, desk: Desk, load: Load, until: asyncio.Event, reading: "asyncio.Task[None]"
     ) -> None:
-        people = enumerate(load.cast)
+        people = ((n, phone) for n, phone in enumerate(load.cast) if n % 2 == 0)
         while not until.is_set():
             if reading.done():
                 reading.result()
-            while load.running < self._calls and (person := next(people, None)) is not None:
+            most = len(load.cast) if self._brief else self._calls - self._calls // 2
+            while load.asked < most and (person := next(people, None)) is not None:
                 load.assigned.append(await desk.assign(load.name, *person))
             await asyncio.sleep(0.2)
 

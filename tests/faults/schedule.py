@@ -8,8 +8,8 @@ from typing import Final, Literal
 Kind = Literal["kill", "stall", "clock", "restart", "replay", "upgrade"]
 
 KILLED: Final = (
-    "robots", "edge", "asr", "dispatch", "profiles", "history", "archive", "analytics", "api",
-    "registry", "kafka", "clickhouse",
+    "robots", "edge", "asr", "dispatch", "profiles", "campaigns", "history", "archive", "analytics",
+    "api", "registry", "kafka", "clickhouse",
 )  # fmt: skip
 """`robots`, `edge` and `asr` mean whoever serves at that moment."""
 
@@ -20,6 +20,7 @@ STALLED: Final[dict[str, tuple[float, float]]] = {
     "edge": (0.3, 2.0),
     "dispatch": (1.0, 6.0),
     "profiles": (1.0, 6.0),
+    "campaigns": (1.0, 6.0),
     "history": (5.0, 20.0),
     "kafka": (1.0, 5.0),
     "registry": (5.0, 15.0),
@@ -27,14 +28,14 @@ STALLED: Final[dict[str, tuple[float, float]]] = {
 }
 """Stopped for so long, s: a stall of the machine, a cut cable, a consumer that is slow."""
 
-CLOCKED: Final = ("robots", "edge", "asr", "dispatch", "profiles", "api", "all")
+CLOCKED: Final = ("robots", "edge", "asr", "dispatch", "profiles", "campaigns", "api", "all")
 CLOCKED_S: Final = (6.0, 16.0)
 """Their time of day is an hour wrong, forward or back, for so long. In the middle the process is
 killed, so that another one starts with the wrong time; not so with all at once."""
 
 RESTARTED: Final = (
-    "edge", "asr", "robots", "profiles", "dispatch", "history", "archive", "analytics", "api",
-    "registry", "clickhouse", "kafka",
+    "edge", "asr", "robots", "profiles", "dispatch", "campaigns", "history", "archive", "analytics",
+    "api", "registry", "clickhouse", "kafka",
 )  # fmt: skip
 """Asked to end, one after another: a new version is put in."""
 

@@ -3,16 +3,29 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import closing
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
 from uuid import uuid4
 
 import pytest
+from confluent_kafka.admin import AdminClient
 
 from ringlog.kafka import sync
 from ringlog.settings import Settings, root
-from schemas.events import CustomerChange
+from schemas.events import Campaign, CustomerChange, Turn
 from schemas.partition import partition_of
-from tests.integration.dispatch.lab import Process, World, request, robot, until
+from tests.integration.dispatch.lab import (
+    Process,
+    World,
+    call_event,
+    phone_of,
+    request,
+    robot,
+    until,
+)
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 
@@ -109,3 +122,146 @@ def test_what_came_just_before_a_restart_is_worked_after_it(
     until("all", lambda: len(world.first("tasks.events", pool=pool, kind="queued")) == 12)
     assert rebuild("dispatch")[1]["differed"] == 0
     assert rebuild("profiles")[1]["differed"] == 0
+
+
+def campaign(pool: str, version: int, **settings: Any) -> Campaign:
+    """A version that calls at any hour which its windows allow."""
+    given = {"playbook": "promotion", "pool": pool, "purpose": "service", "recording_notice": True}
+    return Campaign(
+        event_id=str(uuid4()), occurred_at=version, producer="test", campaign_id=f"{pool}-list",
+        name="list", state="running", version=version, settings=json.dumps(given | settings),
+    )  # fmt: skip
+
+
+def told(world: World, pool: str, version: int) -> None:
+    until(
+        "the campaign's version in the inbox",
+        lambda: [
+            e for e in world.first("dispatch.inbox", pool=pool, kind="campaign")
+            if f'"version":{version}' in (e.body or "").replace(": ", ":")
+        ],
+    )  # fmt: skip
+
+
+def of_task(world: World, task: str, **values: Any) -> Callable[[], list[Any]]:
+    return partial(world.first, "tasks.events", task_id=task, **values)
+
+
+def decided(world: World, pool: str) -> dict[str, Any]:
+    return {e.event_id: e for e in world.first("tasks.events", pool=pool)}
+
+
+@pytest.mark.heavy
+def test_other_settings_and_campaign_versions_change_nothing_that_was_decided(
+    world: World, services: dict[str, Process]
+) -> None:
+    """Decided under one set of settings and versions; folded again by a dispatch with others."""
+    pool = f"pool-{uuid4().hex[:8]}"
+    dispatch = services["dispatch"]
+    before = dict(dispatch.env)
+    night = (datetime.now(UTC).hour + 8 + 12) % 24  # in Shanghai
+    closed = {"any": [f"{min(night, 22):02d}:00-{min(night, 22) + 1:02d}:00"]}
+    in_list = {"campaign_id": f"{pool}-list"}
+    try:
+        with world.heartbeats("edge/edge-1", "robots/0"):
+            world.staff(pool, robot(f"{pool}-r", pool, slots=3))
+            world.write("campaigns", campaign(pool, 1, concurrency=1))
+            told(world, pool, 1)
+            for n in range(8):
+                fields = in_list if n % 2 else {}
+                priority = ("high", "medium", "low")[n % 3]
+                world.write(
+                    "tasks.requested",
+                    request(f"{pool}-t{n}", f"{pool}-c{n}", pool, priority=priority, **fields),
+                )
+            first = until("three", lambda: assigned(world, pool, 3))
+            for permit in first:
+                world.write("calls.events", call_event(permit, "dialing"))
+                world.write("calls.events", call_event(permit, "ended", disposition="busy"))
+            until("retries", lambda: len(of_kind(world, pool, "retry_scheduled")) >= 3)
+            # The list closes, and what waits is put off.
+            world.write("campaigns", campaign(pool, 2, concurrency=1, windows=closed))
+            told(world, pool, 2)
+            world.write("tasks.requested", request(f"{pool}-n", f"{pool}-n", pool, **in_list))
+            until(
+                "a task that is put off", lambda: world.first("tasks.events", task_id=f"{pool}-n")
+            )
+        said = decided(world, pool)
+        assert rebuild("dispatch")[1]["differed"] == 0
+        assert dispatch.stop() == 0
+        dispatch.env = before | {
+            "RINGLOG_DISPATCH_RETRY_MS": "90000", "RINGLOG_DISPATCH_LEASE_MS": "70000",
+            "RINGLOG_DISPATCH_PERMIT_MS": "20000", "RINGLOG_DISPATCH_WEIGHTS": "[1,1,9]",
+            "RINGLOG_DISPATCH_MAX_DIALS": "1",
+        }  # fmt: skip
+        dispatch.start().ready()
+        world.write("campaigns", campaign(pool, 3, concurrency=9, budget=1))
+        told(world, pool, 3)
+        code, found = rebuild("dispatch")
+        assert (code, found["differed"]) == (0, 0)
+        after = decided(world, pool)
+        assert {event_id: after[event_id] for event_id in said} == said
+    finally:
+        dispatch.stop()
+        dispatch.env = before
+        dispatch.start().ready()
+
+
+def of_kind(world: World, pool: str, kind: str) -> list[Any]:
+    return world.first("tasks.events", pool=pool, kind=kind)
+
+
+def assigned(world: World, pool: str, least: int) -> list[Any]:
+    found = of_kind(world, pool, "assigned")
+    return found if len(found) >= least else []
+
+
+@pytest.mark.heavy
+def test_an_opt_out_said_in_a_call_outlives_all_state(
+    stack: Settings, world: World, services: dict[str, Process]
+) -> None:
+    run = uuid4().hex[:8]
+    pool, customer, other = f"pool-{run}", f"{run}-c", "+8613912340987"
+    world.staff(pool, robot(f"{pool}-r", pool))
+    world.write("tasks.requested", request(f"{run}-1", customer, pool))
+    world.write("tasks.requested", request(f"{run}-2", customer, pool, phone=other))
+    for n in (1, 2):
+        until("queued", of_task(world, f"{run}-{n}"))
+    turn = Turn(
+        event_id=str(uuid4()), occurred_at=5, producer="robots", customer_id=customer,
+        call_id=f"{run}-call", input_kind="final", input_event_id=str(uuid4()), text="不要再打了",
+        intent="stop_calling", confidence=0.9, node="offer", outcome="opted_out",
+    )  # fmt: skip
+    world.write("dialogue.turns", turn)
+    for n in (1, 2):
+        (refused,) = until("the refusal", of_task(world, f"{run}-{n}", kind="refused"))
+        assert refused.reason == "opted_out"
+
+    for process in services.values():
+        process.kill()
+    drop_tables(stack)
+    for process in services.values():
+        process.start()
+    for process in services.values():
+        process.ready()
+    for service in ("profiles", "dispatch"):
+        assert rebuild(service)[1]["differed"] > 0, "it had lost everything"
+        assert rebuild(service)[1]["differed"] == 0
+    for n, phone in ((3, phone_of(customer)), (4, other)):
+        world.write("tasks.requested", request(f"{run}-{n}", customer, pool, phone=phone))
+        (refused,) = until("a decision", of_task(world, f"{run}-{n}"))
+        assert (refused.kind, refused.reason) == ("refused", "opted_out")
+    world.write("tasks.requested", request(f"{run}-5", f"{run}-d", pool))
+    until("queued", of_task(world, f"{run}-5", kind="queued"))
+
+
+def drop_tables(config: Settings) -> None:
+    """Deletes all that profiles and dispatch keep: tables live in memory, and on changelogs."""
+    admin = AdminClient({"bootstrap.servers": config.kafka_bootstrap})
+    found = [
+        name for name in admin.list_topics(timeout=30).topics
+        if name.startswith(("ringlog-profiles-", "ringlog-dispatch-")) and "changelog" in name
+    ]  # fmt: skip
+    assert len(found) >= 2, found
+    for done in admin.delete_topics(found, operation_timeout=30).values():
+        done.result()

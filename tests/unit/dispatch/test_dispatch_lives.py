@@ -6,11 +6,13 @@ import pytest
 
 from schemas import ids
 from streams.dispatch.policy import Policy
+from streams.dispatch.snapshot import Snapshots
 from tests.unit.dispatch.build import (
     Desk,
     alive,
     call,
     cancel,
+    changed,
     opted_out,
     profile,
     request,
@@ -209,6 +211,31 @@ def test_opt_out_of_waiting_tasks() -> None:
     ]  # fmt: skip
     second = ids.call_id("t2", 1)
     assert _kinds(desk.give(call(second, "ended", disposition="busy"))) == [("failed", "opted_out")]
+
+
+@pytest.mark.parametrize("ended", [True, False])
+def test_what_a_customer_becomes_during_a_call_counts_for_the_next_attempt(ended: bool) -> None:
+    desk = Desk(Policy(permit_ms=500, permit_grace_ms=500)).open(robot("r1"))
+    desk.give(request("t1", profile("c1")))
+    desk.give(changed(profile("c1", version=2, level="vip")))
+    desk.give(changed(profile("c1", version=3, level="gold")))
+    rows = (saved := Snapshots(desk.pool)).pages()
+    desk.pool = Snapshots.load("main", rows | dict([saved.head(9)])).pool
+    if ended:
+        desk.give(call(ids.call_id("t1", 1), "ended", disposition="busy"))
+        desk.wait(desk.pool.policy.retry_ms)
+    else:
+        desk.wait(1_000)
+    first, second = desk.events("assigned")
+    assert (first.profile_version, second.profile_version) == (1, 3)
+    assert '"level":"gold"' in (second.profile or "")
+
+
+def test_who_opts_out_of_every_number_during_a_call_is_not_tried_again(desk: Desk) -> None:
+    desk.give(changed(profile("c1", version=2, opted_out=True)))
+    desk.give(call(ids.call_id("t1", 1), "ended", disposition="busy"))
+    assert desk.events()[-1].kind == "failed"
+    assert desk.events()[-1].reason == "opted_out"
 
 
 def test_a_call_without_its_prompts_is_tried_again_later_but_not_for_ever() -> None:

@@ -1,7 +1,11 @@
 """What people noticed of a fault, and what they would have noticed anyway."""
 
+from collections import Counter
+
 from demo.measure import SpokenLine
-from tests.faults.judge import Answer, Done, late_ms, unanswered
+from schemas import ids
+from schemas.events import TaskEvent
+from tests.faults.judge import Answer, Done, late_ms, turns_taken, unanswered, unfair
 
 
 def answer(said_ms: int, directive_ms: int | None) -> Answer:
@@ -30,3 +34,23 @@ def test_a_line_without_an_answer_is_excused_only_where_no_edge_heard_it() -> No
         lost = answer(said_ms, None)
         assert unanswered([lost], [edge]) == ([] if excused else [lost])
     assert unanswered([answer(9_000, None)], []) != []
+
+
+def step(task: str, kind: str, at_ms: int, priority: str) -> TaskEvent:
+    return TaskEvent.model_validate(
+        {"event_id": ids.root_id(task, kind), "kind": kind, "occurred_at": at_ms,
+         "producer": "dispatch", "task_id": task, "priority": priority}
+    )  # fmt: skip
+
+
+def test_turns_are_counted_while_all_priorities_wait() -> None:
+    turns = ("high", "medium", "high", "low", "medium", "high") * 15
+    tasks = [
+        [step(f"t{n}", "queued", 1, name), step(f"t{n}", "assigned", 10 + n, name)]
+        for n, name in enumerate(turns)
+    ]
+    served = turns_taken(tasks)
+    assert sum(served.values()) >= 85, "only the last few had no rivals"
+    assert unfair(served) == []
+    assert unfair(Counter(high=60, medium=5, low=5)) != []
+    assert unfair(Counter(high=5)) != [], "too few to tell"
