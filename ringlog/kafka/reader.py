@@ -4,7 +4,7 @@ For state that is rebuilt from the log at every start: the edge, the robot worke
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -57,6 +57,7 @@ class TopicReader:
         back_ms: int | None = None,
         partitions: Iterable[int] | None = None,
         resume: Mapping[TopicPartition, int] | None = None,
+        at_once: int = 2_000,
         fetch_max_wait_ms: int = 100,
         dead_letters: bool = True,
         wants: Wants | None = None,
@@ -64,7 +65,8 @@ class TopicReader:
         """`since_ms` None starts at the end, `back_ms` that long before the call of `start`;
         partitions in `resume` start at these offsets, which the log must have. Without
         `dead_letters` poison is passed over. A record that `wants` refuses is not decoded; it is
-        asked where the kind can be told without."""
+        asked where the kind can be told without. A batch has `at_once` records at most, which are
+        decoded without a pause."""
         self._wants = wants
         self.dead_letters = dead_letters
         self.caught_up = asyncio.Event()
@@ -72,6 +74,7 @@ class TopicReader:
         self._producer = producer
         self._since_ms = since_ms
         self._resume = dict(resume or {})
+        self._at_once = at_once
         self._back_ms = back_ms
         wanted = None if partitions is None else set(partitions)
         self._tps = [
@@ -123,7 +126,7 @@ class TopicReader:
         """Disconnects."""
         await self._consumer.stop()
 
-    async def batches(self) -> AsyncIterator[list[Received]]:
+    async def batches(self) -> AsyncGenerator[list[Received], None]:
         """Events as they come; ends never, cancel it."""
         while True:
             self._busy = False
@@ -131,7 +134,7 @@ class TopicReader:
             self._polled = {}
             await self._read_on()
             await self._look_at_ends()
-            polled = await self._consumer.getmany(timeout_ms=200, max_records=2_000)
+            polled = await self._consumer.getmany(timeout_ms=200, max_records=self._at_once)
             self._busy = True
             batch: list[Received] = []
             for tp, records in polled.items():
