@@ -15,6 +15,7 @@ from bench.measure import Outcome, Result, Results, Skipped
 
 BENCHMARKS = {
     "asr": ("bench.asr", "ASR worker core and a bare sherpa-onnx batch loop"),
+    "campaigns": ("bench.campaigns", "a campaign of 100,000 contacts: import, dry run, restart"),
     "codec": ("bench.codec", "Codec of transcripts, fastavro and Apache avro"),
     "dispatch": ("bench.dispatch", "dispatch core with a long queue"),
     "edge": ("bench.edge", "RTP legs that one core of the edge carries"),

@@ -47,6 +47,26 @@ ORDER BY c._partition, c._offset
 SETTINGS join_use_nulls = 1"""
 """What became of each contact, in the order in which they were loaded."""
 
+_CALLBACKS = """
+SELECT r.task_id AS task_id, {customer} AS customer_id, r.not_before AS promised_for,
+    ifNull(t.status, 'not queued yet') AS status, t.reason AS reason, r.occurred_at AS asked_at,
+    r.idempotency_key AS asked_in_call, t.call_id AS last_call_id, t.updated_at AS updated_at
+FROM
+(
+    SELECT * FROM raw_tasks_requested
+    WHERE campaign_id = {{id:String}} AND kind = 'requested' AND producer = 'campaigns'
+        AND has(tags, 'callback')
+    ORDER BY _partition, _offset LIMIT 1 BY task_id
+) AS r
+LEFT JOIN
+(
+    SELECT task_id, status, reason, call_id, updated_at FROM tasks
+    WHERE campaign_id = {{id:String}}
+) AS t ON t.task_id = r.task_id
+ORDER BY r.not_before
+SETTINGS join_use_nulls = 1"""
+"""Who was promised another call, and what became of it."""
+
 _SPREADSHEET = re.compile(r"csv|tsv|tabseparated|customseparated", re.IGNORECASE)
 """Formats whose files a spreadsheet opens."""
 
@@ -193,6 +213,16 @@ def results(campaign_id: str, fmt: str) -> None:
     query = _RESULTS.format(
         customer=_cell("c.customer_id", fmt), name=_cell("c.name", fmt)
     )  # fmt: skip
+    ask_clickhouse(query, fmt, {"id": _escaped(campaign_id)})
+
+
+@campaign.command()
+@click.argument("campaign_id", metavar="ID")
+@click.option("--format", "-f", "fmt", default="PrettyCompact", show_default=True,
+              help="Any ClickHouse format, such as CSVWithNames.")  # fmt: skip
+def callbacks(campaign_id: str, fmt: str) -> None:
+    """Print who asked for another call: for when, and what became of it."""
+    query = _CALLBACKS.format(customer=_cell("r.customer_id", fmt))
     ask_clickhouse(query, fmt, {"id": _escaped(campaign_id)})
 
 

@@ -29,6 +29,7 @@ _REASONS = {
     "opted_out": "the number is on the do-not-call list",
     "deadline": "its deadline passed",
     "cancelled": "somebody cancelled it",
+    "campaign_stopped": "its campaign was stopped",
     "no_answer": "nobody answered",
     "busy": "the line was busy",
     "machine": "an answering machine answered",

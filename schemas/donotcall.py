@@ -5,7 +5,7 @@ the same scope takes it back. A line may have several hashes (`schemas.phone.Num
 all records of a line in one scope the newest counts, whichever hash it names.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from schemas.events.customers import OptOut, OptOutScope
 
@@ -29,11 +29,24 @@ def extents(tenant_id: str, campaign_id: str | None) -> tuple[str, ...]:
 def entry_of(event: OptOut) -> str:
     """What a record is about, which is also its key on the topic: the hash, and the extent where it
     is not global."""
-    return _entry(event.phone_hash, extent_of(event))
+    return entry_in(event.phone_hash, extent_of(event))
 
 
-def _entry(phone_hash: str, extent: str) -> str:
+def entry_in(phone_hash: str, extent: str) -> str:
+    """The entry of a hash in an extent."""
     return phone_hash if extent == GLOBAL else f"{phone_hash}#{extent}"
+
+
+def widest_scope(
+    says: Callable[[str], bool | None], tenant_id: str, campaign_id: str | None
+) -> OptOutScope | None:
+    """The widest scope in which a line must not be called; None if it may be. `says` tells whether
+    the line's newest record in an extent bars it."""
+    scopes: tuple[OptOutScope, ...] = ("global", "tenant", "campaign")
+    for scope, extent in zip(scopes, extents(tenant_id, campaign_id), strict=False):
+        if says(extent):
+            return scope
+    return None
 
 
 class DoNotCall:
@@ -62,11 +75,7 @@ class DoNotCall:
         """The widest scope in which the line of these hashes must not be called; None if it may
         be."""
         hashes = tuple(hashes)
-        scopes: tuple[OptOutScope, ...] = ("global", "tenant", "campaign")
-        for scope, extent in zip(scopes, extents(tenant_id, campaign_id), strict=False):
-            if self.says(hashes, extent):
-                return scope
-        return None
+        return widest_scope(lambda extent: self.says(hashes, extent), tenant_id, campaign_id)
 
     def barred(self, hashes: Iterable[str], tenant_id: str, campaign_id: str | None) -> bool:
         """Whether that campaign of that tenant must not call the line of these hashes."""
@@ -77,7 +86,9 @@ class DoNotCall:
         to take back."""
         hashes = tuple(hashes)
         named = {e.partition("#")[2] or GLOBAL for e in self._entries if e.split("#")[0] in hashes}
-        found = [_entry(h, extent) for extent in named if self.says(hashes, extent) for h in hashes]
+        found = [
+            entry_in(h, extent) for extent in named if self.says(hashes, extent) for h in hashes
+        ]
         barred = [e for e in found if self._entries.get(e, (0, False))[1]]
         return sorted(barred, key=lambda entry: self._entries[entry][0])
 
@@ -92,5 +103,5 @@ class DoNotCall:
     def says(self, hashes: Iterable[str], extent: str) -> bool | None:
         """Whether the newest record of the line of these hashes in an extent bars it; None where
         there is no record."""
-        found = [at for h in hashes if (at := self._entries.get(_entry(h, extent))) is not None]
+        found = [at for h in hashes if (at := self._entries.get(entry_in(h, extent))) is not None]
         return max(found)[1] if found else None

@@ -13,8 +13,8 @@ from typing import Final
 
 from ringlog.numerals import NUMERAL, number_of
 
-LONGEST: Final = timedelta(days=62)
-"""A wish for later than that is nothing that a campaign keeps."""
+LONGEST: Final = timedelta(days=400)
+"""A wish for later than that is a slip of the tongue, or of the recogniser."""
 
 MAX_CHARACTERS: Final = 400
 
@@ -29,20 +29,30 @@ _PARTS: Final = {"早上": "morning", "上午": "morning", "早": "morning", "�
 _PART = "|".join(sorted(_PARTS, key=len, reverse=True))
 
 _SPAN: Final = re.compile(
-    rf"(?P<past>过|再过)?(?:(?P<half>半)个?(?P<half_unit>小时|钟头)"
-    rf"|(?P<n>{NUMERAL})个?(?P<and_half>半)?(?P<unit>分钟|小时|钟头|刻钟|天|个?星期|周))"
-    r"(?P<after>以后|之后|过后|后)?"
+    rf"(?P<past>过|再过)?(?:(?P<half>半)个?(?P<half_unit>小时|钟头|月|年)"
+    rf"|(?P<n>{NUMERAL})个?(?P<and_half>半)?(?P<unit>分钟|小时|钟头|刻钟|天|星期|礼拜|周|月|年))"
+    r"(?P<after>以后|之后|过后|后(?!天))?"
 )
 _UNITS: Final = {"分钟": timedelta(minutes=1), "小时": timedelta(hours=1),
                  "钟头": timedelta(hours=1), "刻钟": timedelta(minutes=15),
-                 "天": timedelta(days=1), "星期": timedelta(days=7), "个星期": timedelta(days=7),
-                 "周": timedelta(days=7)}  # fmt: skip
+                 "天": timedelta(days=1), "星期": timedelta(days=7), "礼拜": timedelta(days=7),
+                 "周": timedelta(days=7), "月": timedelta(days=30),
+                 "年": timedelta(days=365)}  # fmt: skip
 _CLOCK: Final = re.compile(
     rf"(?P<part>{_PART})?(?P<hour>{NUMERAL})(?:点钟|点整|点(?!儿)|:)"
     rf"(?:(?P<half>半)|(?P<quarter>[一三])刻|(?P<minute>{NUMERAL})分?)?"
 )
 _DAY: Final = re.compile(r"大后天|后天|明[天儿早晚]|今[天儿早晚]")
 _AHEAD: Final = {"大": 3, "后": 2, "明": 1, "今": 0}
+_WEEK: Final = re.compile(
+    r"(?P<next>下+)个?(?:星期|礼拜|周)(?P<of_next>[一二三四五六日天末])?(?!期)"
+    r"|(?P<this>这个?|本)?(?:星期|礼拜|周)(?P<day>[一二三四五六日天末])"
+)
+_WEEKDAYS: Final = {name: n for n, name in enumerate("一二三四五六日")} | {"天": 6, "末": 5}
+_MONTH: Final = re.compile(
+    rf"(?:(?P<month>{NUMERAL})月(?:份)?|(?P<next>下个?月)|这个?月|本月)?(?P<day>{NUMERAL})[号日]"
+    rf"(?![码楼线院门店厅])|(?P<all>下个?月)"
+)
 _SOON: Final = re.compile(r"一会儿?|等会儿?|待会儿?|稍后|晚点|晚一点|回头")
 
 
@@ -77,8 +87,11 @@ def callback_of(
 def _wanted(text: str, slots: Mapping[str, str], now: datetime) -> tuple[datetime, bool] | None:
     if span := _span(text):
         whole = (now.astimezone(UTC) + span).astimezone(now.tzinfo)
-        return (_at(whole.date(), time(10), now), False) if span.days else (whole, True)
-    day = _day(text, slots, now)
+        if not span.days:
+            return whole, True
+        day: date | None = whole.date()
+    else:
+        day = _day(text, slots, now)
     clock = _certain(slots) or _clock(text, day is None, now)
     if clock is not None:
         if day is None:
@@ -104,7 +117,8 @@ def _span(text: str) -> timedelta | None:
         if not (match["past"] or match["after"]):
             continue
         if match["half"]:
-            return timedelta(minutes=30)
+            whole = _UNITS[match["half_unit"]]
+            return timedelta(days=whole.days // 2) if whole.days > 1 else whole / 2
         n = number_of(match["n"])
         if n is None or not 0 < n <= 1_000:
             continue
@@ -163,8 +177,51 @@ def _day(text: str, slots: Mapping[str, str], now: datetime) -> date | None:
             return date.fromisoformat(slots["date"])
     except ValueError:
         return None
-    found = _DAY.search(text)
-    return now.date() + timedelta(days=_AHEAD[found[0][0]]) if found else None
+    if found := _DAY.search(text):
+        return now.date() + timedelta(days=_AHEAD[found[0][0]])
+    if found := _WEEK.search(text):
+        return _weekday(found, now.date())
+    found = _MONTH.search(text)
+    return _of_month(found, now.date()) if found else None
+
+
+def _weekday(match: re.Match[str], today: date) -> date:
+    """A day of this week or a later one; 下周 alone is its Monday. A day of this week that has been
+    is the one of the next."""
+    monday = today - timedelta(days=today.weekday())
+    if match["next"]:
+        n = _WEEKDAYS[match["of_next"]] if match["of_next"] else 0
+        return monday + timedelta(days=7 * len(match["next"]) + n)
+    day = monday + timedelta(days=_WEEKDAYS[match["day"]])
+    return day if day >= today else day + timedelta(days=7)
+
+
+def _of_month(match: re.Match[str], today: date) -> date | None:
+    """A day by its number, in the month that is named or the next that has it ahead."""
+    following = (today.replace(day=28) + timedelta(days=4)).replace(day=1)
+    if match["all"]:
+        return following
+    day = number_of(match["day"])
+    month = number_of(match["month"]) if match["month"] else None
+    if day is None or (match["month"] and month is None):
+        return None
+    if match["next"]:
+        return _date(following.year, following.month, day)
+    if month is not None:
+        found = _date(today.year, month, day)
+        return found if found and found >= today else _date(today.year + 1, month, day)
+    return (
+        _date(today.year, today.month, day)
+        if day >= today.day
+        else _date(following.year, following.month, day)
+    )
+
+
+def _date(year: int, month: int, day: int) -> date | None:
+    try:
+        return date(year, month, day)
+    except ValueError:
+        return None
 
 
 def _next(now: datetime) -> date:

@@ -4,7 +4,7 @@ For state that is rebuilt from the log at every start: the edge, the robot worke
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -56,19 +56,25 @@ class TopicReader:
         since_ms: int | None = BEGINNING,
         back_ms: int | None = None,
         partitions: Iterable[int] | None = None,
+        resume: Mapping[TopicPartition, int] | None = None,
+        at_once: int = 2_000,
         fetch_max_wait_ms: int = 100,
         dead_letters: bool = True,
         wants: Wants | None = None,
     ) -> None:
         """`since_ms` None starts at the end, `back_ms` that long before the call of `start`;
-        without `dead_letters` poison is passed over. A record that `wants` refuses is not decoded;
-        it is asked where the kind can be told without."""
+        partitions in `resume` start at these offsets, which the log must have. Without
+        `dead_letters` poison is passed over. A record that `wants` refuses is not decoded; it is
+        asked where the kind can be told without. A batch has `at_once` records at most, which are
+        decoded without a pause."""
         self._wants = wants
         self.dead_letters = dead_letters
         self.caught_up = asyncio.Event()
         self._busy = False  # a batch is being worked
         self._producer = producer
         self._since_ms = since_ms
+        self._resume = dict(resume or {})
+        self._at_once = at_once
         self._back_ms = back_ms
         wanted = None if partitions is None else set(partitions)
         self._tps = [
@@ -78,6 +84,11 @@ class TopicReader:
             if wanted is None or p in wanted
         ]
         self._ends: dict[TopicPartition, int] = {}
+        self._left: set[TopicPartition] = set()
+        self._polled: dict[TopicPartition, tuple[int, int]] = {}
+        self.done: dict[TopicPartition, tuple[int, int]] = {}
+        """By partition the next offset, and Kafka's time of the record before it, once that was
+        yielded and the caller asks for more; a partition of which nothing came is absent."""
         self._consumer = AIOKafkaConsumer(
             bootstrap_servers=config.kafka_bootstrap,
             client_id=producer.service,
@@ -106,6 +117,7 @@ class TopicReader:
             found: dict[TopicPartition, OffsetAndTimestamp | None]
             found = await self._consumer.offsets_for_times(dict.fromkeys(self._tps, since_ms))
             at = {tp: self._ends[tp] if o is None else o.offset for tp, o in found.items()}
+        at |= {tp: offset for tp, offset in self._resume.items() if tp in at}
         for tp in self._tps:
             self._consumer.seek(tp, at[tp])
         self._left = {tp for tp in self._tps if at[tp] < self._ends[tp]}
@@ -114,16 +126,19 @@ class TopicReader:
         """Disconnects."""
         await self._consumer.stop()
 
-    async def batches(self) -> AsyncIterator[list[Received]]:
+    async def batches(self) -> AsyncGenerator[list[Received], None]:
         """Events as they come; ends never, cancel it."""
         while True:
             self._busy = False
+            self.done.update(self._polled)
+            self._polled = {}
             await self._read_on()
             await self._look_at_ends()
-            polled = await self._consumer.getmany(timeout_ms=200, max_records=2_000)
+            polled = await self._consumer.getmany(timeout_ms=200, max_records=self._at_once)
             self._busy = True
             batch: list[Received] = []
             for tp, records in polled.items():
+                self._polled[tp] = records[-1].offset + 1, records[-1].timestamp
                 for record in records:
                     event = await self._decode(tp, record)
                     if event is not None:
@@ -137,6 +152,11 @@ class TopicReader:
     def places(self) -> list[TopicPartition]:
         """The partitions that are read."""
         return list(self._tps)
+
+    @property
+    def behind(self) -> set[TopicPartition]:
+        """Partitions of which records that were there at the start are not yielded yet."""
+        return set(self._left)
 
     async def reach(self, ends: Mapping[TopicPartition, int]) -> None:
         """Waits until all records before these offsets were yielded and the caller asks for

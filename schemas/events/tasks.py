@@ -25,6 +25,10 @@ class TaskRequested(Event):
     not_before: Millis | None = Field(None, description="Not to be called earlier")
     deadline: Millis | None = Field(None, description="Not to be called later")
     idempotency_key: str | None = Field(None, description="Key of the request")
+    dials: int = Field(
+        0, description="Dials of the contact before it, which count to the budget", ge=0
+    )
+    reason: str | None = Field(None, description="cancel: why, in a word")
 
 
 class TaskEvent(Event):

@@ -255,7 +255,11 @@ class CampaignRoutes:
         if campaign.state == "ended":
             raise Problem(409, "Not now", "the campaign has ended")
         async with uploaded(request, query.format) as (path, kind, digest), self._loading:
-            known = {c.contact_id for c in await self._contacts.of(campaign.campaign_id or "")}
+            known = {
+                contact.contact_id
+                async for contacts in self._contacts.of(campaign.campaign_id or "")
+                for contact in contacts
+            }
             importer = self._importer(query, campaign, digest, known)
             faults, twice, shown, room = list[Faulty](), 0, 0, ERRORS_CHARACTERS
             async for chunk in self._chunks(query, path, kind, importer):
@@ -290,23 +294,22 @@ class CampaignRoutes:
         campaign, query = self._found(request), query_of(request, ListQuery)
         self._settings(campaign)
         terms = terms_of(campaign, PlainTerms())
-        donotcall = self._hub.optouts.do_not_call()
         numbers = Numbers(self._config.region, site_key(self._config))
         at = now_ms()
 
         def barred(contact: CampaignContact) -> str | None:
             hashes = numbers.hashes(contact.phone)
-            return donotcall.scope(hashes, contact.tenant_id, contact.campaign_id)
+            return self._hub.optouts.scope(hashes, contact.tenant_id, contact.campaign_id)
 
+        found = Rehearsal(at)
         if request.can_read_body:
             async with uploaded(request, query.format) as (path, kind, digest):
                 importer = self._importer(query, campaign, digest, set())
-                found = Rehearsal(at)
                 async for chunk in self._chunks(query, path, kind, importer):
                     await asyncio.to_thread(rehearse, chunk, terms, barred, at, found)
         else:
-            contacts = await self._contacts.of(campaign.campaign_id or "")
-            found = await asyncio.to_thread(rehearse, contacts, terms, barred, at)
+            async for contacts in self._contacts.of(campaign.campaign_id or ""):
+                await asyncio.to_thread(rehearse, contacts, terms, barred, at, found)
         return web.json_response(
             {
                 "at": at,

@@ -3,10 +3,10 @@ where only the campaign's own matter."""
 
 import asyncio
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 
 from ringlog.kafka.producer import EventProducer
-from ringlog.kafka.reader import BEGINNING, TopicReader
+from ringlog.kafka.reader import BEGINNING, Received, TopicReader
 from ringlog.settings import Settings
 from ringlog.terms import NO_COUNTS, Callee, CallSetup, Counts, Demand, Permission
 from schemas.catalogue import topic
@@ -14,6 +14,9 @@ from schemas.events import CampaignContact
 from schemas.partition import partition_of
 
 TOPIC = "campaigns.contacts"
+
+AT_ONCE = 250
+"""Contacts that are read at a time."""
 
 
 class ContactLog:
@@ -23,37 +26,48 @@ class ContactLog:
     def __init__(self, config: Settings, producer: EventProducer) -> None:
         self._config, self._producer = config, producer
 
-    async def of(self, campaign_id: str) -> list[CampaignContact]:
-        """Every contact once, in order. Costs a read of the campaign's partition."""
+    async def of(self, campaign_id: str) -> AsyncIterator[list[CampaignContact]]:
+        """Every contact once, in order, some at a time, so that other requests have their turn.
+        Costs a read of the campaign's partition."""
         partition = partition_of(campaign_id, topic(TOPIC).partitions)
         key = campaign_id.encode()
         reader = TopicReader(
             self._config, self._producer, (TOPIC,), since_ms=BEGINNING, partitions=[partition],
-            dead_letters=False, wants=lambda _, found, __: found == key,
+            dead_letters=False, wants=lambda _, found, __: found == key, at_once=AT_ONCE,
         )  # fmt: skip
-        found: dict[str, CampaignContact] = {}
-
-        async def read() -> None:
-            async for batch in reader.batches():
+        known: set[str] = set()
+        await reader.start()
+        batches = reader.batches()
+        try:
+            while (batch := await _before_end(batches, reader)) is not None:
+                contacts = []
                 for received in batch:
                     event = received.event
-                    if isinstance(event, CampaignContact) and event.campaign_id == campaign_id:
-                        found.setdefault(event.contact_id, event)
-
-        await reader.start()
-        try:
-            work = asyncio.create_task(read())
-            caught_up = asyncio.create_task(reader.caught_up.wait())
-            await asyncio.wait({work, caught_up}, return_when=asyncio.FIRST_COMPLETED)
-            caught_up.cancel()
-            if work.done():
-                work.result()
-            work.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await work
+                    if not isinstance(event, CampaignContact) or event.contact_id in known:
+                        continue
+                    known.add(event.contact_id)
+                    contacts.append(event)
+                yield contacts
         finally:
+            await batches.aclose()
             await reader.stop()
-        return list(found.values())
+
+
+async def _before_end(
+    batches: AsyncGenerator[list[Received], None], reader: TopicReader
+) -> list[Received] | None:
+    """The next batch; None once all that was there at the start has come."""
+    following = asyncio.ensure_future(anext(batches))
+    caught_up = asyncio.create_task(reader.caught_up.wait())
+    try:
+        await asyncio.wait({following, caught_up}, return_when=asyncio.FIRST_COMPLETED)
+        return following.result() if following.done() else None
+    finally:
+        caught_up.cancel()
+        if not following.done():
+            following.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await following
 
 
 class PlainTerms:

@@ -4,14 +4,19 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 
 from schemas import ids
-from schemas.donotcall import DoNotCall, entry_of
+from schemas.donotcall import entry_in, entry_of, widest_scope
 from schemas.events import OptOut
+from schemas.events.customers import OptOutScope
 
 
 def optout_id(event: OptOut) -> str:
     """Id of the entry that a record is about. It is made from the keyed hash, so that it tells
     nobody the number."""
-    return ids.root_id("optout", entry_of(event))
+    return _id_of(entry_of(event))
+
+
+def _id_of(entry: str) -> str:
+    return ids.root_id("optout", entry)
 
 
 class OptOuts:
@@ -53,9 +58,16 @@ class OptOuts:
             if event.kind == "opted_out":
                 yield event
 
-    def do_not_call(self) -> DoNotCall:
-        """The list as dialling goes by it."""
-        found = DoNotCall()
-        for _, event in self._newest.values():
-            found.evolve(event)
-        return found
+    def scope(
+        self, hashes: Iterable[str], tenant_id: str, campaign_id: str | None
+    ) -> OptOutScope | None:
+        """The widest scope in which the line of these hashes must not be called, as dialling goes
+        by it (`schemas.donotcall.DoNotCall`); None if it may be. Any thread may ask."""
+        hashes = tuple(hashes)
+
+        def says(extent: str) -> bool | None:
+            ids_of = (_id_of(entry_in(hashed, extent)) for hashed in hashes)
+            found = [at for this in ids_of if (at := self._newest.get(this)) is not None]
+            return max(found, key=lambda at: at[0])[1].kind == "opted_out" if found else None
+
+        return widest_scope(says, tenant_id, campaign_id)

@@ -5,8 +5,9 @@ running campaign so many tasks are open that dispatch always has some to choose 
 that a pause, or other settings, reach nearly all of the list.
 """
 
+import json
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -16,8 +17,15 @@ from ringlog.campaigns.terms import settings_of
 from schemas import ids
 from schemas.events import Campaign, CampaignContact, TaskEvent, TaskRequested
 from schemas.events.tasks import TASK_OVER
+from streams.campaigns.checkpoint import Changes, ContactRow
 
 PRODUCER = "campaigns"
+
+STOPPED = "campaign_stopped"
+"""Why the tasks of a campaign that has ended are cancelled."""
+
+ASKED, OVER, CANCELLED, DIAL = 1, 2, 4, 8
+"""How far a contact's task is: bits of its stage; above them the number of its dials."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +58,9 @@ class ListRelease:
         self.campaigns = Campaigns()
         self.progress: dict[str, ListProgress] = {}
         self._campaign_of: dict[str, str] = {}
-        self._asked: set[str] = set()
-        self._over: set[str] = set()
-        self._cancelled: set[str] = set()
+        self._stage: dict[str, int] = {}
+        self._new: list[ContactRow] = []
+        self._moved: set[str] = set()
         self._settings: dict[str, CampaignSettings | None] = {}
 
     def evolve(self, event: object) -> None:
@@ -63,21 +71,34 @@ class ListRelease:
                     self._settings[event.campaign_id or ""] = _readable(event)
             case CampaignContact():
                 self._contact(event)
-            case TaskRequested():
-                task = event.task_id or ""
-                if task not in self._campaign_of:
-                    return
+            case TaskRequested(task_id=str(task)) if task in self._campaign_of:
                 if event.kind == "cancel":
-                    self._cancelled.add(task)
-                elif task not in self._asked:
-                    self._asked.add(task)
-                    if task not in self._over:
-                        self.progress[self._campaign_of[task]].open[task] = event.customer_id or ""
-            case TaskEvent():
-                task = event.task_id or ""
-                if event.kind in TASK_OVER and task in self._campaign_of:
-                    self._over.add(task)
+                    self._move(task, CANCELLED)
+                elif self._move(task, ASKED) and not self._stage[task] & OVER:
+                    self.progress[self._campaign_of[task]].open[task] = event.customer_id or ""
+            case TaskEvent(task_id=str(task)) if task in self._campaign_of:
+                if event.kind in TASK_OVER and self._move(task, OVER):
                     self.progress[self._campaign_of[task]].open.pop(task, None)
+
+    def _move(self, task: str, stage: int) -> bool:
+        """Whether that is news."""
+        known = self._stage.get(task, 0)
+        if known & stage:
+            return False
+        self._stage[task] = known | stage
+        self._moved.add(task)
+        return True
+
+    def dialled(self, task: str, count: bool) -> int:
+        """The dials of a task, with one that has ended, if it is to be counted. Of somebody else's
+        task it is that one."""
+        if task not in self._campaign_of:
+            return int(count)
+        stage = self._stage.get(task, 0)
+        if count:
+            stage = self._stage[task] = stage + DIAL
+            self._moved.add(task)
+        return stage // DIAL
 
     def _contact(self, contact: CampaignContact) -> None:
         campaign_id = contact.campaign_id or ""
@@ -87,12 +108,47 @@ class ListRelease:
         self._campaign_of[task] = campaign_id
         found = self.progress.setdefault(campaign_id, ListProgress())
         found.contacts += 1
+        skills = tuple(sorted(contact.skills.items()))
+        customer = contact.customer_id or ""
         found.waiting.append(
             Uncalled(
-                contact.contact_id, contact.customer_id or "", contact.phone, contact.priority,
-                tuple(contact.tags), tuple(sorted(contact.skills.items())),
+                contact.contact_id, customer, contact.phone, contact.priority,
+                tuple(contact.tags), skills,
             )
         )  # fmt: skip
+        self._new.append(
+            (
+                task, 0, campaign_id, contact.contact_id, customer, contact.phone,
+                contact.priority, json.dumps(contact.tags), json.dumps(skills),
+            )
+        )  # fmt: skip
+
+    def changes(self) -> Changes:
+        """What changed since the last call."""
+        found = Changes(self._new, [(self._stage[task], task) for task in self._moved])
+        self._new, self._moved = [], set()
+        return found
+
+    def restore(self, rows: Iterable[ContactRow]) -> None:
+        """Takes up the state that `changes` told of, in an empty one."""
+        for task, stage, campaign, contact, customer, phone, priority, tags, skills in rows:
+            self._campaign_of[task] = campaign
+            found = self.progress.setdefault(campaign, ListProgress())
+            found.contacts += 1
+            if stage:
+                self._stage[task] = stage
+            if not stage & ASKED:
+                levels = tuple((skill, level) for skill, level in json.loads(skills))
+                found.waiting.append(
+                    Uncalled(contact, customer, phone, priority, tuple(json.loads(tags)), levels)
+                )
+            elif not stage & OVER:
+                found.open[task] = customer
+
+    @property
+    def contacts(self) -> int:
+        """How many are known."""
+        return len(self._campaign_of)
 
     def is_ours(self, task_id: str) -> bool:
         """Whether a task is that of a contact."""
@@ -125,7 +181,7 @@ class ListRelease:
             task = ids.contact_task_id(
                 campaign.tenant_id, campaign.campaign_id or "", contact.contact_id
             )
-            if task in self._asked:
+            if self._stage.get(task, 0) & ASKED:
                 continue
             room -= 1
             yield _request(campaign, settings, contact, task, now_ms)
@@ -135,7 +191,9 @@ class ListRelease:
     ) -> Iterator[TaskRequested]:
         """They name no pool, and so reach all that may have the task: the campaign's may have been
         another one when it was asked for."""
-        for task in sorted(found.open.keys() - self._cancelled):
+        for task in sorted(found.open):
+            if self._stage[task] & CANCELLED:
+                continue
             yield TaskRequested(
                 event_id=ids.event_id(task, "cancel"),
                 kind="cancel",
@@ -147,6 +205,7 @@ class ListRelease:
                 customer_id=found.open[task],
                 campaign_id=campaign.campaign_id,
                 body_sha256="",
+                reason=STOPPED,
             )
 
 

@@ -52,6 +52,7 @@ class Cancel:
 
     event_id: str
     task_id: str
+    reason: str = "cancelled"
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +194,7 @@ def _parse(record: DispatchInbox, numbers: Numbers) -> Input:
             return _requested(record.event_id, task, profile, _text(body["profile"]), numbers)
         case "cancel":
             task = _task(_body(record))
-            return Cancel(record.event_id, _named(task.task_id))
+            return Cancel(record.event_id, _named(task.task_id), task.reason or "cancelled")
         case "profile":
             data = _body(record)
             profile = _event("customers.profiles", data, Profile)

@@ -57,6 +57,7 @@ def requested(pool: PoolState, record: i.Request) -> list[Output]:
         tags=tuple(request.tags),
         asked=tuple(sorted(request.skills.items())),
         wait_ms=demand.wait_ms,
+        dials=request.dials,
     )
     pool.book.next_seq += 1
     pool.book.put(task)
@@ -106,7 +107,7 @@ def cancelled(pool: PoolState, record: i.Cancel) -> list[Output]:
     if pool.hindsight is not None:
         now = pool.hindsight.decided.of(record.event_id, "cancelled") is not None
     if now:
-        return [pool.over(task, "cancelled", "cancelled", record.event_id)]
+        return [pool.over(task, "cancelled", record.reason, record.event_id)]
     # The edge may be dialling, or somebody may have answered: the call's end decides.
     known, task.cancel_requested = task.cancel_requested, True
     pool.touch(task)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import urllib3
 
 from ringlog import yaml_source
 from ringlog.campaigns.aggregate import CampaignChange, Who, decide
@@ -15,6 +16,7 @@ from schemas.events import Campaign, CampaignContact, CustomerChange, OptOut, Ta
 from schemas.phone import Numbers
 from streams.api import campaigns, lists
 from streams.api.contacts import ContactLog
+from streams.api.standing import OptOuts
 from tests.unit.api.test_doors import World
 from tests.unit.campaigns.test_campaign_lists import table
 
@@ -31,8 +33,8 @@ LIST = """手机号,姓名,amount_due
 async def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
     world = World(tmp_path)
 
-    async def of(_: ContactLog, campaign_id: str) -> list[CampaignContact]:
-        return [e for e in world.log.events if isinstance(e, CampaignContact)]
+    async def of(_: ContactLog, campaign_id: str) -> AsyncIterator[list[CampaignContact]]:
+        yield [e for e in world.log.events if isinstance(e, CampaignContact)]
 
     monkeypatch.setattr(ContactLog, "of", of)
     async with world:
@@ -169,6 +171,26 @@ async def test_a_list_is_loaded_rehearsed_and_adds_nobody_twice(api: World) -> N
     told = (await api.ask("POST", path, data=LIST.encode()))[1]
     assert (told["rows"], told["invalid"], told["duplicates"]) == (4, 1, 1)
     assert "1 rows not valid" in told["words"]
+
+
+async def test_the_api_answers_others_while_a_list_is_rehearsed(
+    api: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A contact is looked up in another thread, which asks the API meanwhile and waits for it."""
+    await made(api)
+    await api.ask("POST", "/api/campaigns/spring/import?format=csv", data=LIST.encode())
+    scope, answers = OptOuts.scope, []
+
+    def asking(self: OptOuts, *words: Any) -> Any:
+        url = f"http://127.0.0.1:{api.port}/api/campaigns/spring"
+        answers.append(urllib3.request("GET", url, timeout=30, retries=False).status)
+        return scope(self, *words)
+
+    monkeypatch.setattr(OptOuts, "scope", asking)
+    for body in (None, LIST.encode()):
+        path = f"/api/campaigns/spring/dry-run{'?format=csv' if body else ''}"
+        assert (await api.ask("POST", path, data=body))[0] == 200
+    assert answers == [200] * 4
 
 
 @pytest.mark.parametrize(

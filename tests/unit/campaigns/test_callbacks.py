@@ -52,6 +52,13 @@ def asked(text: str, now: datetime = NOW) -> str | None:
         ("上午九点", "11-28 09:00"),
         ("过一个半小时", "11-27 11:50"),
         ("明天中午一点", "11-28 13:00"),
+        ("三天后下午三点", "11-30 15:00"),
+        ("周三下午四点", "12-02 16:00"),
+        ("周末吧", "~11-28 10:00"),
+        ("下周再打", "~11-30 10:00"),
+        ("下个月五号上午", "~12-05 10:00"),
+        ("三个月后再联系", "~02-25 10:00"),
+        ("半年以后", "~05-28 10:00"),
         ("我不需要", None),
         ("你们公司有三个点", None),
         ("三年以后再说", None),
@@ -60,6 +67,15 @@ def asked(text: str, now: datetime = NOW) -> str | None:
 )
 def test_what_customers_ask_for(text: str, at: str | None) -> None:
     assert asked(text) == at
+
+
+def test_days_are_read_where_the_robots_zone_is_another_one() -> None:
+    zone = ZoneInfo("America/New_York")
+    said = round(datetime(2026, 11, 27, 10, 20, tzinfo=zone).timestamp() * 1_000)
+    for text, at in (("下周一上午十点", (11, 30)), ("十二月三号上午十点", (12, 3))):
+        found = callback_of(text, {}, said, zone)
+        wanted = datetime(2026, *at, 10, tzinfo=zone)
+        assert found is not None and found.at_ms == round(wanted.timestamp() * 1_000)
 
 
 HELD_OUT = [

@@ -112,8 +112,8 @@ def settings(policy: Policy) -> SettingsChanged:
     return SettingsChanged(fresh("settings"), policy)
 
 
-def cancel(task: str) -> Cancel:
-    return Cancel(fresh("cancel"), task)
+def cancel(task: str, reason: str = "cancelled") -> Cancel:
+    return Cancel(fresh("cancel"), task, reason)
 
 
 def opted_out(phone_hash: str, allowed: bool = False, **values: Any) -> OptedOut:

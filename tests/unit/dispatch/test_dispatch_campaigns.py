@@ -192,6 +192,20 @@ def test_retries_are_the_campaigns(desk: Desk) -> None:
     assert over.kind == "failed"
 
 
+def test_dials_of_an_earlier_task_of_the_contact_count_and_the_first_is_always_made() -> None:
+    desk = Desk().open(robot("r1"))
+    desk.give(request("t1", dials=1))
+    (retry,) = desk.give(call(ids.call_id("t1", 1), "ended", disposition="busy"))
+    assert retry.kind == "retry_scheduled"
+    desk.wait(retry.retry_at - desk.now)
+    (over,) = desk.give(call(ids.call_id("t1", 2), "ended", disposition="busy"))
+    assert (over.kind, over.reason) == ("failed", "busy"), "it was the third"
+    desk.give(request("t2", dials=7))
+    assert [e.task_id for e in desk.events("assigned")][-1] == "t2"
+    (over,) = desk.give(call(ids.call_id("t2", 1), "ended", disposition="busy"))
+    assert over.kind == "failed"
+
+
 def test_many_that_may_not_be_called_now_cost_no_record_too_much(desk: Desk) -> None:
     desk.give(robot("r1", state="paused"))
     for n in range(600):

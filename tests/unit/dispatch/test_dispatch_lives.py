@@ -174,6 +174,10 @@ def test_cancel_in_the_queue_and_while_an_edge_may_dial() -> None:
     assert _kinds(desk.give(cancel("t2"))) == [("cancelled", "cancelled")]
     assert [e.kind for e in desk.give(cancel("t1"))] == ["withdrawn"]
     assert desk.give(cancel("unknown")) == []
+    desk.give(request("t3"))
+    assert _kinds(desk.give(cancel("t3", "campaign_stopped"))) == [
+        ("cancelled", "campaign_stopped")
+    ]
     out = desk.wait(Policy().permit_ms + Policy().permit_grace_ms)
     assert _kinds(out) == [("cancelled", "cancelled")]
 
