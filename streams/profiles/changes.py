@@ -17,13 +17,14 @@ from streams.profiles.limits import (
     LONGEST_SOURCE,
     MAX_ATTRIBUTES,
     MAX_CONSENTS,
+    MAX_CONSENTS_BYTES,
     MAX_EMPTIED,
     MAX_TAGS,
     MAX_TAGS_BYTES,
     bounded,
     short,
 )
-from streams.profiles.state import ATTRIBUTE_PREFIX, Customer, ListConsent, Origin
+from streams.profiles.state import ATTRIBUTE_PREFIX, Customer, FieldOrigin, ListConsent
 
 OPTED_OUT = "opted_out"
 """The attribute by which a CRM says that somebody must not be called."""
@@ -45,7 +46,7 @@ def changed(customer: Customer, change: CustomerChange, phone_hash: str | None) 
     if change.occurred_at < customer.forgotten_at:
         return customer
     where = f"{change.source}/{change.table}" if change.table else change.source
-    told = Origin(short(where, LONGEST_SOURCE), change.occurred_at)
+    told = FieldOrigin(short(where, LONGEST_SOURCE), change.occurred_at)
     customer = _entered(customer, change)
     customer = _fields(customer, change, told)
     customer = _phoned(customer, change, phone_hash, told)
@@ -65,7 +66,7 @@ def _entered(customer: Customer, change: CustomerChange) -> Customer:
     return replace(customer, payments=entered(customer.payments, entry))
 
 
-def _fields(customer: Customer, change: CustomerChange, told: Origin) -> Customer:
+def _fields(customer: Customer, change: CustomerChange, told: FieldOrigin) -> Customer:
     """Name, level, purchases and tags."""
     named: dict[str, Any] = {
         "level": short(change.level or "") or None,
@@ -84,7 +85,7 @@ def _fields(customer: Customer, change: CustomerChange, told: Origin) -> Custome
 
 
 def _phoned(
-    customer: Customer, change: CustomerChange, phone_hash: str | None, told: Origin
+    customer: Customer, change: CustomerChange, phone_hash: str | None, told: FieldOrigin
 ) -> Customer:
     if phone_hash is not None:
         return customer.reached_by(phone_hash, told)
@@ -102,18 +103,24 @@ def _consented(customer: Customer, change: CustomerChange, campaign_id: str) -> 
     own = next((c for c in customer.consents if c.campaign_id == campaign_id), None)
     if not (consent or until) or (own is not None and own.told_at > change.occurred_at):
         return customer
-    new = ListConsent(short(campaign_id), consent, until, change.occurred_at)
+    new = ListConsent(campaign_id, consent, until, change.occurred_at)
     return replace(customer, consents=last_consents((*customer.consents, new)))
 
 
 def last_consents(consents: tuple[ListConsent, ...]) -> tuple[ListConsent, ...]:
     """The last one of each campaign, as many as a profile keeps, the oldest first."""
     by_campaign = {c.campaign_id: c for c in sorted(consents, key=lambda c: c.told_at)}
-    ordered = sorted(by_campaign.values(), key=lambda c: (c.told_at, c.campaign_id))
-    return tuple(ordered[-MAX_CONSENTS:])
+    newest = sorted(by_campaign.values(), key=lambda c: (c.told_at, c.campaign_id), reverse=True)
+    room, kept = MAX_CONSENTS_BYTES, list[ListConsent]()
+    for consent in newest[:MAX_CONSENTS]:
+        room -= len(consent.campaign_id.encode())
+        if room < 0:
+            break
+        kept.append(consent)
+    return tuple(reversed(kept))
 
 
-def _attributes(customer: Customer, change: CustomerChange, told: Origin) -> Customer:
+def _attributes(customer: Customer, change: CustomerChange, told: FieldOrigin) -> Customer:
     """Attributes after a change. One that became empty, or too long to be a value, is dropped:
     its old value would be wrong."""
     given = dict.fromkeys(change.cleared, "") | change.attributes
@@ -140,7 +147,7 @@ def _attributes(customer: Customer, change: CustomerChange, told: Origin) -> Cus
     )
 
 
-def _fewer(times: dict[str, Origin], known: dict[str, str]) -> dict[str, Origin]:
+def _fewer(times: dict[str, FieldOrigin], known: dict[str, str]) -> dict[str, FieldOrigin]:
     """Without the times of attributes that were emptied longest ago."""
     emptied = [f for f in times if f.startswith(ATTRIBUTE_PREFIX)
                and f.removeprefix(ATTRIBUTE_PREFIX) not in known]  # fmt: skip

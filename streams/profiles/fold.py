@@ -35,8 +35,18 @@ from streams.profiles.changes import changed
 from streams.profiles.interest import purchase_intent
 from streams.profiles.ledger import LedgerEntry, pledge_of, pledged
 from streams.profiles.limits import MAX_PROMISES, MAX_PROMISES_BYTES, bounded, short
-from streams.profiles.router import KINDS
-from streams.profiles.state import ENDED, POOLS, ActiveCall, Customer, Origin
+from streams.profiles.merging import (
+    Absorbed,
+    absorbed_of,
+    absorbing,
+    handed_over,
+    left_behind,
+    next_of,
+    sent_on,
+    target_of,
+)
+from streams.profiles.router import INBOX, KINDS
+from streams.profiles.state import ENDED, POOLS, ActiveCall, Customer, FieldOrigin
 
 PRODUCER = "profiles"
 DEFAULT_POOL = "default"
@@ -47,7 +57,7 @@ NOT_TALKED = NOT_A_PERSON | MEDIA_FAULTS | {"no_answer", "busy", "failed", "aban
 """Dispositions of calls in which the customer was not reached, unless they said something."""
 
 Output = tuple[str, Event]
-Source = TaskRequested | CustomerChange | Turn | CallEvent | OptOut
+Source = TaskRequested | CustomerChange | Turn | CallEvent | OptOut | Absorbed
 """What a profile is folded from."""
 
 
@@ -71,6 +81,8 @@ def parse(inbox: ProfileInbox, numbers: Numbers) -> ProfileInput:
     """The input that an inbox record holds; raises Poison with the reason."""
     if not inbox.customer_id:
         raise Poison("no customer_id")
+    if inbox.kind == "absorbed":
+        return ProfileInput(inbox, absorbed_of(inbox.body), None)
     if inbox.source_topic not in KINDS:
         raise Poison(f"nothing is folded from {inbox.source_topic}")
     try:
@@ -98,21 +110,35 @@ def evolve(customer: Customer, given: ProfileInput) -> Customer:
         return customer
     before = customer
     customer = customer.remember(given.inbox.event_id)
+    if next_of(customer, given.inbox) is not None:
+        return customer
+    customer = replace(customer, merged_into=None)
     customer = replace(customer, as_of=max(customer.as_of, given.inbox.occurred_at))
     match given.source:
         case TaskRequested():
             customer = _requested(customer, given.source, given.phone_hash)
         case CustomerChange():
-            customer = changed(customer, given.source, given.phone_hash)
+            customer = _changed(customer, given.source, given)
         case Turn():
             customer = _turn(customer, given.source)
         case CallEvent():
             customer = _ended(customer, given.source)
         case OptOut():
             customer = _listed(customer, given.source)
+        case Absorbed():
+            customer = absorbing(customer, given.source)
     if customer.facts() != before.facts() or before.version == 0:
-        customer = replace(customer, version=before.version + 1, tenant_id=given.inbox.tenant_id)
+        customer = replace(
+            customer, version=_version(before, given) + 1, tenant_id=given.inbox.tenant_id
+        )
     return customer
+
+
+def _version(before: Customer, given: ProfileInput) -> int:
+    """The version that the next one follows. Tasks of an absorbed customer know the versions of
+    that one, and take only newer ones."""
+    source = given.source
+    return max(before.version, source.known.version if isinstance(source, Absorbed) else 0)
 
 
 def decide(before: Customer, after: Customer, given: ProfileInput) -> list[Output]:
@@ -120,19 +146,33 @@ def decide(before: Customer, after: Customer, given: ProfileInput) -> list[Outpu
     if before.knows(given.inbox.event_id):
         return []
     inbox, out = given.inbox, list[Output]()
+    target = next_of(before, inbox)
+    if target is not None:
+        return [(INBOX, sent_on(inbox, target, PRODUCER))]
     profile = profile_event(after, given)
+    if after.merged_into is not None:
+        passed = handed_over(before, inbox, after.merged_into, PRODUCER)
+        return [("customers.profiles", profile), (INBOX, passed)]
     if after.version != before.version:
         out.append(("customers.profiles", profile))
-        if isinstance(given.source, CustomerChange) and before.active is not None:
-            out.append(("calls.events", _profile_changed(before.active, profile, inbox)))
-        out += [
-            _to_pool(inbox, "profile", pool, to_line("customers.profiles", lean(profile)))
-            for pool in after.pools
-            if not isinstance(given.source, TaskRequested)
-        ]
+        if isinstance(given.source, CustomerChange | Absorbed) and after.active is not None:
+            out.append(("calls.events", _profile_changed(after.active, profile, inbox)))
+        if not isinstance(given.source, TaskRequested):
+            out += _to_pools(after, lean(profile), inbox)
     out += _optouts(before, after, given)
     if isinstance(given.source, TaskRequested):
         out += _forward(given.source, after, profile, inbox)
+    return out
+
+
+def _to_pools(customer: Customer, profile: Profile, inbox: ProfileInbox) -> list[Output]:
+    """The profile for tasks that wait, also for those of customers who were merged into this
+    one."""
+    out = list[Output]()
+    for customer_id in (inbox.customer_id, *customer.absorbed):
+        named = profile.model_copy(update={"customer_id": customer_id})
+        body = to_line("customers.profiles", named)
+        out += [_to_pool(inbox, "profile", pool, body, customer_id) for pool in customer.pools]
     return out
 
 
@@ -183,13 +223,24 @@ def profile_event(customer: Customer, given: ProfileInput) -> Profile:
 
 def lean(profile: Profile) -> Profile:
     """The profile as requests and calls carry it: without what neither dispatch nor robots ask."""
-    return profile.model_copy(update={"sources": {}, "told_at": {}, "orders": [], "payments": []})
+    aside: dict[str, Any] = {"sources": {}, "told_at": {}}
+    aside |= {"orders": [], "payments": [], "absorbed": []}
+    return profile.model_copy(update=aside)
 
 
 def _payment(entry: LedgerEntry) -> Payment:
     fields = asdict(entry)
     del fields["due_at"]
     return Payment(**fields)
+
+
+def _changed(customer: Customer, change: CustomerChange, given: ProfileInput) -> Customer:
+    target = target_of(customer, change, given.customer_id)
+    if target is not None:
+        return left_behind(customer, target)
+    if change.kind == "deleted" and change.customer_id != given.customer_id:
+        return customer  # a CRM deletes the row that it has merged into another
+    return changed(customer, change, given.phone_hash)
 
 
 def _requested(customer: Customer, request: TaskRequested, phone_hash: str | None) -> Customer:
@@ -200,7 +251,7 @@ def _requested(customer: Customer, request: TaskRequested, phone_hash: str | Non
     customer = replace(customer, pools=pools)
     if phone_hash is None:
         return customer
-    return customer.reached_by(phone_hash, Origin("request", request.occurred_at))
+    return customer.reached_by(phone_hash, FieldOrigin("request", request.occurred_at))
 
 
 def _listed(customer: Customer, optout: OptOut) -> Customer:
@@ -233,7 +284,7 @@ def _turn(customer: Customer, turn: Turn) -> Customer:
 
 def _said(customer: Customer, turn: Turn) -> Customer:
     """What the turn tells of the customer's mind."""
-    told = Origin("call", turn.occurred_at)
+    told = FieldOrigin("call", turn.occurred_at)
     named: dict[str, Any] = {
         "purchase_intent": purchase_intent(customer.purchase_intent, turn),
         "promises": _promised(customer.promises, turn),
@@ -329,10 +380,10 @@ def _optouts(before: Customer, after: Customer, given: ProfileInput) -> list[Out
                 "producer": PRODUCER,
                 "causation_id": inbox.event_id,
                 "tenant_id": name if scope == "tenant" else inbox.tenant_id,
-                "call_id": source.call_id,
-                "task_id": source.task_id,
+                "call_id": inbox.call_id,
+                "task_id": inbox.task_id,
                 "customer_id": inbox.customer_id,
-                "campaign_id": name if scope == "campaign" else source.campaign_id,
+                "campaign_id": name if scope == "campaign" else inbox.campaign_id,
                 "phone_hash": number,
                 "scope": scope,
                 "reason": why,
@@ -378,17 +429,21 @@ def _profile_changed(call: ActiveCall, profile: Profile, inbox: ProfileInbox) ->
     )
 
 
-def _to_pool(inbox: ProfileInbox, kind: str, pool: str, body: str) -> Output:
+def _to_pool(
+    inbox: ProfileInbox, kind: str, pool: str, body: str, customer_id: str | None = None
+) -> Output:
+    absorbed = customer_id is not None and customer_id != inbox.customer_id
+    name = f"{kind}/{pool}/{customer_id}" if absorbed else f"{kind}/{pool}"
     record = DispatchInbox.model_validate(
         {
-            "event_id": ids.event_id(inbox.event_id, f"{kind}/{pool}"),
+            "event_id": ids.event_id(inbox.event_id, name),
             "kind": kind,
             "occurred_at": inbox.occurred_at,
             "producer": PRODUCER,
             "causation_id": inbox.event_id,
             "tenant_id": inbox.tenant_id,
             "task_id": inbox.task_id,
-            "customer_id": inbox.customer_id,
+            "customer_id": customer_id or inbox.customer_id,
             "campaign_id": inbox.campaign_id,
             "pool": pool,
             "source_topic": inbox.source_topic,

@@ -12,8 +12,8 @@ MAX_TAGS_BYTES, MAX_PROMISES_BYTES = 4_096, 2_048
 MAX_OPTOUTS = 16
 """Campaigns and tenants of opt-outs that one profile names; the list itself has all."""
 
-MAX_CONSENTS = 8
-"""Campaigns whose lists' consents one profile holds: those loaded last."""
+MAX_CONSENTS, MAX_CONSENTS_BYTES = 8, 1_024
+"""Campaigns whose lists' consents one profile holds, those loaded last; and bytes of their ids."""
 
 MAX_ATTRIBUTES, ATTRIBUTE = 16, re.compile(r"[a-z][a-z0-9_]{0,39}")
 """Attributes kept, by names that a playbook can write."""

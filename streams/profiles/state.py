@@ -42,7 +42,7 @@ class ActiveCall:
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class FieldOrigin:
     """Who told a field last, and when (ms since 1970 UTC); kept of an emptied field, too."""
 
     source: str
@@ -89,7 +89,7 @@ class Customer:
     """End of the last call in which the customer spoke, ms since 1970 UTC."""
     refused_at: int | None = None
     """When the customer last turned an offer down, ms since 1970 UTC."""
-    told: tuple[tuple[str, Origin], ...] = ()
+    told: tuple[tuple[str, FieldOrigin], ...] = ()
     """By field, sorted."""
     forgotten_at: int = 0
     """When the customer was last deleted: what was told before then counts no more."""
@@ -112,13 +112,13 @@ class Customer:
         """Whether what is told of a field at that time counts: of one time, the later record."""
         return at >= max(self.told_at(field), self.forgotten_at)
 
-    def noting(self, field: str, told: Origin) -> "Customer":
+    def noting(self, field: str, told: FieldOrigin) -> "Customer":
         """With a field's newest source and time."""
         return replace(
             self, told=tuple(sorted({**dict(self.told), field: told}.items(), key=_name))
         )
 
-    def reached_by(self, phone_hash: str, told: Origin) -> "Customer":
+    def reached_by(self, phone_hash: str, told: FieldOrigin) -> "Customer":
         """With a number of theirs."""
         if told.at < self.forgotten_at:
             return self
@@ -228,7 +228,7 @@ def from_text(text: str) -> Customer:
         if name in data:
             data[name] = tuple(part(**each) for each in data[name])
     if "told" in data:
-        data["told"] = tuple((name, Origin(**told)) for name, told in data["told"])
+        data["told"] = tuple((name, FieldOrigin(**told)) for name, told in data["told"])
     if "numbers" in data:
         data["numbers"] = tuple((number, at) for number, at in data["numbers"])
     elif data.get("phone_hash"):  # from before several numbers were kept

@@ -290,7 +290,14 @@ def test_K4_the_longest_profile_and_request_fit_into_what_dispatch_takes() -> No
           for text in (control, wide)),
         *(turn(intent=wide, emotion=wide, slots={"promise": f"{n}{wide}"}) for n in range(20)),
         *(listed("opted_out", scope="campaign", campaign_id=f"{n}" * 36) for n in range(40)),
+        *(change(campaign_id=f"{n:02}{wide[:126]}", attributes={"consent": wide}, occurred_at=9_999)
+          for n in range(40)),
+        *(turn(call_id=f"{n:036}", meaning="promise_to_pay", occurred_at=1_700_000_000_000 + n,
+               slots={"promise_to_pay": "2026-03-25", "amount": "9" * 9}) for n in range(40)),
+        *(change(kind=kind, record_id=f"{n}{wide}", status=wide, occurred_at=n)
+          for n in range(40) for kind in ("order", "payment")),
     )  # fmt: skip
+    assert len(customer.pledges) == len(customer.payments) == len(customer.orders) == 8
     room = MAX_REQUEST_BYTES - 900
     _, out = live(asked(idempotency_key="k" * room), customer=customer)
     (forwarded,) = [e for _, e in out if isinstance(e, DispatchInbox)]
