@@ -2,7 +2,17 @@
 
 from schemas.events.analytics import Alert, IntentWindow, Tick, VariantWindow
 from schemas.events.calls import CallEvent, MediaChunk
-from schemas.events.customers import CustomerChange, Message, OptOut, OptOutScope, Profile
+from schemas.events.customers import (
+    CampaignConsent,
+    CustomerChange,
+    Message,
+    OptOut,
+    OptOutScope,
+    Payment,
+    PaymentPromise,
+    PlacedOrder,
+    Profile,
+)
 from schemas.events.deliveries import CrmDelivery
 from schemas.events.dialogue import Directive, Token, Transcript, Turn
 from schemas.events.operations import (
@@ -27,6 +37,7 @@ __all__ = [
     "Audit",
     "CallEvent",
     "Campaign",
+    "CampaignConsent",
     "CampaignContact",
     "CrmDelivery",
     "CustomerChange",
@@ -40,6 +51,9 @@ __all__ = [
     "Message",
     "OptOut",
     "OptOutScope",
+    "Payment",
+    "PaymentPromise",
+    "PlacedOrder",
     "Playbook",
     "Profile",
     "ProfileInbox",

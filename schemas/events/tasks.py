@@ -63,12 +63,16 @@ class TaskEvent(Event):
 class ProfileInbox(Event):
     """`profiles.inbox`: all that a customer's profile is folded from, in one order.
 
-    `body` is the source event as JSON text; `kind` is what it is.
+    `body` is the source event as JSON text; `kind` is what it is. Of a customer who was merged into
+    another, records go on to that one, and so does all that was known of them (`absorbed`).
     """
 
-    kind: Literal["request", "change", "turn", "ended", "optout"]
+    kind: Literal["request", "change", "turn", "ended", "optout", "absorbed"]
     source_topic: str = Field(description="Topic of the source event")
-    body: str = Field(description="The source event, JSON text")
+    body: str = Field(description="The source event, JSON text; absorbed: what was known")
+    via: list[str] = Field(
+        default_factory=list, description="Merged customers by whom the record came, in order"
+    )
 
 
 class DispatchInbox(Event):

@@ -16,6 +16,7 @@ from streams.api.calls import CallRoutes
 from streams.api.campaigns import CampaignRoutes
 from streams.api.contacts import ContactLog
 from streams.api.crm import CrmRoutes
+from streams.api.customers import CustomerRoutes
 from streams.api.docs_page import DocsRoutes
 from streams.api.edge import Edges
 from streams.api.fleet import FleetRoutes
@@ -93,6 +94,7 @@ def _application(life: Lifecycle, hub: Hub, producer: EventProducer) -> web.Appl
     app.add_routes(TaskRoutes(config, hub, producer, history).routes())
     app.add_routes(CallRoutes(config, hub, producer, history).routes())
     app.add_routes(OptOutRoutes(config, hub, producer).routes())
+    app.add_routes(CustomerRoutes(config, hub, producer).routes())
     app.add_routes(CrmRoutes(config, producer).routes())
     contacts = ContactLog(config, producer)
     app.add_routes(CampaignRoutes(config, hub, producer, contacts).routes())

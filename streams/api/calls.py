@@ -1,4 +1,4 @@
-"""`/api/calls` and `/api/customers`: what carriers report, and where calls and customers stand."""
+"""`/api/calls`: what carriers report, and where calls stand."""
 
 import asyncio
 import contextlib
@@ -12,10 +12,9 @@ from ringlog.kafka.producer import EventProducer
 from ringlog.metrics import CALLS
 from ringlog.settings import Settings
 from schemas import ids
-from schemas.events import CallEvent, Profile
-from schemas.text import to_json
+from schemas.events import CallEvent
 from streams.api.answers import CallPage, ReportAnswer
-from streams.api.describe import Paths, answer, named, operation
+from streams.api.describe import Paths, answer, operation
 from streams.api.history import HistoryAway, HistoryRows
 from streams.api.hub import Hub
 from streams.api.models import CallsQuery, CallStatusRequest
@@ -30,13 +29,6 @@ PAST_MS = 7 * 24 * 3_600_000
 
 LOOKUP_S = 0.5
 """How long a report waits for the fold to know its call, so that the envelope can be filled."""
-
-
-def _profile_schema() -> dict[str, object]:
-    """A profile as `schemas.text` writes it: times are ISO 8601."""
-    schema = Profile.model_json_schema()
-    schema["properties"]["occurred_at"] = {"type": "string", "format": "date-time"}
-    return schema
 
 
 PATHS: Final[Paths] = {
@@ -59,19 +51,11 @@ PATHS: Final[Paths] = {
             },
         ),
     },
-    "/api/customers/{customer_id}/profile": {
-        "get": operation(
-            "profile", "A customer's newest profile",
-            {200: answer("The profile", _profile_schema())},
-            parameters=[named("customer_id", "The customer")],
-            problems={404: "No such customer"},
-        ),
-    },
 }  # fmt: skip
 
 
 class CallRoutes:
-    """The call and customer routes of one API process."""
+    """The call routes of one API process."""
 
     def __init__(
         self, config: Settings, hub: Hub, producer: EventProducer, history: HistoryRows
@@ -84,7 +68,6 @@ class CallRoutes:
         return [
             web.post("/api/calls/status", self.report),
             web.get("/api/calls/status", self.status),
-            web.get("/api/customers/{customer_id}/profile", self.profile),
         ]
 
     async def report(self, request: web.Request) -> web.Response:
@@ -156,13 +139,6 @@ class CallRoutes:
             page.append(call.model_dump(exclude={"pool"}))
         after = page[-1]["call_id"] if len(page) == limit else None
         return web.json_response({"items": page, "next": after})
-
-    async def profile(self, request: web.Request) -> web.Response:
-        """200 with the customer's newest profile, 404."""
-        found = self._hub.profiles.get(request.match_info["customer_id"])
-        if found is None:
-            raise Problem(404, "No such customer", request.match_info["customer_id"])
-        return web.json_response(to_json("customers.profiles", found))
 
 
 def _require_recent(occurred_at: int, now: int) -> None:

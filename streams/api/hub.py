@@ -22,6 +22,10 @@ FOLD_MS = 24 * 3_600_000
 STATUS_TOPICS = ("calls.events", "tasks.requested", "tasks.events")
 
 
+MERGES = 16
+"""Merges, one after another, by which a customer is looked for."""
+
+
 class Hub:
     """Folds statuses, profiles, campaigns and edges, and tells waiters about changes of a task, a
     call or a campaign."""
@@ -94,6 +98,15 @@ class Hub:
                 self._meanwhile.append(event)
             if self.board.apply(event):
                 self._wake(event.call_id if isinstance(event, CallEvent) else event.task_id)
+
+    def profile(self, customer_id: str) -> Profile | None:
+        """The customer's newest profile; of one who was merged into another, that one's."""
+        found = self.profiles.get(customer_id)
+        for _ in range(MERGES):
+            if found is None or found.merged_into is None:
+                return found
+            found = self.profiles.get(found.merged_into, found)
+        return found
 
     def _wake(self, key: str | None) -> None:
         for waiter in self._waiting.get(key or "", ()):

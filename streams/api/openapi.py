@@ -13,6 +13,7 @@ from streams.api import (
     calls,
     campaigns,
     crm,
+    customers,
     docs_page,
     fleet,
     media,
@@ -24,7 +25,7 @@ from streams.api import (
 from streams.api.describe import OPEN, Paths, answer, operation
 
 _MODULES: Final = (
-    tasks, calls, crm, optouts, campaigns, media, fleet, whip, softphone, docs_page,
+    tasks, calls, customers, crm, optouts, campaigns, media, fleet, whip, softphone, docs_page,
 )  # fmt: skip
 
 PATH: Final = "/openapi.json"

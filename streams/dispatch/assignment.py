@@ -3,6 +3,7 @@
 import orjson
 
 from ringlog.terms import Callee, Permission
+from schemas.events.customers import attributes_within
 from schemas.ids import call_id as id_of_call
 from streams.dispatch.decided import Verdict
 from streams.dispatch.facts import Output
@@ -97,10 +98,13 @@ class Assignment:
         if lawless and not pool.campaigns.knows(task.campaign_id):
             return terms.permission(NOBODY, (), at_ms)
         profile = orjson.loads(task.profile)
+        attributes = attributes_within(
+            profile.get("attributes", {}), profile.get("consents", ()), task.campaign_id
+        )
         callee = Callee(
             task.phone, task.tenant_id, task.customer_id, profile.get("level", "normal"),
             tuple(sorted({*task.tags, *profile.get("tags", ())})),
-            profile.get("purchase_intent", 0.0), profile.get("attributes", {}), task.task_id,
+            profile.get("purchase_intent", 0.0), attributes, task.task_id,
         )  # fmt: skip
         dials = pool.eligibility.dials.of(task.line, pool.now)
         counts = pool.eligibility.counts(task.campaign_id, pool.now)

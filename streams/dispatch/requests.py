@@ -16,7 +16,8 @@ from streams.dispatch.task import HOLDING, OPEN, Requirement, State, Task, rank_
 
 
 def requested(pool: PoolState, record: i.Request) -> list[Output]:
-    request, profile = record.task, record.profile
+    request = record.task
+    profile = record.profile.within(request.campaign_id)
     task_id = request.task_id or ""
     if task_id in pool.tasks or (pool.hindsight is None and task_id in pool.recent):
         return []
@@ -159,7 +160,8 @@ def after_attempt(pool: PoolState, task: Task) -> None:
 def _take(pool: PoolState, task: Task, profile: Profile, text: str) -> None:
     task.profile, task.profile_version = text, profile.version
     pool.touch(task)
-    callee = callee_of(task.phone, task.tenant_id, profile, task.tags, task.task_id)
+    here = profile.within(task.campaign_id)
+    callee = callee_of(task.phone, task.tenant_id, here, task.tags, task.task_id)
     _demand(pool, task, pool.terms(task.campaign_id).demand(callee, dict(task.asked)))
 
 

@@ -4,9 +4,8 @@
 the order to write them. All events carry the time of their record.
 """
 
-import re
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import orjson
 from pydantic import ValidationError
@@ -17,9 +16,13 @@ from schemas.donotcall import GLOBAL, extent_of
 from schemas.envelope import Event
 from schemas.events import (
     CallEvent,
+    CampaignConsent,
     CustomerChange,
     DispatchInbox,
     OptOut,
+    Payment,
+    PaymentPromise,
+    PlacedOrder,
     Profile,
     ProfileInbox,
     TaskRequested,
@@ -28,9 +31,22 @@ from schemas.events import (
 from schemas.phone import InvalidNumber, Numbers, e164
 from schemas.text import from_json, to_json, to_line
 from schemas.wire import Poison
+from streams.profiles.changes import changed
 from streams.profiles.interest import purchase_intent
-from streams.profiles.router import KINDS
-from streams.profiles.state import ENDED, POOLS, ActiveCall, Customer
+from streams.profiles.ledger import LedgerEntry, pledge_of, pledged
+from streams.profiles.limits import MAX_PROMISES, MAX_PROMISES_BYTES, bounded, short
+from streams.profiles.merging import (
+    Absorbed,
+    absorbed_of,
+    absorbing,
+    handed_over,
+    left_behind,
+    next_of,
+    sent_on,
+    target_of,
+)
+from streams.profiles.router import INBOX, KINDS
+from streams.profiles.state import ENDED, POOLS, ActiveCall, Customer, FieldOrigin
 
 PRODUCER = "profiles"
 DEFAULT_POOL = "default"
@@ -40,22 +56,8 @@ ANSWERER = frozenset({"amd", "answerer"})
 NOT_TALKED = NOT_A_PERSON | MEDIA_FAULTS | {"no_answer", "busy", "failed", "abandoned"}
 """Dispositions of calls in which the customer was not reached, unless they said something."""
 
-MAX_TAGS, MAX_PROMISES, MAX_TEXT = 32, 10, 120
-"""Limits of what one profile holds; it travels with every request and call. Texts in characters."""
-
-MAX_OPTOUTS = 16
-"""Campaigns and tenants of opt-outs that one profile names; the list itself has all."""
-
-MAX_TAGS_BYTES, MAX_PROMISES_BYTES = 4_096, 2_048
-"""The same in bytes of UTF-8, all together."""
-
-MAX_ATTRIBUTES, ATTRIBUTE = 16, re.compile(r"[a-z][a-z0-9_]{0,39}")
-"""Attributes kept, by names that a playbook can write."""
-LONGEST_ATTRIBUTE = 60
-"""Characters; a longer one is a note and no value, and stays in `customers.changes`."""
-
 Output = tuple[str, Event]
-Source = TaskRequested | CustomerChange | Turn | CallEvent | OptOut
+Source = TaskRequested | CustomerChange | Turn | CallEvent | OptOut | Absorbed
 """What a profile is folded from."""
 
 
@@ -79,6 +81,8 @@ def parse(inbox: ProfileInbox, numbers: Numbers) -> ProfileInput:
     """The input that an inbox record holds; raises Poison with the reason."""
     if not inbox.customer_id:
         raise Poison("no customer_id")
+    if inbox.kind == "absorbed":
+        return ProfileInput(inbox, absorbed_of(inbox.body), None)
     if inbox.source_topic not in KINDS:
         raise Poison(f"nothing is folded from {inbox.source_topic}")
     try:
@@ -106,20 +110,35 @@ def evolve(customer: Customer, given: ProfileInput) -> Customer:
         return customer
     before = customer
     customer = customer.remember(given.inbox.event_id)
+    if next_of(customer, given.inbox) is not None:
+        return customer
+    customer = replace(customer, merged_into=None)
+    customer = replace(customer, as_of=max(customer.as_of, given.inbox.occurred_at))
     match given.source:
         case TaskRequested():
             customer = _requested(customer, given.source, given.phone_hash)
         case CustomerChange():
-            customer = _changed(customer, given.source, given.phone_hash)
+            customer = _changed(customer, given.source, given)
         case Turn():
             customer = _turn(customer, given.source)
         case CallEvent():
             customer = _ended(customer, given.source)
         case OptOut():
             customer = _listed(customer, given.source)
+        case Absorbed():
+            customer = absorbing(customer, given.source)
     if customer.facts() != before.facts() or before.version == 0:
-        customer = replace(customer, version=before.version + 1, tenant_id=given.inbox.tenant_id)
+        customer = replace(
+            customer, version=_version(before, given) + 1, tenant_id=given.inbox.tenant_id
+        )
     return customer
+
+
+def _version(before: Customer, given: ProfileInput) -> int:
+    """The version that the next one follows. Tasks of an absorbed customer know the versions of
+    that one, and take only newer ones."""
+    source = given.source
+    return max(before.version, source.known.version if isinstance(source, Absorbed) else 0)
 
 
 def decide(before: Customer, after: Customer, given: ProfileInput) -> list[Output]:
@@ -127,19 +146,33 @@ def decide(before: Customer, after: Customer, given: ProfileInput) -> list[Outpu
     if before.knows(given.inbox.event_id):
         return []
     inbox, out = given.inbox, list[Output]()
+    target = next_of(before, inbox)
+    if target is not None:
+        return [(INBOX, sent_on(inbox, target, PRODUCER))]
     profile = profile_event(after, given)
+    if after.merged_into is not None:
+        passed = handed_over(before, inbox, after.merged_into, PRODUCER)
+        return [("customers.profiles", profile), (INBOX, passed)]
     if after.version != before.version:
         out.append(("customers.profiles", profile))
-        if isinstance(given.source, CustomerChange) and before.active is not None:
-            out.append(("calls.events", _profile_changed(before.active, profile, inbox)))
-        out += [
-            _to_pool(inbox, "profile", pool, to_line("customers.profiles", profile))
-            for pool in after.pools
-            if not isinstance(given.source, TaskRequested)
-        ]
+        if isinstance(given.source, CustomerChange | Absorbed) and after.active is not None:
+            out.append(("calls.events", _profile_changed(after.active, profile, inbox)))
+        if not isinstance(given.source, TaskRequested):
+            out += _to_pools(after, lean(profile), inbox)
     out += _optouts(before, after, given)
     if isinstance(given.source, TaskRequested):
         out += _forward(given.source, after, profile, inbox)
+    return out
+
+
+def _to_pools(customer: Customer, profile: Profile, inbox: ProfileInbox) -> list[Output]:
+    """The profile for tasks that wait, also for those of customers who were merged into this
+    one."""
+    out = list[Output]()
+    for customer_id in (inbox.customer_id, *customer.absorbed):
+        named = profile.model_copy(update={"customer_id": customer_id})
+        body = to_line("customers.profiles", named)
+        out += [_to_pool(inbox, "profile", pool, body, customer_id) for pool in customer.pools]
     return out
 
 
@@ -168,7 +201,46 @@ def profile_event(customer: Customer, given: ProfileInput) -> Profile:
         answered_calls=customer.answered_calls,
         phone_hash=customer.phone_hash,
         attributes=customer.published_attributes,
+        sources={field: told.source for field, told in customer.told},
+        told_at={field: told.at for field, told in customer.told},
+        consents=[CampaignConsent(**asdict(c)) for c in customer.consents],
+        orders=[PlacedOrder(**asdict(order)) for order in customer.orders],
+        payments=[_payment(payment) for payment in customer.payments],
+        payment_promises=[
+            PaymentPromise(
+                call_id=pledge.call_id,
+                said_at=pledge.said_at,
+                due_at=pledge.due_at(customer.zone),
+                amount_minor=pledge.amount_minor,
+                state=state,
+            )
+            for pledge, state in customer.promised
+        ],
+        merged_into=customer.merged_into,
+        absorbed=list(customer.absorbed),
     )
+
+
+def lean(profile: Profile) -> Profile:
+    """The profile as requests and calls carry it: without what neither dispatch nor robots ask."""
+    aside: dict[str, Any] = {"sources": {}, "told_at": {}}
+    aside |= {"orders": [], "payments": [], "absorbed": []}
+    return profile.model_copy(update=aside)
+
+
+def _payment(entry: LedgerEntry) -> Payment:
+    fields = asdict(entry)
+    del fields["due_at"]
+    return Payment(**fields)
+
+
+def _changed(customer: Customer, change: CustomerChange, given: ProfileInput) -> Customer:
+    target = target_of(customer, change, given.customer_id)
+    if target is not None:
+        return left_behind(customer, target)
+    if change.kind == "deleted" and change.customer_id != given.customer_id:
+        return customer  # a CRM deletes the row that it has merged into another
+    return changed(customer, change, given.phone_hash)
 
 
 def _requested(customer: Customer, request: TaskRequested, phone_hash: str | None) -> Customer:
@@ -176,72 +248,10 @@ def _requested(customer: Customer, request: TaskRequested, phone_hash: str | Non
         return customer
     pool = request.pool or DEFAULT_POOL
     pools = (*(p for p in customer.pools if p != pool), pool)[-POOLS:]
-    return replace(customer, pools=pools, phone_hash=phone_hash or customer.phone_hash)
-
-
-def _changed(customer: Customer, change: CustomerChange, phone_hash: str | None) -> Customer:
-    """Fields that a change does not name stay as they were, unless listed in `cleared`."""
-    if change.kind == "deleted":
-        return _forgotten(customer)
-    cleared = frozenset(change.cleared)
-    wish = change.attributes.get("opted_out", "").lower()
-    customer = replace(
-        customer,
-        level="normal" if "level" in cleared else customer.level,
-        source_tags=() if "tags" in cleared else customer.source_tags,
-        name=None if "name" in cleared else customer.name,
-        purchases=0 if "purchases" in cleared else customer.purchases,
-    )
-    if "phone" in cleared and not customer.optouts:
-        customer = replace(customer, phone_hash=None)
-    return replace(
-        customer,
-        level=_short(change.level or "") or customer.level,
-        source_tags=_bounded(change.tags, MAX_TAGS, MAX_TAGS_BYTES) or customer.source_tags,
-        name=_short(change.name or "") or customer.name,
-        purchases=customer.purchases if change.purchases is None else change.purchases,
-        phone_hash=phone_hash or customer.phone_hash,
-        optouts=_with(customer.optouts, GLOBAL if wish in ("true", "1", "yes") else None),
-        attributes=_attributes(customer, change),
-    )
-
-
-def _attributes(customer: Customer, change: CustomerChange) -> tuple[tuple[str, str], ...]:
-    """Attributes after a change. One that became empty, or too long to be a value, is dropped:
-    its old value would be wrong."""
-    known = dict(customer.attributes)
-    for name in change.cleared:
-        known.pop(name, None)
-    for name, value in sorted(change.attributes.items()):
-        if name == "opted_out" or not ATTRIBUTE.fullmatch(name):
-            continue
-        known.pop(name, None)
-        text = value.strip()
-        if text and len(text) <= LONGEST_ATTRIBUTE and len(known) < MAX_ATTRIBUTES:
-            known[name] = _short(text)
-    return tuple(sorted(known.items()))
-
-
-def _forgotten(customer: Customer) -> Customer:
-    """What is kept of a deleted customer: how often we called, since when the law leaves them in
-    peace and, if they must not be called or are on a call right now, the number's hash, which keeps
-    them protected. Nothing about who they are, what they bought, said or promised."""
-    protected = bool(customer.optouts) or customer.active is not None
-    return Customer(
-        version=customer.version,
-        tenant_id=customer.tenant_id,
-        optouts=customer.optouts,
-        phone_hash=customer.phone_hash if protected else None,
-        calls=customer.calls,
-        answered_calls=customer.answered_calls,
-        talked_at=customer.talked_at,
-        refused_at=customer.refused_at,
-        active=customer.active,
-        spoke=customer.spoke,
-        seen=customer.seen,
-        ended=customer.ended,
-        pools=customer.pools,
-    )
+    customer = replace(customer, pools=pools)
+    if phone_hash is None:
+        return customer
+    return customer.reached_by(phone_hash, FieldOrigin("request", request.occurred_at))
 
 
 def _listed(customer: Customer, optout: OptOut) -> Customer:
@@ -249,14 +259,8 @@ def _listed(customer: Customer, optout: OptOut) -> Customer:
     numbers have entries of their own."""
     extent = extent_of(optout)
     if optout.kind == "opted_out":
-        return replace(customer, optouts=_with(customer.optouts, extent))
+        return customer.barred_in(extent)
     return replace(customer, optouts=tuple(e for e in customer.optouts if e != extent))
-
-
-def _with(optouts: tuple[str, ...], extent: str | None) -> tuple[str, ...]:
-    if extent is None or extent in optouts:
-        return optouts
-    return (*optouts, extent)[-MAX_OPTOUTS:] if extent != GLOBAL else (GLOBAL, *optouts)
 
 
 def _turn(customer: Customer, turn: Turn) -> Customer:
@@ -265,21 +269,42 @@ def _turn(customer: Customer, turn: Turn) -> Customer:
         customer = replace(
             customer,
             active=ActiveCall(
-                turn.call_id, turn.task_id, turn.campaign_id, turn.pool, turn.robot_id
+                turn.call_id, turn.task_id, turn.campaign_id, turn.pool, turn.robot_id,
+                turn.customer_id,
             ),
             spoke=(same and customer.spoke)
             or (turn.input_kind not in ANSWERER and bool(turn.text)),
-        )
-    heard = turn.input_kind == "final" and bool(turn.text)
-    return replace(
-        customer,
-        purchase_intent=purchase_intent(customer.purchase_intent, turn),
-        last_intent=_short(turn.intent) or customer.last_intent,
-        last_emotion=_short(turn.emotion) if heard else customer.last_emotion,
-        optouts=_with(customer.optouts, GLOBAL if turn.outcome == "opted_out" else None),
-        promises=_promised(customer.promises, turn),
-        refused_at=turn.occurred_at if turn.meaning == "reject" else customer.refused_at,
-    )
+        )  # fmt: skip
+    if turn.outcome == "opted_out" or turn.meaning == "opt_out":
+        customer = customer.barred_in(GLOBAL)
+    if turn.meaning == "reject":
+        customer = replace(customer, refused_at=_later(customer.refused_at, turn.occurred_at))
+    return customer if turn.occurred_at < customer.forgotten_at else _said(customer, turn)
+
+
+def _said(customer: Customer, turn: Turn) -> Customer:
+    """What the turn tells of the customer's mind."""
+    told = FieldOrigin("call", turn.occurred_at)
+    named: dict[str, Any] = {
+        "purchase_intent": purchase_intent(customer.purchase_intent, turn),
+        "promises": _promised(customer.promises, turn),
+    }
+    named = {field: value for field, value in named.items() if value != getattr(customer, field)}
+    if intent := short(turn.intent):
+        named["last_intent"] = intent
+    if turn.input_kind == "final" and turn.text:
+        named["last_emotion"] = short(turn.emotion)
+    for field, value in named.items():
+        if customer.heeds(field, told.at):
+            customer = replace(customer, **{field: value}).noting(field, told)
+    pledge = pledge_of(turn)
+    if pledge is not None:
+        customer = replace(customer, pledges=pledged(customer.pledges, pledge))
+    return customer
+
+
+def _later(known: int | None, at: int) -> int:
+    return max(known or 0, at)
 
 
 def _promised(promises: tuple[str, ...], turn: Turn) -> tuple[str, ...]:
@@ -288,10 +313,10 @@ def _promised(promises: tuple[str, ...], turn: Turn) -> tuple[str, ...]:
     if turn.outcome == "callback":
         when = turn.slots.get("time", "")
         said.append(f"callback {when}".strip())
-    for text in map(_short, said):
+    for text in map(short, said):
         if text:
             promises = (*(p for p in promises if p != text), text)
-    return tuple(reversed(_bounded(reversed(promises), MAX_PROMISES, MAX_PROMISES_BYTES)))
+    return tuple(reversed(bounded(reversed(promises), MAX_PROMISES, MAX_PROMISES_BYTES)))
 
 
 def _ended(customer: Customer, call: CallEvent) -> Customer:
@@ -300,13 +325,14 @@ def _ended(customer: Customer, call: CallEvent) -> Customer:
         return customer  # the first end of a call counts
     was_on = customer.active is not None and customer.active.call_id == call_id
     spoke = was_on and customer.spoke and call.disposition not in NOT_A_PERSON
+    if call.disposition == "opted_out":
+        customer = customer.barred_in(GLOBAL)
     talked = spoke or (call.disposition is not None and call.disposition not in NOT_TALKED)
     return replace(
         customer,
         calls=customer.calls + 1,
         answered_calls=customer.answered_calls + int(talked),
-        talked_at=call.occurred_at if talked else customer.talked_at,
-        optouts=_with(customer.optouts, GLOBAL if call.disposition == "opted_out" else None),
+        talked_at=_later(customer.talked_at, call.occurred_at) if talked else customer.talked_at,
         active=None if was_on else customer.active,
         spoke=customer.spoke and not was_on,
         ended=(*customer.ended, call_id)[-ENDED:],
@@ -320,7 +346,7 @@ def _forward(
     it."""
     body = {
         "request": to_json("tasks.requested", request),
-        "profile": to_json("customers.profiles", profile),
+        "profile": to_json("customers.profiles", lean(profile)),
     }
     text = orjson.dumps(body).decode()
     if request.kind == "requested":
@@ -330,18 +356,21 @@ def _forward(
 
 
 def _optouts(before: Customer, after: Customer, given: ProfileInput) -> list[Output]:
-    """Opt-outs that the do-not-call list lacks, also for a number that we learn only after its
-    owner opted out."""
+    """Opt-outs that the do-not-call list lacks: every opt-out on every number of the customer, also
+    on one that we learn only afterwards."""
     inbox, source = given.inbox, given.source
-    if after.phone_hash is None:
-        return []
-    moved = after.phone_hash != before.phone_hash
-    news = [extent for extent in after.optouts if moved or extent not in before.optouts]
-    if isinstance(source, OptOut) and source.phone_hash == after.phone_hash:
-        news = [extent for extent in news if extent != extent_of(source)]
-    why, where, who = _said(given, new=after.optouts != before.optouts)
+    told = {(extent, number) for extent in before.optouts for number, _ in before.numbers}
+    if isinstance(source, OptOut):
+        told.add((extent_of(source), source.phone_hash))
+    news = [
+        (extent, number)
+        for extent in after.optouts
+        for number, _ in reversed(after.numbers)
+        if (extent, number) not in told
+    ]
+    why, where, who = _reason(given, new=after.optouts != before.optouts)
     out = list[Output]()
-    for n, extent in enumerate(news):
+    for n, (extent, number) in enumerate(news):
         scope, _, name = extent.partition(":")
         optout = OptOut.model_validate(
             {
@@ -351,11 +380,11 @@ def _optouts(before: Customer, after: Customer, given: ProfileInput) -> list[Out
                 "producer": PRODUCER,
                 "causation_id": inbox.event_id,
                 "tenant_id": name if scope == "tenant" else inbox.tenant_id,
-                "call_id": source.call_id,
-                "task_id": source.task_id,
+                "call_id": inbox.call_id,
+                "task_id": inbox.task_id,
                 "customer_id": inbox.customer_id,
-                "campaign_id": name if scope == "campaign" else source.campaign_id,
-                "phone_hash": after.phone_hash,
+                "campaign_id": name if scope == "campaign" else inbox.campaign_id,
+                "phone_hash": number,
                 "scope": scope,
                 "reason": why,
                 "source": where,
@@ -366,7 +395,7 @@ def _optouts(before: Customer, after: Customer, given: ProfileInput) -> list[Out
     return out
 
 
-def _said(given: ProfileInput, new: bool) -> tuple[str, str, str | None]:
+def _reason(given: ProfileInput, new: bool) -> tuple[str, str, str | None]:
     """Reason, source and actor of an opt-out."""
     source = given.source
     if not new:
@@ -375,7 +404,7 @@ def _said(given: ProfileInput, new: bool) -> tuple[str, str, str | None]:
         case OptOut():
             return source.reason, source.source, source.actor
         case CustomerChange():
-            return "customer's record", "crm", _short(source.source)
+            return "customer's record", "crm", short(source.source)
         case _:
             return "said so in a call", "voice", "customer"
 
@@ -390,27 +419,31 @@ def _profile_changed(call: ActiveCall, profile: Profile, inbox: ProfileInbox) ->
         tenant_id=inbox.tenant_id,
         call_id=call.call_id,
         task_id=call.task_id,
-        customer_id=inbox.customer_id,
+        customer_id=call.customer_id or inbox.customer_id,
         campaign_id=call.campaign_id,
         pool=call.pool,
         robot_id=call.robot_id,
         source=PRODUCER,
-        profile=to_line("customers.profiles", profile),
+        profile=to_line("customers.profiles", lean(profile)),
         profile_version=profile.version,
     )
 
 
-def _to_pool(inbox: ProfileInbox, kind: str, pool: str, body: str) -> Output:
+def _to_pool(
+    inbox: ProfileInbox, kind: str, pool: str, body: str, customer_id: str | None = None
+) -> Output:
+    absorbed = customer_id is not None and customer_id != inbox.customer_id
+    name = f"{kind}/{pool}/{customer_id}" if absorbed else f"{kind}/{pool}"
     record = DispatchInbox.model_validate(
         {
-            "event_id": ids.event_id(inbox.event_id, f"{kind}/{pool}"),
+            "event_id": ids.event_id(inbox.event_id, name),
             "kind": kind,
             "occurred_at": inbox.occurred_at,
             "producer": PRODUCER,
             "causation_id": inbox.event_id,
             "tenant_id": inbox.tenant_id,
             "task_id": inbox.task_id,
-            "customer_id": inbox.customer_id,
+            "customer_id": customer_id or inbox.customer_id,
             "campaign_id": inbox.campaign_id,
             "pool": pool,
             "source_topic": inbox.source_topic,
@@ -418,20 +451,3 @@ def _to_pool(inbox: ProfileInbox, kind: str, pool: str, body: str) -> Output:
         }
     )
     return "dispatch.inbox", record
-
-
-def _short(text: str) -> str:
-    """Cut to its limit, without control characters: in JSON each takes six bytes."""
-    return "".join(c for c in text[: 4 * MAX_TEXT] if c.isprintable())[:MAX_TEXT]
-
-
-def _bounded(texts: Iterable[str], at_most: int, max_bytes: int) -> tuple[str, ...]:
-    """The first distinct non-empty texts, as many as the limits allow."""
-    found: dict[str, None] = {}
-    for text in map(_short, texts):
-        max_bytes -= len(text.encode()) if text not in found else 0
-        if len(found) == at_most or max_bytes < 0:
-            break
-        if text:
-            found[text] = None
-    return tuple(found)

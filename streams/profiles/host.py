@@ -12,8 +12,8 @@ from schemas.phone import Numbers
 from schemas.wire import Poison
 from streams.faust_host import FaustHost, Found, Record
 from streams.profiles.fold import decide, evolve, parse
-from streams.profiles.refold import INBOX, Refold
-from streams.profiles.router import KINDS, copies
+from streams.profiles.refold import Refold
+from streams.profiles.router import INBOX, KINDS, copies
 from streams.profiles.state import Customer, from_text, to_text
 
 APP_ID = "ringlog-profiles"

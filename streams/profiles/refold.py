@@ -11,9 +11,8 @@ from schemas.events import ProfileInbox
 from schemas.phone import Numbers
 from schemas.wire import Poison
 from streams.profiles.fold import evolve, parse
+from streams.profiles.router import INBOX
 from streams.profiles.state import Customer
-
-INBOX = "profiles.inbox"
 
 
 class Refold:

@@ -10,6 +10,7 @@ from schemas.text import to_line
 from schemas.wire import Poison
 
 PRODUCER = "profiles"
+INBOX = "profiles.inbox"
 Kind = Literal["request", "change", "turn", "ended", "optout"]
 
 MAX_REQUEST_BYTES = 7_000
@@ -53,4 +54,4 @@ def copies(source_topic: str, event: Event, _offset: int = 0) -> Iterable[tuple[
         source_topic=source_topic,
         body=body,
     )
-    yield "profiles.inbox", record
+    yield INBOX, record

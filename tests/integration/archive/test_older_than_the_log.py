@@ -24,8 +24,8 @@ from schemas.wire import AvroRecord
 from streams.history.columns import TOPICS_KEPT
 from streams.history.compare import compare
 from streams.history.rebuild import AnotherLog, rebuild
-from streams.profiles.refold import INBOX, Refold
-from streams.profiles.router import copies
+from streams.profiles.refold import Refold
+from streams.profiles.router import INBOX, copies
 from tests.integration.history.support import Log, Offsets, SinkProcess, wait_for
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]

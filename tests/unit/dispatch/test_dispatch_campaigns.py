@@ -13,7 +13,7 @@ from ringlog.law.rules import FOLDER, AttemptsRule, read_rules
 from ringlog.law.site import SiteLaw
 from ringlog.terms import NO_COUNTS, Callee, CallSetup, Counts, Demand, Permission
 from schemas import ids
-from schemas.events import Campaign
+from schemas.events import Campaign, CampaignConsent
 from streams.dispatch.eligibility import Dials
 from streams.dispatch.inputs import CampaignChanged, SettingsChanged, parse
 from streams.dispatch.policy import Policy
@@ -259,6 +259,22 @@ def test_a_time_that_no_calendar_knows_and_a_pace_near_zero_stop_nobody_else() -
     desk.give(request("t2", campaign_id="autumn"))
     desk.give(request("t3", campaign_id=None))
     assert [e.task_id for e in desk.events("assigned")] == ["t3"]
+
+
+def test_the_consent_of_a_campaigns_list_holds_for_that_campaign_alone() -> None:
+    desk = Desk()
+    desk.pool = Pool("main", terms_of=terms_of)
+    desk.open(robot("r1", slots=9))
+    desk.now = 1_774_324_800_000  # 2026-03-24 12:00 in China
+    settings = {"playbook": "p", "purpose": "marketing", "recording_notice": True}
+    for name in ("spring", "autumn"):
+        desk.give(campaign(name, "running", settings))
+    consent = CampaignConsent(campaign_id="spring", consent="express", until="", told_at=1)
+    for name in ("spring", "autumn"):
+        known = profile(f"c-{name}", consents=[consent])
+        desk.give(request(name, known, campaign_id=name, phone=f"+861380000000{len(name)}"))
+    assert [e.task_id for e in desk.events("assigned")] == ["spring"]
+    assert [(e.task_id, e.kind) for e in desk.events("refused")] == [("autumn", "refused")]
 
 
 def test_a_record_without_a_version_counts_for_nothing_after_one_with(desk: Desk) -> None:

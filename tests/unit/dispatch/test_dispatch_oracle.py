@@ -146,14 +146,14 @@ class World:
         if self.now > (permit.permit_expires_at or 0):
             return
         self.dialled[call_id] = self.now
-        self.give(call(call_id, "dialing"))
+        self.give(call(call_id, "dialing", occurred_at=self.now))
 
     def end(self, call_id: str) -> None:
         how = self.rng.choice(("completed", "busy", "no_answer", "failed", "number_in_call"))
         at, permit = self.dialled.pop(call_id), self.permits.pop(call_id)
         if how not in NOT_DIALLED and self.pool.book.of_call(call_id) is not None:
             self.dials[permit.phone or ""].append(at)
-        self.give(call(call_id, "ended", disposition=how))
+        self.give(call(call_id, "ended", disposition=how, occurred_at=self.now))
 
     def wait(self, ms: int) -> None:
         """Calls in progress show signs of life; timers fire when they are due."""

@@ -4,6 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from schemas.events import CustomerChange
+from schemas.ids import root_id
 from tests.unit.verify.campaign_world import TOMORROW_3PM, CampaignWorld
 from tests.unit.verify.world import Tables, World, judge
 from verify.run import NAMES
@@ -34,6 +36,22 @@ def test_all_holds(world: World) -> None:
     assert (results["calls"].looked_at, results["tasks"].looked_at) == (5, 5)
     assert results["turns"].looked_at == 14
     assert results["directives"].looked_at == 14
+
+
+def test_a_customer_who_was_merged_into_another_is_folded_too() -> None:
+    world = World()
+    for n in (1, 2):
+        world.whole_call(n)
+    merge = CustomerChange(
+        event_id=root_id("merge"), kind="merged", occurred_at=world.now, producer="api",
+        customer_id="customer-1", merged_into="customer-2", source="api",
+    )  # fmt: skip
+    world.write("customers.changes", merge)
+    world.whole_call(3)
+    world.opt_out()
+    results = judge(world, "ids", "routes", "profiles", idle=True)
+    assert {n: r.violations for n, r in results.items() if r.total} == {}
+    assert results["profiles"].looked_at == 3
 
 
 @settings(max_examples=15, deadline=None)
