@@ -15,6 +15,9 @@ from ringlog.tls import CertificateUnusable, certificate_of
 from ringlog.yaml_source import InvalidFile
 from streams.dispatch.policy import SitePolicy
 
+ANY_FREE = 0
+"""A port of the system's choice."""
+
 
 @click.group()
 def config() -> None:
@@ -62,7 +65,7 @@ def check() -> None:
     _load(SitePolicy)
     ports: dict[int, str] = {}
     for name in Settings.model_fields:
-        if name.endswith("_port"):
+        if name.endswith("_port") and getattr(current, name) != ANY_FREE:
             port = current.port(getattr(current, name))
             if not 0 < port < 65_536:
                 raise CheckFailed(f"{name} + port_shift is {port}: no port")

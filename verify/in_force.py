@@ -1,4 +1,5 @@
-"""Which version of a campaign a pool went by at a time, as the pool's inbox tells."""
+"""Which version of a campaign, and which law of the site, a pool went by at a time, as the pool's
+inbox tells."""
 
 import json
 from collections import defaultdict
@@ -6,6 +7,7 @@ from collections import defaultdict
 from ringlog.campaigns.aggregate import superseded
 from ringlog.campaigns.settings import CampaignSettings
 from ringlog.campaigns.terms import settings_of
+from ringlog.law.site import NO_LAW, SiteLaw
 from schemas.events import Campaign
 from schemas.text import from_json
 from verify.record import LogRecord
@@ -70,3 +72,27 @@ class VersionsInForce:
             except ValueError:
                 self._settings[version.event_id] = None
         return self._settings[version.event_id]
+
+
+class LawsInForce:
+    """A fold of the settings' records in `dispatch.inbox`: the law of calls without a campaign."""
+
+    def __init__(self) -> None:
+        self._arrivals: dict[str, list[tuple[int, SiteLaw]]] = defaultdict(list)
+
+    def take(self, record: LogRecord) -> None:
+        """Takes a record of the inbox; only those of settings count."""
+        event = record.event
+        if event["kind"] != "settings":
+            return
+        try:
+            law = SiteLaw.model_validate(json.loads(event["body"]).get("law", {}))
+        except (ValueError, AttributeError, TypeError):
+            return  # dispatch sends it to dead_letters and goes on
+        self._arrivals[event["pool"] or "default"].append((record.timestamp_ms, law))
+
+    def at(self, pool: str | None, at_ms: int) -> list[SiteLaw]:
+        """What may have been in force at a time; no law before the first record."""
+        arrivals = self._arrivals.get(pool or "", [])
+        before = [law for at, law in arrivals if at < at_ms] or [NO_LAW]
+        return [before[-1], *(law for at, law in arrivals if at == at_ms)]

@@ -46,25 +46,16 @@ def may_call(
     if facts.barred is not None:
         reason = f"the number is on the do-not-call list ({facts.barred})"
         return Refusal("do_not_call", reason, None, _OURS)
-    rules = (book or site_rule_book()).of(place.country, place.regions)
+    rules = (book or site_rule_book()).of(place.country, place.regions, facts.declared)
     if rules is None:
         return Refusal("country", f"there are no rules for calls to {place.country}", None)
     rules = (*rules, *facts.campaign_rules)
-    if not facts.declared:
-        rules = tuple(rule for rule in rules if not _is_declared(rule))
     now = list(_refusals(rules, place, facts, now_ms))
     if not now:
         return Allowed()
     first = next((refusal for refusal in now if refusal.until is None), now[0])
     until = _all_passed(rules, place, facts, now)
     return Refusal(first.rule, first.reason, until, first.source)
-
-
-def _is_declared(rule: AnyRule) -> bool:
-    """Whether a rule is on what a campaign declares."""
-    if isinstance(rule, AttemptsRule):
-        return rule.of == "caller_id"
-    return isinstance(rule, (ConsentRule, RecordingRule, CallerIdRule))
 
 
 def _all_passed(

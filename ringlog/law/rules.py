@@ -225,6 +225,7 @@ class RuleBook:
     def __init__(self, sets: Iterable[RuleSet]) -> None:
         self._by_place: dict[str, list[AnyRule]] = {}
         self._rules: dict[str, AnyRule] = {}
+        self._found: dict[tuple[str, frozenset[str], bool], tuple[AnyRule, ...] | None] = {}
         for found in sets:
             self._rules |= {rule.id: rule for rule in found.rules}
             for place in found.members or (found.place,):
@@ -234,15 +235,38 @@ class RuleBook:
         """The rule of that id; None where no file has it."""
         return self._rules.get(rule_id)
 
-    def of(self, country: str, regions: frozenset[str]) -> tuple[AnyRule, ...] | None:
+    def of(
+        self, country: str, regions: frozenset[str], declared: bool = True
+    ) -> tuple[AnyRule, ...] | None:
         """The rules for a country and for every region (such as US-FL) where the callee may be;
-        None where the country has none. Without a region all regions of the country count."""
+        None where the country has none. Without a region all regions of the country count. Not
+        `declared`: without those on what only a campaign declares."""
+        asked = (country, regions, declared)
+        if asked not in self._found and len(self._found) < _PLACES:
+            self._found[asked] = self._look_up(*asked)
+        return self._found[asked] if asked in self._found else self._look_up(*asked)
+
+    def _look_up(
+        self, country: str, regions: frozenset[str], declared: bool
+    ) -> tuple[AnyRule, ...] | None:
         own = self._by_place.get(country)
         if own is None:
             return None
         inside = regions or {p for p in self._by_place if p.startswith(f"{country}-")}
         more = [rule for place in sorted(inside) for rule in self._by_place.get(place, ())]
-        return (*self._by_place.get("*", ()), *own, *more)
+        rules = (*self._by_place.get("*", ()), *own, *more)
+        return rules if declared else tuple(rule for rule in rules if not is_declared(rule))
+
+
+_PLACES = 4_096
+"""Places whose rules a book remembers together."""
+
+
+def is_declared(rule: AnyRule) -> bool:
+    """Whether a rule is on what only a campaign declares."""
+    if isinstance(rule, AttemptsRule):
+        return rule.of == "caller_id"
+    return isinstance(rule, (ConsentRule, RecordingRule, CallerIdRule))
 
 
 def read_rules(path: Path) -> RuleSet:

@@ -247,7 +247,7 @@ def each_alone(seeds: Iterable[int]) -> int:
 def run_of(seed: int, faults: list[Fault], calls: int, brief: bool, keep: bool) -> bool:
     """One schedule on a stack of its own; whether everything held."""
     home = Path(tempfile.mkdtemp(prefix="ringlog-faults-"))
-    config = Settings(home=home, port_shift=free_port_shift())
+    config = Settings(home=home, port_shift=free_port_shift(), law="off")  # all are simulated
     os.environ |= environment.of_services(config) | wrong_clocks(config)
     settings.cache_clear()
     run = Run(config, faults, calls, seed, brief)

@@ -24,10 +24,11 @@ from ringlog.law.rules import (
     RestRule,
     site_rule_book,
 )
+from ringlog.law.site import NO_LAW, SiteLaw
 from schemas.phone import Numbers
 from verify.check import Check, Context, Result
 from verify.checks.permits import dialled_by_us
-from verify.in_force import VersionsInForce
+from verify.in_force import LawsInForce, VersionsInForce
 from verify.record import LogRecord
 
 _WEEK: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -59,11 +60,11 @@ class _Case:
 
 
 class Law(Check):
-    """Folds dials, ends, permits and the versions of campaigns that pools knew. Dials of tasks
-    whose campaign has no record go by the site's settings, without the law."""
+    """Folds dials, ends, permits, and the versions of campaigns and laws of the site that pools
+    knew. Dials of tasks whose campaign has no record go by the law of the site."""
 
     name = "law"
-    title = "no dial outside the law of its campaign"
+    title = "no dial outside the law of its campaign, or of the site"
     unit = "dials"
     topics = frozenset({"calls.events", "tasks.events", "dispatch.inbox"})
 
@@ -75,6 +76,7 @@ class Law(Check):
         self._ended: dict[str, str] = {}
         self._permits: dict[str, LogRecord] = {}
         self._in_force = VersionsInForce()
+        self._laws = LawsInForce()
 
     def feed(self, record: LogRecord) -> None:
         event = record.event
@@ -83,8 +85,9 @@ class Law(Check):
         match record.topic:
             case "dispatch.inbox":
                 self._in_force.take(record)
+                self._laws.take(record)
             case "tasks.events":
-                if event["kind"] == "assigned" and event["campaign_id"]:
+                if event["kind"] == "assigned":
                     self._permits.setdefault(event["call_id"], record)
             case _ if event["kind"] == "ended":
                 self._ended.setdefault(event["call_id"], event["disposition"] or "")
@@ -96,10 +99,11 @@ class Law(Check):
         for dial in sorted(self._dials.values(), key=lambda dial: dial.timestamp_ms):
             line = self._line(dial.event["phone"])
             before = times.setdefault(line, [])
+            if self._ended.get(dial.event["call_id"], "") in NOT_DIALLED:
+                continue  # the edge asked once more, and put it off
             if dial.judged:
                 self._judge(dial, tuple(before))
-            if self._ended.get(dial.event["call_id"], "") not in NOT_DIALLED:
-                before.append(dial.timestamp_ms)
+            before.append(dial.timestamp_ms)
         return self.result
 
     def _line(self, phone: str) -> str:
@@ -111,16 +115,24 @@ class Law(Check):
             return  # `permits` tells
         event = permit.event
         at = event["occurred_at"]
+        phone, dialled_at = dial.event["phone"], dial.timestamp_ms
+        attributes = _attributes(event["profile"])
         known = self._in_force.at(event["pool"], event["campaign_id"], at)
         settings = [s for version in known if (s := self._in_force.settings(version)) is not None]
-        if not settings:
-            return  # of no campaign, or `campaigns` tells
+        if known and not settings:
+            return  # `campaigns` tells
+        found = [breach(phone, dialled_at, s, attributes, before) for s in settings]
+        if not known:
+            laws = self._laws.at(event["pool"], at)
+            if NO_LAW.level in {law.level for law in laws}:
+                return
+            found = [
+                breach(
+                    phone, dial.timestamp_ms, _settings_of(law), attributes, before, law.declared
+                )
+                for law in laws
+            ]
         self.result.looked_at += 1
-        attributes = _attributes(event["profile"])
-        found = [
-            breach(dial.event["phone"], dial.timestamp_ms, one, attributes, before)
-            for one in settings
-        ]
         worst = next((said for said in found if said is not None), None)
         if worst is not None and None not in found:
             self.result.violate(
@@ -130,14 +142,21 @@ class Law(Check):
             )  # fmt: skip
 
 
+def _settings_of(law: SiteLaw) -> CampaignSettings:
+    """The law of the site as a campaign's that declares nothing."""
+    return CampaignSettings(playbook="none", purpose=law.purpose)
+
+
 def breach(
     phone: str,
     at_ms: int,
     settings: CampaignSettings,
     attributes: Mapping[str, str],
     before: tuple[int, ...],
+    declared: bool = True,
 ) -> Breach | None:
-    """The first rule that a dial broke; None: it was lawful.
+    """The first rule that a dial broke; None: it was lawful. Not `declared`: by the rules that ask
+    nothing which only a campaign declares.
 
     `attributes` are the customer's, `before` the times of earlier dials of the number, ms. Opt-outs
     are judged by their own check, and shares of abandoned calls by none.
@@ -146,7 +165,7 @@ def breach(
     if isinstance(place, NoPlace):
         return "place", place.reason
     case = _Case(place, at_ms, settings, attributes, before)
-    rules = site_rule_book().of(place.country, place.regions)
+    rules = site_rule_book().of(place.country, place.regions, declared)
     if rules is None:
         return "place", f"there are no rules for calls to {place.country}"
     dates = sorted(wall.date() for wall in case.local(at_ms))

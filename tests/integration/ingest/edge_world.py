@@ -275,6 +275,8 @@ class Log:
         permit_ms: int = 60_000,
         edge: str = "edge",
         playbook: str = "loan",
+        campaign_id: str = "spring",
+        terms: str | None = None,
     ) -> str:
         """An assignment by dispatch, of a number of its own; returns the call's id."""
         n = next(_n)
@@ -285,9 +287,9 @@ class Log:
             TaskEvent(
                 event_id=root_id(task, "assigned"), kind="assigned", occurred_at=now_ms(),
                 producer="test", call_id=call, task_id=task, customer_id="c1",
-                campaign_id="spring", pool="sales", robot_id="r1", edge_id=edge, attempt=1,
-                phone=phone or f"+8613800{n:06d}", playbook=playbook, playbook_version="1",
-                asr_profile="demo",
+                campaign_id=campaign_id, terms=terms, pool="sales", robot_id="r1", edge_id=edge,
+                attempt=1, phone=phone or f"+8613800{n:06d}", playbook=playbook,
+                playbook_version="1", asr_profile="demo",
                 profile='{"level":"gold"}', profile_version=3,
                 permit_expires_at=now_ms() + permit_ms,
             ),

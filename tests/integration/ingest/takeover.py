@@ -82,7 +82,7 @@ def main() -> None:
     parser.add_argument("--times", type=int, default=5)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as home:
-        config = Settings(home=Path(home), port_shift=free_port_shift())
+        config = Settings(home=Path(home), port_shift=free_port_shift(), law="off")
         os.environ["RINGLOG_HOME"] = home
         os.environ["RINGLOG_PORT_SHIFT"] = str(config.port_shift)
         settings.cache_clear()

@@ -6,10 +6,12 @@ import os
 import signal
 import time
 from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+from zoneinfo import ZoneInfo
 
 import aiohttp
 import pytest
@@ -19,7 +21,7 @@ from yarl import URL
 from ingest.keys import media_token
 from ringlog.settings import Settings
 from ringlog.site_key import derived_key, edge_control_key, site_key
-from schemas.events import CallEvent, DispatchInbox, Lease
+from schemas.events import CallEvent, Campaign, DispatchInbox, Lease
 from schemas.ids import call_id, root_id
 from tests.integration.ingest.edge_world import World, now_ms
 from tests.integration.ingest.test_twilio import Twilio
@@ -143,6 +145,26 @@ async def test_a_number_that_opted_out_is_not_dialled(world: World) -> None:
     ended = world.log.call(call)[0]
     assert ended.disposition == "opted_out" and ended.task_id is not None
     assert all(asked["call_id"] != call for asked in world.carrier.asked)
+
+
+async def test_a_call_that_the_law_forbids_by_now_is_not_dialled(world: World) -> None:
+    """The permit stands, and the campaign's window has closed since; then it is not even known."""
+    opens = datetime.now(ZoneInfo("Asia/Shanghai")) + timedelta(hours=8)
+    settings = {"playbook": "loan", "purpose": "survey", "recording_notice": True,
+                "windows": {"any": [f"{opens:%H}:00-{opens:%H}:30"]}}  # fmt: skip
+    await world.log.producer.send("campaigns", Campaign(
+        event_id=root_id("law", os.getpid()), occurred_at=now_ms(), producer="test", version=2,
+        campaign_id="law", name="Law", state="running", settings=json.dumps(settings),
+    ))  # fmt: skip
+    closed = {"campaign-windows", "cn-other-hours"}
+    for terms, rules in (("law@2", closed), ("law@3", {"campaign"})):
+        call = await world.log.assign(campaign_id="law", terms=terms)
+        await world.log.until(partial(world.log.kinds, call), "the refusal")
+        assert world.log.kinds(call) == ["ended"]
+        ended = world.log.call(call)[0]
+        assert ended.disposition == "unlawful" and ended.rule in rules and ended.reason
+        assert ended.lawful_at is not None and ended.lawful_at > ended.occurred_at
+        assert all(asked["call_id"] != call for asked in world.carrier.asked)
 
 
 async def test_a_number_in_a_call_gets_no_second_one(world: World) -> None:

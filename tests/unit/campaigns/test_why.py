@@ -56,6 +56,19 @@ def test_a_call_that_failed_and_a_refusal() -> None:
     )
 
 
+def test_what_the_law_forbade_at_the_dial_is_told_with_its_statute() -> None:
+    reason = "it is 21:00 on Friday where the customer is"
+    call = CallEvent(event_id="c" * 36, kind="ended", occurred_at=T + 8, producer="edge",
+                     call_id="c", disposition="unlawful", rule="cn-other-hours", reason=reason,
+                     lawful_at=T + 3_600_000)  # fmt: skip
+    events = [task("assigned", 2, robot_id="r1", attempt=1),
+              task("retry_scheduled", 9, reason=f"cn-other-hours: {reason}",
+                   retry_at=T + 3_600_000)]  # fmt: skip
+    lines = list(explained(Evidence([request()], events, [call], []), ""))
+    assert any(f"the edge did not dial: {reason} (cn-other-hours; " in line for line in lines)
+    assert lines[-1].startswith("So: it waits until 2026-11-27 10:20:00 UTC, since it is 21:00")
+
+
 def test_at_any_time_in_the_past() -> None:
     events = [task("queued", 10), task("assigned", 2_000, robot_id="r1", attempt=1)]
     campaign = [version(2, -5, "running", "started"), version(3, 1_000, "paused", "paused"),

@@ -1,17 +1,20 @@
 """The edge's host without a broker: draining."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ingest.call.types import Phase
 from ingest.edge import Edge
 from ingest.freeswitch.switch import FreeSwitch
+from ringlog.clock import now_ms
 from ringlog.kafka.reader import Received
 from ringlog.lifecycle import Lifecycle
 from ringlog.settings import Settings
-from schemas.events import TaskEvent
+from schemas.events import Lease, TaskEvent
 from schemas.ids import root_id
 from schemas.registry import MemoryRegistry
 from schemas.wire import Codec
@@ -102,3 +105,39 @@ async def test_a_drained_edge_puts_assignments_off_and_takes_calls_again(
     assert not edge.takes_calls and edge._load().draining
     edge.drain.end()
     assert (await edge.check_number(one, one.phone or "")).allowed and edge.takes_calls
+
+
+async def test_beside_other_edges_the_log_is_read_to_its_end_before_a_dial(
+    edge: Edge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only then is it known whether another edge dials the number too."""
+
+    async def nobody(*_: object) -> tuple[bool, int]:
+        return False, 7
+
+    read: list[int] = []
+
+    async def to_the_end() -> None:
+        read.append(1)
+        if len(read) == 2:
+            raise TimeoutError
+
+    monkeypatch.setattr(edge.optouts, "look_up", nobody)
+    monkeypatch.setattr(edge._follower, "to_the_end", to_the_end)
+    monkeypatch.setattr(edge, "spawn", lambda work, name: work.close())
+    serve(edge)
+    edge.following.take(assigned(1))
+    [actor] = edge.actors.values()
+    one = actor.call.identity
+    lease = Lease(
+        event_id=root_id("lease"), kind="heartbeat", occurred_at=now_ms(), producer="edge",
+        shard="edge/far", worker="far-1", epoch=1,
+    )  # fmt: skip
+    actor.call = replace(actor.call, phase=Phase.DIALING)
+    assert (await edge.check_number(one, one.phone or "")).allowed and not read
+    edge.following.take(Received("robots.leases", 0, 1, now_ms(), lease))
+    assert [found.edge_id for found in edge.following.fleet.serving(now_ms())] == ["far"]
+    assert (await edge.check_number(one, one.phone or "")).allowed and len(read) == 1
+    assert not (await edge.check_number(one, one.phone or "")).allowed, "the log is not readable"
+    actor.call = replace(actor.call, phase=Phase.PERMITTED)
+    assert (await edge.check_number(one, one.phone or "")).allowed and len(read) == 2

@@ -3,12 +3,14 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from click.testing import CliRunner
 
+from cli.campaigns import law
 from cli.config import config
 from cli.main import cli
 from ringlog.health import Health, add_routes
@@ -61,6 +63,22 @@ def test_config_check_names_the_setting(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("RINGLOG_API_PORT", "none")
     result = CliRunner().invoke(config, ["check"])
     assert "RINGLOG_API_PORT" in result.output
+
+
+def test_a_sites_rules_are_checked_with_file_and_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    rule = "  - {id: ours, kind: caller_id, source: our board}\n"
+    (tmp_path / "ours.yaml").write_text(f"place: CN\nname: Ours\nrules:\n{rule}", encoding="utf-8")
+    result = CliRunner().invoke(law, [str(tmp_path)])
+    assert result.exit_code == 0 and "our board" in result.output and "1 rules" in result.output
+    bad = tmp_path / "bad"
+    bad.mkdir()
+    (bad / "bad.yaml").write_text("place: CN\nname: Bad\nrules: 7\n", encoding="utf-8")
+    monkeypatch.setenv("RINGLOG_LAW_RULES", str(bad))
+    for command, said in ((law, [str(bad)]), (config, ["check"])):
+        result = CliRunner().invoke(command, said)
+        assert result.exit_code == 1 and "bad.yaml:3: " in result.output
 
 
 def test_config_show_masks_secrets(monkeypatch: pytest.MonkeyPatch) -> None:

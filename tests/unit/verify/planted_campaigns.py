@@ -2,8 +2,11 @@
 
 from typing import Any
 
+from ringlog.law.site import SiteLaw
 from schemas import ids
 from schemas.events import TaskRequested
+from streams.dispatch.policy import Policy
+from streams.dispatch.router import settings_copy
 from tests.unit.verify.campaign_world import MORNING, TOMORROW_3PM, CampaignWorld, profile
 from tests.unit.verify.planting import plants
 from tests.unit.verify.world import World
@@ -280,3 +283,23 @@ def a_customer_sees_no_number_to_call_back(world: World) -> None:
     world.now = MORNING + 14 * HOUR_MS  # noon in Washington
     world.task(wish, "queued")
     quick(world, wish, profile=profile(consent="written"))
+
+
+def of_no_campaign(world: World, law: SiteLaw) -> None:
+    """A site goes by that law, and somebody is called for no campaign."""
+    world.write(*settings_copy(Policy(), world.now, "sales", law))
+    wish = world.wish(phone="+8613800000001")
+    world.task(wish, "queued")
+    quick(world, wish)
+
+
+@plants("law.hours")
+def a_telephone_rings_at_night_for_no_campaign(world: World) -> None:
+    world.now = MORNING + 12 * HOUR_MS
+    of_no_campaign(world, SiteLaw(level="basic"))
+
+
+@plants("law.consent")
+def a_customer_is_called_for_no_campaign_without_consent(world: World) -> None:
+    world.now = MORNING
+    of_no_campaign(world, SiteLaw(level="full"))

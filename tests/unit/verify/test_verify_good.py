@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from schemas.events import CustomerChange
 from schemas.ids import root_id
-from tests.unit.verify.campaign_world import TOMORROW_3PM, CampaignWorld
+from tests.unit.verify.campaign_world import MORNING, TOMORROW_3PM, CampaignWorld, profile
+from tests.unit.verify.planted_campaigns import HOUR_MS, quick
 from tests.unit.verify.world import Tables, World, judge
 from verify.run import NAMES
 
@@ -112,3 +113,12 @@ def test_a_call_may_go_over_several_trunks_one_after_another() -> None:
     world.call_event("call-5", "ended")
     result = judge(world, "tries", idle=True)["tries"]
     assert (result.looked_at, result.violations) == (3, [])
+
+
+def test_a_dial_that_the_edge_put_off_at_the_last_instant_is_within_the_law() -> None:
+    world = World(now=MORNING + 12 * HOUR_MS)
+    campaign = CampaignWorld(world).launch()
+    wish = campaign.ask(campaign.contact())
+    world.task(wish, "queued")
+    quick(world, wish, "unlawful", profile=profile())
+    assert judge(world, "law", idle=True)["law"].total == 0

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from ringlog.campaigns.settings import CampaignSettings
 from ringlog.campaigns.terms import CampaignTerms
+from ringlog.law.site import SiteLaw
 from ringlog.terms import Callee
 from streams.dispatch.policy import Policy
 from streams.dispatch.site_terms import SiteTerms
@@ -90,3 +91,23 @@ def test_dispatch_lets_dial_what_verify_finds_lawful(
             callee, dials, said.at_ms
         )
         assert (later is None) == (not again.rule), (said, later, again)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    data=st.data(), at=st.one_of(edges, moments), phone=phones,
+    law=st.builds(
+        SiteLaw, level=st.sampled_from(("basic", "full")),
+        purpose=st.sampled_from(("marketing", "collection", "service", "survey")),
+    ),
+)  # fmt: skip
+def test_calls_of_no_campaign_go_by_the_law_of_the_site(
+    data: st.DataObject, at: int, phone: str, law: SiteLaw
+) -> None:
+    attributes = data.draw(customers(at))
+    dials = tuple(sorted(at - ms for ms in data.draw(st.lists(ago, max_size=4))))
+    callee = Callee(phone, attributes=attributes)
+    said = SiteTerms(Policy(), law=law).permission(callee, dials, at)
+    nothing = CampaignSettings(playbook="none", purpose=law.purpose)
+    broken = breach(phone, at, nothing, attributes, dials, law.declared)
+    assert (not said.rule) == (broken is None), (said, broken)
