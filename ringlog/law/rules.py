@@ -234,6 +234,14 @@ class RuleBook:
         """The rule of that id; None where no file has it."""
         return self._rules.get(rule_id)
 
+    def abandoned(self, purpose: Purpose) -> list[AbandonedRule]:
+        """The caps on abandoned calls of every place."""
+        return [
+            rule
+            for rule in self._rules.values()
+            if isinstance(rule, AbandonedRule) and (not rule.purposes or purpose in rule.purposes)
+        ]
+
     def of(self, country: str, regions: frozenset[str]) -> tuple[AnyRule, ...] | None:
         """The rules for a country and for every region (such as US-FL) where the callee may be;
         None where the country has none. Without a region all regions of the country count."""
