@@ -55,13 +55,14 @@ class Assignment:
     def _has_room(self) -> bool:
         """Whether the pool may begin another call now."""
         pool = self._pool
-        limit = pool.policy.concurrency
-        return (not limit or pool.campaigns.calls < limit) and self._in_time(WHOLE)
+        policy = pool.policy
+        room = not policy.concurrency or pool.campaigns.calls < policy.concurrency
+        return room and self._in_time(WHOLE, policy.calls_per_s)
 
-    def _in_time(self, who: str) -> bool:
+    def _in_time(self, who: str, per_s: float | None) -> bool:
         """Whether the pace allows another call now; else its time will come."""
         pool = self._pool
-        at = pool.paces.opens(who, pool.now)
+        at = pool.paces.opens(who, per_s, pool.now) if per_s else None
         if at is not None:
             pool.paces.wait(who, at)
         return at is None
@@ -76,8 +77,9 @@ class Assignment:
             pool.touch(task)
             return False
         group = task.campaign_id
-        room = pool.campaigns.has_room(group, pool.terms(group), pool.now)
-        if room and (group is None or self._in_time(group)):
+        terms = pool.terms(group)
+        room = pool.campaigns.has_room(group, terms, pool.now)
+        if room and (group is None or self._in_time(group, terms.calls_per_s)):
             return True
         pool.matching.lines.shut(group)
         return False

@@ -1,39 +1,56 @@
 """How fast calls may begin: those of one campaign, and those of the whole pool. Times are records'.
 
-A service looks at its timers every tenth of a second. What was missed by at most SLACK_MS is made
-up for at once: in any second at most `per_s` calls begin, a quarter of that, and one.
+In any second at most as many begin as the pace says, a fraction of a call left out; below two a
+second each begins so long after the one before.
 """
 
+from collections import deque
 from heapq import heappop, heappush
 from math import ceil
 
 WHOLE = ""
 """Stands for the pool itself, beside the ids of campaigns."""
 
-SLACK_MS = 250
+SECOND_MS = 1_000
 LONGEST_MS = 86_400_000
 """A pace of less than one call a day counts as that."""
 
 
 class Paces:
-    """`next` tells when the next call of whom may begin, ms since 1970 UTC."""
+    """`begun` tells of whom when the last calls began, ms since 1970 UTC: as many as count."""
 
     def __init__(self) -> None:
-        self.next: dict[str, float] = {}
+        self.begun: dict[str, deque[int]] = {}
         self._waiting: list[tuple[int, str]] = []
         self._armed: tuple[int, int] | None = None
         self._fired = 0
 
-    def opens(self, who: str, now_ms: int) -> int | None:
+    def opens(self, who: str, per_s: float, now_ms: int) -> int | None:
         """When the next call may begin; None: now."""
-        at = self.next.get(who, 0)
-        return ceil(at) if at > now_ms else None
+        begun, most = self.begun.get(who), max(1, int(per_s))
+        if begun is None or len(begun) < most:
+            return None
+        span_ms = SECOND_MS if most > 1 else ceil(min(SECOND_MS / per_s, LONGEST_MS))
+        at = begun[-most] + span_ms
+        return at if at > now_ms else None
 
     def began(self, who: str, per_s: float, now_ms: int) -> None:
         """Counts a call that begins."""
-        apart = min(1_000 / per_s, LONGEST_MS)
-        at = self.next.get(who, 0)
-        self.next[who] = (at if at > now_ms - SLACK_MS else now_ms) + apart
+        begun, most = self.begun.get(who), max(1, int(per_s))
+        if begun is None or begun.maxlen != most:
+            begun = self.begun[who] = deque(begun or (), maxlen=most)
+        begun.append(now_ms)
+
+    def rows(self, now_ms: int) -> dict[str, list[int]]:
+        """What still counts, for a snapshot."""
+        return {
+            who: [at for at in begun if at > now_ms - SECOND_MS] or [begun[-1]]
+            for who, begun in self.begun.items()
+        }
+
+    def restore(self, rows: dict[str, list[int]]) -> None:
+        """Takes up what `rows` gave."""
+        self.begun = {who: deque(begun, maxlen=len(begun)) for who, begun in rows.items()}
 
     def wait(self, who: str, at_ms: int) -> None:
         """Somebody waits until then."""

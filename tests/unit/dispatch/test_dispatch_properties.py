@@ -20,7 +20,6 @@ from streams.dispatch.assignment import Assignment
 from streams.dispatch.decided import Decided, Verdict
 from streams.dispatch.facts import Output
 from streams.dispatch.inputs import Input, SettingsChanged, TimerFired
-from streams.dispatch.pace import WHOLE
 from streams.dispatch.policy import Policy
 from streams.dispatch.pool import Pool
 from streams.dispatch.roster import Robot
@@ -116,7 +115,7 @@ class CheckedAssignment(Assignment):
             t for t in pool.tasks.values()
             if t.state is State.QUEUED and any(suits(r, t) for r in pool.roster)
             and pool.campaigns.has_room(t.campaign_id, pool.terms(t.campaign_id), pool.now)
-            and pool.paces.opens(t.campaign_id or WHOLE, pool.now) is None
+            and pool.terms(t.campaign_id).calls_per_s is None
         ]  # fmt: skip
         had_turn = [t for t in rivals if t.turn]
         rivals = had_turn or [t for t in rivals if t.rank == task.rank]
