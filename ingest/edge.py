@@ -48,7 +48,9 @@ from ingest.inbound import answer
 from ingest.keys import media_token
 from ingest.opening import open_by_message
 from ingest.optouts import READ_TIMEOUT_S, OptOuts
+from ingest.past_calls import read_past_calls
 from ingest.resuming import Resuming
+from ingest.ring_backs import LastCall
 from ingest.rtp.socket import PortPool
 from ingest.sessions import SessionSpec, Site
 from ingest.sound.apm import load
@@ -185,6 +187,9 @@ class Edge:
         await self.optouts.caught_up()
         waiting("calls, directives and assignments")
         await self._follower.start(bury=not spare)
+        if self.config.ring_back_days:
+            reading = read_past_calls(self.config, self.producer, self.following.take_past)
+            self.life.spawn(reading, "past-calls")
 
     async def start(self, handed_over: dict[int, socket.socket] | None = None) -> None:
         """After `follow`: resumes running calls, takes new ones. `handed_over` are the previous
@@ -542,6 +547,10 @@ class Edge:
     def customer_of(self, phone: str) -> str:
         """An id for the customer of a number that no system has named."""
         return f"caller-{self.numbers.hash(phone)[:16]}"
+
+    def last_call(self, phone: str, called: str, campaign_id: str | None) -> LastCall | None:
+        """The call of ours that a caller answers who rings `called`; both E.164."""
+        return self.following.ring_backs.of(self.numbers.hash(phone), called, campaign_id)
 
     async def came_in(self, call: IncomingCall) -> MediaAddress | None:
         """Somebody calls us on a switch; raises NotTaken."""

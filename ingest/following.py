@@ -16,6 +16,7 @@ from ingest.call.types import MAX_CALL_MS, Phase
 from ingest.defaults import Defaults
 from ingest.failover.running import RunningCalls, Survivor
 from ingest.law import DialLaw
+from ingest.ring_backs import RingBacks
 from ingest.sound.prompt_lists import PromptLists
 from ingest.trunks.plan import SitePlan
 from ingest.trunks.published import PublishedPlan
@@ -94,6 +95,7 @@ class Following:
         self.prompts = PromptLists()
         self.numbers_in_calls = NumbersInCalls()
         self.running = RunningCalls(asr_profile)
+        self.ring_backs = RingBacks()
         self._edge_id = edge_id
         self._numbers = numbers
         self._acceptance = Acceptance()
@@ -141,6 +143,15 @@ class Following:
             self._forgot_ms = received.timestamp_ms
             self._forget(received.timestamp_ms)
 
+    def take_past(self, received: Received) -> None:
+        """A record of a call that began long before the process did."""
+        if isinstance(received.event, CallEvent):
+            self._note_ring_back(received.event)
+
+    def _note_ring_back(self, event: CallEvent) -> None:
+        hashed = self._numbers.hash(event.phone) if event.phone else None
+        self.ring_backs.evolve(event, hashed)
+
     def serve(self, listener: Listener) -> list[Survivor]:
         """Gives our running calls, as one that takes them up finds them. From now on the listener
         is told of their records."""
@@ -186,6 +197,8 @@ class Following:
             hashed = self._numbers.hash(event.phone)
             self.numbers_in_calls.began(hashed, call_id, event.occurred_at)
         self.law.take_call(call_id, event)
+        if event.kind in ("dialing", "tried"):
+            self._note_ring_back(event)
         self.running.take_event(call_id, event)
         self.router.evolve(event)
         if event.edge_id == self._edge_id or call_id in self._seen:

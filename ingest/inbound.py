@@ -4,9 +4,11 @@ from dataclasses import replace
 from typing import Final, Protocol
 
 from aiokafka.errors import KafkaError
+from pydantic import ValidationError
 
 from ingest.call.actor import CallActor
 from ingest.opening import CallExists, Opener, resolved
+from ingest.ring_backs import LastCall
 from ingest.rtp.socket import NoPort
 from ingest.sessions import SessionSpec, UnknownName
 from ingest.trunks.driver import IncomingCall, MediaAddress, NotTaken
@@ -28,6 +30,10 @@ class Answerer(Opener, Protocol):
 
     def of_called(self, number: str) -> tuple[str, Inbound] | None:
         """The trunk and the entry of a number of ours, E.164."""
+        ...
+
+    def last_call(self, phone: str, called: str, campaign_id: str | None) -> LastCall | None:
+        """The call of ours that a caller answers who rings `called`; both E.164."""
         ...
 
     def customer_of(self, phone: str) -> str:
@@ -55,14 +61,23 @@ async def answer(edge: Answerer, came: IncomingCall) -> MediaAddress | None:
     if found is None:
         raise NotTaken(Q850_UNALLOCATED, "no trunk has the number that was called (`inbound:`)")
     trunk, entry = found
-    if entry.playbook is None:
+    try:
+        phone: str | None = e164(came.caller, region)
+    except InvalidNumber:
+        phone = None  # withheld, or no telephone's
+    last = edge.last_call(phone, called, entry.campaign_id) if phone else None
+    try:
+        wanted = _session(came, entry, phone, last, edge)
+    except ValidationError:  # names of another system's making, which no session may have
+        wanted = _session(came, entry, phone, None, edge)
+    if wanted is None:
         raise NotTaken(Q850_UNALLOCATED, "the number that was called has no playbook")
-    wanted = _session(came, entry, region, edge)
     try:
         if edge.knows(wanted.call_id):
             raise CallExists(wanted.call_id)
         spec = await resolved(edge.site, wanted)
-        spec = replace(spec, identity=replace(spec.identity, direction="inbound"))
+        who = replace(spec.identity, direction="inbound", variant=last.variant if last else None)
+        spec = replace(spec, identity=who)
         actor = await edge.open_incoming(spec, came, trunk)
     except CallExists:
         raise NotTaken(Q850_TEMPORARY_FAILURE, "the call is over") from None
@@ -74,20 +89,30 @@ async def answer(edge: Answerer, came: IncomingCall) -> MediaAddress | None:
 
 
 def _session(
-    came: IncomingCall, entry: Inbound, region: str, edge: Answerer
-) -> MediaSessionRequest:
-    try:
-        phone: str | None = e164(came.caller, region)
-    except InvalidNumber:
-        phone = None  # withheld, or no telephone's
-    who = edge.customer_of(phone) if phone else f"caller-{root_id(came.call_id, 'caller')[:16]}"
+    came: IncomingCall, entry: Inbound, phone: str | None, last: LastCall | None, edge: Answerer
+) -> MediaSessionRequest | None:
+    """What the number's entry says goes before what the last call to the caller had; None without
+    any playbook."""
+    if last is None:
+        who = edge.customer_of(phone) if phone else f"caller-{root_id(came.call_id, 'caller')[:16]}"
+        campaign_id, tenant_id, playbook, pool, asr = entry.campaign_id, None, None, None, None
+    else:
+        who, tenant_id, playbook, pool = (
+            last.customer_id, last.tenant_id, last.playbook, last.pool,
+        )  # fmt: skip
+        campaign_id = last.campaign_id or entry.campaign_id
+        asr = last.asr_profile if last.asr_profile in edge.site.asr_profiles.names else None
+    if entry.playbook is None and playbook is None:
+        return None
     return MediaSessionRequest(
         call_id=came.call_id,
         customer_id=who,
-        campaign_id=entry.campaign_id or NO_CAMPAIGN,
+        campaign_id=campaign_id or NO_CAMPAIGN,
+        tenant_id=tenant_id,
         codec=came.codec,
-        playbook=entry.playbook or "",
-        pool=entry.pool,
+        playbook=entry.playbook or playbook or "",
+        pool=entry.pool or pool,
         robot_id=entry.robot_id,
+        asr_profile=asr,
         phone=phone,
     )

@@ -139,6 +139,11 @@ class Settings(BaseSettings):
     trunks_file: Path | None = Field(
         None, description="The site's trunks; unset: `trunks.yaml` in the home folder, if there"
     )
+    ring_back_days: Annotated[int, Field(ge=0, le=90)] = Field(
+        3,
+        description="How many days back an edge looks at its start for whom a caller was called "
+        "by, beyond the last hour",
+    )
     asr_profile: str = Field(
         "", description="Recogniser for calls that name none; empty: the registry's `default`"
     )

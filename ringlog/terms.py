@@ -86,6 +86,22 @@ class CallSetup:
     asr_profile: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class People:
+    """The people of one pool to whom a campaign's calls are handed over.
+
+    Without `adaptive` one call is on its way for each of them who is free. With it there may be
+    more, while customers who find all of them busy are at most the share `most` of the answered
+    calls within `within_ms`, counted as `least` calls where there were fewer.
+    """
+
+    count: int
+    adaptive: bool = False
+    most: float = 0.0
+    within_ms: int = 0
+    least: int = 1
+
+
 class Terms(Protocol):
     """One version of a campaign, or what holds for tasks without one."""
 
@@ -104,6 +120,10 @@ class Terms(Protocol):
     @property
     def calls_per_s(self) -> float | None:
         """Permits of the campaign in one pool a second, at most; None: no limit."""
+
+    @property
+    def people(self) -> People | None:
+        """Who takes the calls that robots hand over; None: nobody whom dispatch looks after."""
 
     def permission(
         self, callee: Callee, dials: Sequence[int], now_ms: int, counts: Counts = NO_COUNTS

@@ -49,7 +49,7 @@ def simulate(
         now = min(due, now)
         for timer in pool.take_due(START_MS + now):
             if timer.name != "lease":  # the edge says that its calls live
-                fired = TimerFired(timer.event_id, timer.task_id, timer.name)
+                fired = TimerFired(timer.event_id, timer.task_id, timer.name, timer.due_ms)
                 take(pool.step(fired, START_MS + now), now)
         if arrival == now:
             take(pool.step(_request(coming.popleft()), START_MS + now), now)

@@ -4,7 +4,7 @@ otherwise."""
 import re
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -124,6 +124,14 @@ class CampaignSettings(_Model):
     calls_per_s: Annotated[float, Field(ge=0.001, le=1_000)] | None = Field(
         None, description="Dials a second in one pool"
     )
+    people: Annotated[int, Field(ge=1, le=10_000)] | None = Field(
+        None, description="People of one pool who take the calls that its robots transfer"
+    )
+    pacing: Literal["progressive", "adaptive"] = Field(
+        "progressive",
+        description="progressive: a call for each free robot, or with `people` for each of them "
+        "who is free; adaptive: as many as keep people busy under the cap on dropped calls",
+    )
     ahead: Annotated[int, Field(ge=1, le=100_000)] = Field(
         500, description="Tasks that wait in dispatch at once; the others wait in the campaign"
     )
@@ -156,6 +164,14 @@ class CampaignSettings(_Model):
         if windows:
             _hours(windows)
         return windows
+
+    @model_validator(mode="after")
+    def _facts_of_pacing(self) -> "CampaignSettings":
+        if self.pacing == "adaptive" and self.people is None:
+            raise ValueError(
+                "pacing: adaptive needs `people`, how many take the transfers; no event tells that"
+            )
+        return self
 
     @model_validator(mode="after")
     def _size(self) -> "CampaignSettings":

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from pydantic import ValidationError
 
@@ -12,7 +13,17 @@ from ringlog.campaigns.settings import CAUSES, CampaignSettings, TagRule
 from ringlog.dispositions import NOT_DIALLED
 from ringlog.law.dial import may_call
 from ringlog.law.facts import Allowed, Facts
-from ringlog.terms import NO_COUNTS, Callee, CallSetup, Counts, Demand, Permission, Terms
+from ringlog.law.rules import Purpose, site_rule_book
+from ringlog.terms import (
+    NO_COUNTS,
+    Callee,
+    CallSetup,
+    Counts,
+    Demand,
+    People,
+    Permission,
+    Terms,
+)
 from schemas.events import Campaign
 
 LEVEL_PREFIX = "level:"
@@ -37,6 +48,13 @@ class CampaignTerms:
     def calls_per_s(self) -> float | None:
         """Permits in one pool a second, at most."""
         return self.settings.calls_per_s
+
+    @property
+    def people(self) -> People | None:
+        """Those who take its transfers, with the strictest cap on dropped calls that any place has
+        for its purpose."""
+        settings = self.settings
+        return _people(settings.people, settings.pacing == "adaptive", settings.purpose)
 
     def permission(
         self, callee: Callee, dials: Sequence[int], now_ms: int, counts: Counts = NO_COUNTS
@@ -91,6 +109,20 @@ class CampaignTerms:
             return self.site.retry_at(disposition, dials, now_ms)
         wait = self.settings.retries.wait(cause, dials)
         return None if wait is None else now_ms + wait
+
+
+@lru_cache(maxsize=256)
+def _people(count: int | None, adaptive: bool, purpose: Purpose) -> People | None:
+    if count is None:
+        return None
+    rules = site_rule_book().abandoned(purpose)
+    return People(
+        count,
+        adaptive,
+        most=min(rule.most for rule in rules),
+        within_ms=max(rule.within_ms for rule in rules),
+        least=min(rule.least for rule in rules),
+    )
 
 
 def terms_of(event: Campaign, site: Terms) -> CampaignTerms:

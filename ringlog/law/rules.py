@@ -235,6 +235,14 @@ class RuleBook:
         """The rule of that id; None where no file has it."""
         return self._rules.get(rule_id)
 
+    def abandoned(self, purpose: Purpose) -> list[AbandonedRule]:
+        """The caps on abandoned calls of every place."""
+        return [
+            rule
+            for rule in self._rules.values()
+            if isinstance(rule, AbandonedRule) and (not rule.purposes or purpose in rule.purposes)
+        ]
+
     def of(
         self, country: str, regions: frozenset[str], declared: bool = True
     ) -> tuple[AnyRule, ...] | None:

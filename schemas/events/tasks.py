@@ -67,7 +67,7 @@ class ProfileInbox(Event):
     another, records go on to that one, and so does all that was known of them (`absorbed`).
     """
 
-    kind: Literal["request", "change", "turn", "ended", "optout", "absorbed"]
+    kind: Literal["request", "change", "turn", "ended", "optout", "absorbed", "came_in"]
     source_topic: str = Field(description="Topic of the source event")
     body: str = Field(description="The source event, JSON text; absorbed: what was known")
     via: list[str] = Field(

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from ringlog.kafka.producer import EventProducer
 from ringlog.kafka.reader import BEGINNING, Received, TopicReader
 from ringlog.settings import Settings
-from ringlog.terms import NO_COUNTS, Callee, CallSetup, Counts, Demand, Permission
+from ringlog.terms import NO_COUNTS, Callee, CallSetup, Counts, Demand, People, Permission
 from schemas.catalogue import topic
 from schemas.events import CampaignContact
 from schemas.partition import partition_of
@@ -76,6 +76,7 @@ class PlainTerms:
     version, running = "dry-run", True
     concurrency: int | None = None
     calls_per_s: float | None = None
+    people: People | None = None
 
     def permission(
         self, callee: Callee, dials: Sequence[int], now_ms: int, counts: Counts = NO_COUNTS

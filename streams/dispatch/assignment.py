@@ -7,6 +7,7 @@ from schemas.events.customers import attributes_within
 from schemas.ids import call_id as id_of_call
 from streams.dispatch.decided import Verdict
 from streams.dispatch.facts import Output
+from streams.dispatch.pace import WHOLE
 from streams.dispatch.pool_state import PoolState
 from streams.dispatch.roster import Robot
 from streams.dispatch.rules import SPECIALIST, not_now
@@ -30,9 +31,9 @@ class Assignment:
         matching, put_off = pool.matching, 0
         if not matching.staffed:
             return
-        for group in pool.campaigns.due(pool.now):
+        for group in pool.paces.due(pool.now):
             pool.reopen(group)
-        while (edge := matching.edge) is not None:
+        while self._has_room() and (edge := matching.edge) is not None:
             credits = list(matching.fairness.credits)
             pair = matching.choose(pool.policy.weights, self._stands)
             if pair is None:
@@ -51,6 +52,21 @@ class Assignment:
                 pool.timers.wake(pool.name, pool.now)
                 return
 
+    def _has_room(self) -> bool:
+        """Whether the pool may begin another call now."""
+        pool = self._pool
+        policy = pool.policy
+        room = not policy.concurrency or pool.campaigns.calls < policy.concurrency
+        return room and self._in_time(WHOLE, policy.calls_per_s)
+
+    def _in_time(self, who: str, per_s: float | None) -> bool:
+        """Whether the pace allows another call now; else its time will come."""
+        pool = self._pool
+        at = pool.paces.opens(who, per_s, pool.now) if per_s else None
+        if at is not None:
+            pool.paces.wait(who, at)
+        return at is None
+
     def _stands(self, task: Task) -> bool:
         """In the order of the lines; a task whose number is on a call waits until that ends, and
         a campaign's tasks while it may begin no call."""
@@ -61,12 +77,11 @@ class Assignment:
             pool.touch(task)
             return False
         group = task.campaign_id
-        if pool.campaigns.may_begin(group, pool.terms(group), pool.now):
+        terms = pool.terms(group)
+        room = pool.campaigns.has_room(group, terms, pool.now)
+        if room and (group is None or self._in_time(group, terms.calls_per_s)):
             return True
         pool.matching.lines.shut(group)
-        at = pool.campaigns.paced.get(group or "", 0)
-        if at > pool.now and pool.campaigns.wait(group, at):
-            pool.timers.wake(pool.name, at)
         return False
 
     def _decision(self, task: Task, robot: Robot, edge: str) -> Verdict | None:
@@ -186,7 +201,7 @@ class Assignment:
         robot.calls.add(call_id)
         pool.eligibility.take(task)
         pool.matching.began(task)
-        pool.campaigns.began(task.campaign_id, pool.terms(task.campaign_id), pool.now)
+        self._count(task)
         setup = pool.terms(task.campaign_id).setup(task.task_id)
         playbook = task.requirement.playbook or next(iter(robot.playbooks), None)
         output = pool.say(
@@ -208,3 +223,12 @@ class Assignment:
         pool.timers.set(task, "permit", due, task.last_event_id)
         pool.touched.robot(robot.n)
         return output
+
+    def _count(self, task: Task) -> None:
+        pool, group = self._pool, task.campaign_id
+        pool.campaigns.began(task)
+        for who, per_s in (
+            (WHOLE, pool.policy.calls_per_s), (group, pool.terms(group).calls_per_s),
+        ):  # fmt: skip
+            if per_s and who is not None:
+                pool.paces.began(who, per_s, pool.now)

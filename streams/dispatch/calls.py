@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from ringlog.dispositions import CONNECTED, NOT_DIALLED, PASSING
+from ringlog.dispositions import CONNECTED, NOT_A_PERSON, NOT_DIALLED, PASSING
 from schemas.events import CallEvent
 from schemas.ids import call_id as id_of_call
 from streams.dispatch import inputs as i
@@ -13,7 +13,7 @@ from streams.dispatch.outcome import disposition_of, is_abandoned, unlawful_of
 from streams.dispatch.pool_state import PoolState
 from streams.dispatch.requests import after_attempt, newer_profile
 from streams.dispatch.rules import after_call, after_permit
-from streams.dispatch.task import OPEN, State, Task
+from streams.dispatch.task import HOLDING, OPEN, State, Task
 from streams.dispatch.timers import accept
 
 EFFECTS_OF_TIMERS = ("queued", "cancelled", "failed", "expired")
@@ -37,6 +37,9 @@ def call_changed(pool: PoolState, record: i.CallChanged) -> list[Output]:
     if kind in CONNECTED:
         task.answered = True
         pool.touch(task)
+        if kind == "transferred" and task.state in HOLDING:
+            pool.campaigns.transferred(task, pool.terms(task.campaign_id), pool.now)
+            pool.reopen(task.campaign_id)
     elif kind == "moved" and record.call.edge_id is not None:
         pool.matching.moved(task, record.call.edge_id)
         pool.touch(task)
@@ -112,7 +115,7 @@ def _ended(pool: PoolState, task: Task, record: i.CallChanged) -> list[Output]:
     if disposition not in NOT_DIALLED:
         task.dials += 1
         pool.eligibility.dials.add(task.line, task.dialled_at or pool.now, pool.now)
-    pool.release(task)
+    pool.release(task, answered=task.answered and disposition not in NOT_A_PERSON)
     if verdict.kind != "retry_scheduled":
         return [pool.over(task, verdict.kind, verdict.reason, cause)]
     retry_at = verdict.retry_at or pool.now

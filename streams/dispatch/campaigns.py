@@ -1,17 +1,18 @@
 """The campaigns that a pool knows: their newest versions, and how many calls each has."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
-from heapq import heappop, heappush
 
 from ringlog.campaigns.aggregate import superseded
 from ringlog.law.site import NO_LAW, SiteLaw
 from ringlog.terms import Terms
 from schemas.events import Campaign, TaskRequested
 from schemas.ids import contact_task_id, event_id
+from streams.dispatch.people import PeoplePace
 from streams.dispatch.policy import Policy
 from streams.dispatch.site_terms import SiteTerms
 from streams.dispatch.state import Touched
+from streams.dispatch.task import Task
 
 TermsOf = Callable[[Campaign, SiteTerms], Terms]
 """Makes terms of a campaign's record and of the site's; raises ValueError for settings that it
@@ -25,19 +26,18 @@ def state_only(event: Campaign, site: SiteTerms) -> Terms:
 
 class PoolCampaigns:
     """By campaign id; `order` has their records and these records' offsets in the order of their
-    arrival. `paced` tells when the next call of one may begin, `law` is that of calls without one.
+    arrival. `calls` counts those of all, and of none; `law` is that of calls without a campaign.
     """
 
     def __init__(self, touched: Touched, terms_of: TermsOf = state_only) -> None:
         self.order: dict[int, tuple[Campaign, int]] = {}
-        self.paced: dict[str, int] = {}
+        self.calls = 0
         self.law = NO_LAW
         self._touched = touched
         self._n_of: dict[str, int] = {}
         self._terms_of = terms_of
         self._terms: dict[str | None, Terms] = {}
-        self._calls: dict[str, int] = {}
-        self._waiting: list[tuple[int, str]] = []
+        self.paces: dict[str, PeoplePace] = {}
 
     def take(self, event: Campaign, offset: int) -> bool:
         """Takes a campaign's record with its offset on the topic; False for an older one, and for
@@ -105,38 +105,41 @@ class PoolCampaigns:
         """Whether there is a record of that campaign."""
         return campaign_id in self._n_of
 
-    def may_begin(self, campaign_id: str | None, terms: Terms, now_ms: int) -> bool:
-        """Whether the campaign has room for another call now."""
-        if not terms.running:
+    def pace(self, campaign_id: str) -> PeoplePace:
+        """The calls of a campaign."""
+        found = self.paces.get(campaign_id)
+        if found is None:
+            found = self.paces[campaign_id] = PeoplePace()
+        return found
+
+    def has_room(self, campaign_id: str | None, terms: Terms, now_ms: int) -> bool:
+        """Whether the campaign runs, has fewer calls than it may have, and people for another."""
+        if campaign_id is None or not terms.running:
+            return terms.running
+        pace, limit, people = self.pace(campaign_id), terms.concurrency, terms.people
+        if limit is not None and pace.coming + pace.talking >= limit:
             return False
-        if campaign_id is None:
-            return True
-        limit = terms.concurrency
-        if limit is not None and self._calls.get(campaign_id, 0) >= limit:
-            return False
-        return self.paced.get(campaign_id, 0) <= now_ms
+        return people is None or pace.may_begin(people, now_ms)
 
-    def began(self, campaign_id: str | None, terms: Terms | None, now_ms: int) -> None:
-        """Counts a call that begins; `terms` is None for one that a snapshot had."""
-        if campaign_id is None:
-            return
-        self._calls[campaign_id] = self._calls.get(campaign_id, 0) + 1
-        if terms is not None and terms.calls_per_s:
-            self.paced[campaign_id] = now_ms + int(1000 / terms.calls_per_s)
+    def began(self, task: Task) -> None:
+        """Counts a call that begins, or that a snapshot had."""
+        self.calls += 1
+        if task.campaign_id is not None:
+            pace = self.pace(task.campaign_id)
+            pace.coming += not task.transferred_at
+            pace.talking += bool(task.transferred_at)
 
-    def wait(self, campaign_id: str | None, at_ms: int) -> bool:
-        """Notes that a campaign waits for its pace until then; False if that is known."""
-        if (at_ms, campaign_id or "") in self._waiting:
-            return False
-        heappush(self._waiting, (at_ms, campaign_id or ""))
-        return True
+    def transferred(self, task: Task, terms: Terms, now_ms: int) -> None:
+        """A task's call is handed over to a person."""
+        if not task.transferred_at and task.campaign_id is not None:
+            took_ms = now_ms - task.assigned_at
+            self.pace(task.campaign_id).transferred(terms.people, took_ms, now_ms)
+        task.transferred_at = task.transferred_at or now_ms
 
-    def due(self, now_ms: int) -> Iterator[str]:
-        """Campaigns that waited for their pace long enough."""
-        while self._waiting and self._waiting[0][0] <= now_ms:
-            yield heappop(self._waiting)[1]
-
-    def ended(self, campaign_id: str | None) -> None:
-        """Counts a call that no longer holds a slot."""
-        if campaign_id is not None:
-            self._calls[campaign_id] = max(0, self._calls.get(campaign_id, 0) - 1)
+    def ended(self, task: Task, terms: Terms, answered: bool, now_ms: int) -> None:
+        """A task's call, which a person `answered` or not, holds its slot no longer."""
+        self.calls -= 1
+        if task.campaign_id is not None:
+            talked_ms = now_ms - task.transferred_at if task.transferred_at else None
+            self.pace(task.campaign_id).over(terms.people, answered, talked_ms, now_ms)
+        task.transferred_at = 0

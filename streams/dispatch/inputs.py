@@ -127,11 +127,12 @@ class Liveness:
 
 @dataclass(frozen=True, slots=True)
 class TimerFired:
-    """A timer that dispatch set is due."""
+    """A timer that dispatch set, for `due_ms`."""
 
     event_id: str
     task_id: str
     name: str
+    due_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +186,8 @@ def _parse(record: DispatchInbox, numbers: Numbers) -> Input:
         case "calls_alive":
             return CallsAlive(record.event_id, tuple(record.call_ids))
         case "timer":
-            return TimerFired(record.event_id, _named(record.task_id), _named(record.timer))
+            of_task, name = _named(record.task_id), _named(record.timer)
+            return TimerFired(record.event_id, of_task, name, record.due_at or 0)
         case "request":
             body = _body(record)
             task, profile = _task(body), _event("customers.profiles", body["profile"], Profile)

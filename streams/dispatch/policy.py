@@ -37,6 +37,12 @@ class Policy(BaseModel):
     queue_limit: Annotated[int, Field(ge=0)] = Field(
         0, description="Open tasks of one pool, at most; 0: no limit"
     )
+    concurrency: Annotated[int, Field(ge=0)] = Field(
+        0, description="Calls of one pool at once, at most, beside its robots' slots; 0: no limit"
+    )
+    calls_per_s: Annotated[float, Field(ge=0, le=10_000)] = Field(
+        0, description="Permits of one pool a second, at most; 0: no limit"
+    )
     weights: tuple[Weight, Weight, Weight] = Field(
         (3, 2, 1), description="Shares of the priorities high, medium and low"
     )

@@ -12,6 +12,7 @@ them is `matching`'s; what follows from an end is in `rules`.
 from collections.abc import Iterable
 
 from streams.dispatch import inputs as i
+from streams.dispatch import timers
 from streams.dispatch.assignment import Assignment
 from streams.dispatch.calls import call_changed, timer_fired
 from streams.dispatch.campaigns import TermsOf, state_only
@@ -45,6 +46,8 @@ class Pool(PoolState):
             self.now = timestamp_ms
         out = self._work(record)
         self.assignment.assign(out)
+        if (at := self.paces.to_wake(self.now)) is not None:
+            self.timers.wake(self.name, at)
         return out
 
     def take_due(self, clock_ms: int) -> list[Timer]:
@@ -64,7 +67,7 @@ class Pool(PoolState):
                 self.eligibility.take(task)
             if task.state in HOLDING:
                 self.matching.began(task)
-                self.campaigns.began(task.campaign_id, None, self.now)
+                self.campaigns.began(task)
             elif task.state is State.QUEUED:
                 self.matching.lines.add(task)
             elif task.state is State.LINE_BUSY:
@@ -89,6 +92,8 @@ class Pool(PoolState):
                     if task is not None:
                         self.renew(task)
                 return []
+            case i.TimerFired(name=timers.WAKE):
+                self.paces.woke(record.due_ms)
             case i.TimerFired():
                 return timer_fired(self, record)
             case i.Cancel():

@@ -10,6 +10,7 @@ from streams.dispatch.eligibility import Eligibility
 from streams.dispatch.facts import Output, task_event
 from streams.dispatch.hindsight import Hindsight
 from streams.dispatch.matching import Matching
+from streams.dispatch.pace import Paces
 from streams.dispatch.policy import Policy
 from streams.dispatch.roster import Robot
 from streams.dispatch.state import Recent, Touched
@@ -47,6 +48,7 @@ class PoolState:
         self.matching = Matching(self.by_seq)
         self.roster = self.matching.roster
         self.timers = Timers()
+        self.paces = Paces()
         self.playbooks: dict[str, tuple[str | None, int]] = {}
         self.recent = Recent(self.touched)
         self.robots_by_n: dict[int, Robot] = {}
@@ -122,8 +124,8 @@ class PoolState:
         """The next snapshot writes the task."""
         self.touched.task(task.seq)
 
-    def release(self, task: Task) -> None:
-        """Releases the slot that the task holds, if any."""
+    def release(self, task: Task, answered: bool = False) -> None:
+        """Releases the slot that the task holds, if any; a person `answered` its call or not."""
         task.timers.pop("permit", None)
         task.timers.pop("lease", None)
         if task.state in HOLDING:
@@ -133,6 +135,7 @@ class PoolState:
                 self.roster.changed(robot)
                 self.touched.robot(robot.n)
             self.matching.ended(task, self.now)
-            self.campaigns.ended(task.campaign_id)
+            terms = self.terms(task.campaign_id)
+            self.campaigns.ended(task, terms, answered, self.now)
             self.reopen(task.campaign_id)
         self.touch(task)

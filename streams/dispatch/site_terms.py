@@ -8,7 +8,7 @@ from ringlog.campaigns.callee_facts import site_facts
 from ringlog.dispositions import NOT_DIALLED
 from ringlog.law.facts import Allowed
 from ringlog.law.site import NO_LAW, SiteLaw
-from ringlog.terms import NO_COUNTS, Callee, CallSetup, Counts, Demand, Permission
+from ringlog.terms import NO_COUNTS, Callee, CallSetup, Counts, Demand, People, Permission
 from streams.dispatch.policy import Policy
 
 INDUSTRY = "industry:"
@@ -26,6 +26,7 @@ class SiteTerms:
     running: bool = True
     concurrency: int | None = None
     calls_per_s: float | None = None
+    people: People | None = None
     law: SiteLaw = NO_LAW
 
     def permission(

@@ -23,6 +23,7 @@ from schemas.text import from_json, to_line
 from streams.dispatch.campaigns import TermsOf, state_only
 from streams.dispatch.elsewhere import OthersCall
 from streams.dispatch.matching import ALL_PARTITIONS
+from streams.dispatch.people import PeoplePace
 from streams.dispatch.policy import Policy
 from streams.dispatch.pool import Pool
 from streams.dispatch.roster import Robot
@@ -101,7 +102,8 @@ class Snapshots:
         pool.optouts.next_n = head["next_optout"]
         matching.fairness.credits = head["credits"]
         matching.mean_call_ms = head.get("mean_call_ms", matching.mean_call_ms)
-        pool.campaigns.paced = head.get("paced", {})
+        pool.paces.restore(head.get("begun", {}))
+        pool.campaigns.paces = {c: PeoplePace.of(row) for c, row in head.get("people", {}).items()}
         pool.eligibility.dials.next_n = head.get("next_dialled", 0)
         pool.eligibility.elsewhere.next_n = head.get("next_elsewhere", 0)
         pool.eligibility.tallies.next_n = head.get("next_tally", 0)
@@ -215,7 +217,8 @@ class Snapshots:
             "recent": pool.recent.count,
             "credits": matching.fairness.credits,
             "mean_call_ms": matching.mean_call_ms,
-            "paced": {c: at for c, at in pool.campaigns.paced.items() if at > pool.now},
+            "begun": pool.paces.rows(pool.now),
+            "people": {c: p.row() for c, p in pool.campaigns.paces.items() if p.has_learnt},
             "next_dialled": pool.eligibility.dials.next_n,
             "next_elsewhere": pool.eligibility.elsewhere.next_n,
             "next_tally": pool.eligibility.tallies.next_n,

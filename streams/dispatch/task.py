@@ -87,6 +87,8 @@ class Task:
     newer: str = ""
     """The customer's profile as it became during the call, JSON; the next attempt goes by it."""
     newer_version: int = 0
+    transferred_at: int = 0
+    """When its call was handed over to a person; 0: it was not."""
 
     @property
     def line(self) -> str:

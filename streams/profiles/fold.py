@@ -121,8 +121,10 @@ def evolve(customer: Customer, given: ProfileInput) -> Customer:
             customer = _changed(customer, given.source, given)
         case Turn():
             customer = _turn(customer, given.source)
-        case CallEvent():
+        case CallEvent(kind="ended"):
             customer = _ended(customer, given.source)
+        case CallEvent():
+            customer = _came_in(customer, given.source)
         case OptOut():
             customer = _listed(customer, given.source)
         case Absorbed():
@@ -159,6 +161,8 @@ def decide(before: Customer, after: Customer, given: ProfileInput) -> list[Outpu
             out.append(("calls.events", _profile_changed(after.active, profile, inbox)))
         if not isinstance(given.source, TaskRequested):
             out += _to_pools(after, lean(profile), inbox)
+    if after.active is not None and _is_coming_in(given.source, after.active):
+        out.append(("calls.events", _profile_changed(after.active, profile, inbox)))
     out += _optouts(before, after, given)
     if isinstance(given.source, TaskRequested):
         out += _forward(given.source, after, profile, inbox)
@@ -317,6 +321,19 @@ def _promised(promises: tuple[str, ...], turn: Turn) -> tuple[str, ...]:
         if text:
             promises = (*(p for p in promises if p != text), text)
     return tuple(reversed(bounded(reversed(promises), MAX_PROMISES, MAX_PROMISES_BYTES)))
+
+
+def _is_coming_in(source: Source, active: ActiveCall) -> bool:
+    call = source if isinstance(source, CallEvent) and source.kind != "ended" else None
+    return call is not None and call.call_id == active.call_id
+
+
+def _came_in(customer: Customer, call: CallEvent) -> Customer:
+    """The customer has called us: the robot that answers is told who they are."""
+    if not call.call_id or call.call_id in customer.ended:
+        return customer
+    active = ActiveCall(call.call_id, call.task_id, call.campaign_id, call.pool, call.robot_id)
+    return replace(customer, active=active, spoke=False)
 
 
 def _ended(customer: Customer, call: CallEvent) -> Customer:

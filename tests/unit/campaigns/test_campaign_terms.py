@@ -41,7 +41,7 @@ NOON = ms("2026-11-25T12:00:00+08:00")
 class Site:
     """What holds where the campaign says nothing."""
 
-    version, running, concurrency, calls_per_s = "site", True, None, None
+    version, running, concurrency, calls_per_s, people = "site", True, None, None, None
 
     def permission(
         self, callee: Callee, dials: object, now_ms: int, counts: Counts = NO_COUNTS

@@ -164,7 +164,9 @@ class Desk:
                 break
             for timer in due:
                 self.now = max(self.now, timer.due_ms)
-                out += self.give(TimerFired(timer.event_id, timer.task_id, timer.name))
+                out += self.give(
+                    TimerFired(timer.event_id, timer.task_id, timer.name, timer.due_ms)
+                )
         self.now = until
         return out
 

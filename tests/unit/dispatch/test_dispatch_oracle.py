@@ -161,7 +161,7 @@ class World:
         while due := self.pool.take_due(end):
             for timer in due:
                 self.now = max(self.now, timer.due_ms)
-                self.give(TimerFired(timer.event_id, timer.task_id, timer.name))
+                self.give(TimerFired(timer.event_id, timer.task_id, timer.name, timer.due_ms))
         self.now = end
 
 

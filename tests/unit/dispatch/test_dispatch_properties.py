@@ -114,7 +114,8 @@ class CheckedAssignment(Assignment):
         rivals = [
             t for t in pool.tasks.values()
             if t.state is State.QUEUED and any(suits(r, t) for r in pool.roster)
-            and pool.campaigns.may_begin(t.campaign_id, pool.terms(t.campaign_id), pool.now)
+            and pool.campaigns.has_room(t.campaign_id, pool.terms(t.campaign_id), pool.now)
+            and (t is task or pool.terms(t.campaign_id).calls_per_s is None)
         ]  # fmt: skip
         had_turn = [t for t in rivals if t.turn]
         rivals = had_turn or [t for t in rivals if t.rank == task.rank]
@@ -165,7 +166,7 @@ class Life:
     def wait(self, ms: int) -> None:
         self.now += ms
         for timer in self.pool.take_due(self.now):
-            self.give(TimerFired(timer.event_id, timer.task_id, timer.name))
+            self.give(TimerFired(timer.event_id, timer.task_id, timer.name, timer.due_ms))
 
     def act(self) -> None:
         rng = self.rng

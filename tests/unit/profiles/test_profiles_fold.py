@@ -435,3 +435,29 @@ def test_the_law_is_told_when_they_last_talked_and_last_refused() -> None:
     assert from_text(to_text(customer)) == customer
     silent, _ = live(asked(), ended(occurred_at=9_000, disposition="no_answer"))
     assert silent.talked_at is None
+
+
+def test_a_customer_who_calls_us_is_known_to_the_robot_by_their_newest_profile() -> None:
+    customer, _ = live(change(name="李雷", level="vip"))
+
+    def came() -> CallEvent:
+        return ended(kind="answered", direction="inbound", call_id="in-1", disposition=None)
+
+    customer, out = live(came(), customer=customer)
+    assert topics(out) == ["calls.events"]
+    told = out[0][1]
+    assert isinstance(told, CallEvent)
+    assert (told.kind, told.call_id, told.profile_version) == ("profile_changed", "in-1", 1)
+    assert json.loads(told.profile or "")["level"] == "vip"
+    _, out = live(change(level="gold"), customer=customer)
+    assert "calls.events" in topics(out), "a change during the call reaches it"
+    customer, _ = live(ended("in-1"), customer=customer)
+    assert live(came(), customer=customer)[1] == [], "after its end nobody is told"
+
+
+@pytest.mark.parametrize("direction", ["outbound", "foreign", None])
+def test_the_answer_of_a_call_that_we_or_others_placed_concerns_no_profile(
+    direction: str | None,
+) -> None:
+    answered = ended(kind="answered", direction=direction, disposition=None)
+    assert list(copies("calls.events", answered)) == []
