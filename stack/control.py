@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ringlog.crm.addresses import MYSQL_PART, is_mysql
 from ringlog.jvm import pins
 from ringlog.settings import Settings, root
 from stack import environment, guard, jvm, rabbitmq, services
@@ -89,6 +90,8 @@ def up(
         raise StackRunning(f"the stack in {settings.home} is already running (ringlog status)")
     names = {part.name for part in parts}
     jvm_parts = {part for service, part in _JVM_PARTS.items() if service in names}
+    if "debezium" in names and is_mysql(settings):
+        jvm_parts.add(MYSQL_PART)
     if jvm.missing(pin for pin in pins() if pin.part in jvm_parts):
         jvm.install(report, jvm_parts)
     if "rabbitmq" in names:

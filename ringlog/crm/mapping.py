@@ -82,6 +82,16 @@ class _Fields(_Part):
     purchases: Spot | None = None
     attributes: Annotated[dict[_Attribute, Spot], Field(max_length=64)] = {}
 
+    @property
+    def columns(self) -> list[str]:
+        """The first steps of all paths, without repeats."""
+        named = (getattr(self, name) for name in _FIELDS)
+        taken = [take for take in (*named, *self.attributes.values()) if take is not None]
+        return list(dict.fromkeys(take.keys[0] for take in taken))
+
+
+_FIELDS = ("customer_id", "tenant_id", "name", "phone", "level", "tags", "purchases")
+
 
 class RowMapping(_Fields):
     """A table. With `deletes: ignore` a deleted row says nothing of the customer (an order's)."""

@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 
-import aio_pika
 from aio_pika.abc import AbstractIncomingMessage
 from aiokafka.errors import KafkaError
 
@@ -129,21 +128,9 @@ class Bridge:
     ) -> None:
         """Publishes it to the dead, confirmed. Raises one of LOST."""
         _log.warning("a message is dead", reason=reason, queue=rabbit.dead_queue(self._config))
-        await queues.dead.publish(
-            aio_pika.Message(
-                message.body,
-                headers={
-                    **message.headers,
-                    rabbit.REASON_HEADER: reason[:1_000],
-                    rabbit.ROUTING_HEADER: message.routing_key or "",
-                },
-                content_type=message.content_type,
-                message_id=message.message_id,
-                timestamp=message.timestamp,
-                delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
-            ),
-            message.routing_key or "",
-        )
+        routing_key = message.routing_key or ""
+        dead = rabbit.dead_message(message.body, reason, routing_key, message)
+        await queues.dead.publish(dead, routing_key)
 
     def _tell(self, reason: str) -> None:
         if reason.startswith("table") and reason not in self._told and len(self._told) < 100:

@@ -13,18 +13,20 @@ from aio_pika.abc import AbstractExchange
 
 from ringlog import log
 from ringlog.crm.mapping import load_mapping
+from ringlog.crm.translate import MAX_BODY_BYTES
 from ringlog.lifecycle import Lifecycle, run
 from ringlog.settings import settings
 from ringlog.stopping import Stopped
 from ringlog.yaml_source import InvalidFile
 from streams.crm import rabbit
-from streams.crm.engine import Captured, CaptureEngine, properties, run_in_thread
+from streams.crm.engine import Captured, CaptureEngine, more_jars, properties, run_in_thread
 from streams.crm.waves import waves
 
 SERVICE = "debezium"
 DATABASE = "the database"
 _PAUSE_S = 0.5
 _STOP_S = 8.0
+_KEPT_BYTES = 4_096
 
 _log = log.logger("streams.crm.capture")
 
@@ -76,7 +78,7 @@ class Publisher:
                     while True:
                         self._held = self._held or await self._batches.get()
                         batch, done = self._held
-                        await _publish(exchange, batch)
+                        await _publish(exchange, queues.dead, batch)
                         self._held = None
                         if not done.done():
                             done.set_result(None)
@@ -87,21 +89,31 @@ class Publisher:
                 await asyncio.sleep(_PAUSE_S)
 
 
-async def _publish(exchange: AbstractExchange, batch: list[Captured]) -> None:
+async def _publish(
+    exchange: AbstractExchange, dead: AbstractExchange, batch: list[Captured]
+) -> None:
     for wave in waves(batch, lambda record: (record.destination, record.key)):
-        await asyncio.gather(
-            *[
-                exchange.publish(
-                    aio_pika.Message(
-                        record.value.encode(),
-                        content_type="application/json",
-                        delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
-                    ),
-                    record.destination,
-                )
-                for record in wave
-            ]
-        )
+        await asyncio.gather(*[_publish_one(exchange, dead, record) for record in wave])
+
+
+async def _publish_one(
+    exchange: AbstractExchange, dead: AbstractExchange, record: Captured
+) -> None:
+    body = record.value.encode()
+    if len(body) > MAX_BODY_BYTES:  # brokers close the channel over what is longer than their limit
+        reason = f"row longer than {MAX_BODY_BYTES} bytes; only its key is kept"
+        _log.warning("a row is dead", reason=reason, table=record.destination)
+        key = record.key.encode()[:_KEPT_BYTES]
+        await dead.publish(rabbit.dead_message(key, reason, record.destination), record.destination)
+        return
+    await exchange.publish(
+        aio_pika.Message(
+            body,
+            content_type="application/json",
+            delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
+        ),
+        record.destination,
+    )
 
 
 async def main(life: Lifecycle) -> None:
@@ -125,7 +137,7 @@ async def main(life: Lifecycle) -> None:
         properties(config, load_mapping(config)),
         handle,
         runs,
-        sorted(config.crm_capture_jars.glob("*.jar")) if config.crm_capture_jars else (),
+        more_jars(config),
     )
     thread = run_in_thread(engine, lambda: loop.call_soon_threadsafe(ended.set))
     waits = [asyncio.ensure_future(w) for w in (life.until_stopped(), ended.wait())]

@@ -11,19 +11,23 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 import jpype
 import jpype.config
 
 from ringlog import jvm, log
-from ringlog.crm.addresses import postgres_url
+from ringlog.crm.addresses import MYSQL_PART, database_url, is_mysql
 from ringlog.crm.mapping import Mapping
+from ringlog.crm.translate import MAX_TEXT
 from ringlog.settings import Settings
 from streams.crm.offsets import Offsets
 
 NAME = "ringlog_crm"
 """Of slot and publication in PostgreSQL."""
+
+_SERVER_ID = "7300517"
+"""Ours among the replicas of a MySQL; the site's own properties can say another."""
 
 HEARTBEATS = "__debezium-heartbeat"
 _START_FAST = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto")
@@ -50,30 +54,25 @@ Handle = Callable[[list[Captured]], None]
 def properties(config: Settings, mapping: Mapping) -> dict[str, str]:
     """The engine's settings; the site's own file comes last. Raises OSError, SiteKeyError.
 
-    Retries are short: by default a PostgreSQL that was restarted is missed for 17 s. The heartbeat
-    moves the slot on while only other tables change; it must not be 0, or the engine spins.
+    Retries are short: by default a database that was restarted is missed for 17 s. The heartbeat
+    moves the place on while only other tables change; it must not be 0, or the engine spins. A text
+    is cut where the bridge says anyhow that it is too long.
     """
-    url = urlsplit(postgres_url(config))
-    sslmode = parse_qs(url.query).get("sslmode")
+    url = urlsplit(database_url(config))
     state = config.home.absolute() / "crm"
     state.mkdir(parents=True, exist_ok=True)
     return {
         "name": NAME,
-        "connector.class": "io.debezium.connector.postgresql.PostgresConnector",
         "offset.storage": "org.apache.kafka.connect.storage.FileOffsetBackingStore",
         "offset.storage.file.filename": str(state / "offsets"),
         "offset.flush.interval.ms": "0",
         "database.hostname": url.hostname or "127.0.0.1",
-        "database.port": str(url.port or 5432),
         "database.user": unquote(url.username or ""),
         "database.password": unquote(url.password or ""),
-        "database.dbname": url.path.strip("/"),
         "topic.prefix": "crm",
         "table.include.list": ",".join(map(_pattern, mapping.tables)),
-        "plugin.name": "pgoutput",
-        "slot.name": NAME,
-        "publication.name": NAME,
-        "publication.autocreate.mode": "filtered",
+        "column.include.list": ",".join(_columns(mapping)),
+        f"column.truncate.to.{MAX_TEXT + 1}.chars": ".*",
         "snapshot.mode": "when_needed",
         "decimal.handling.mode": "string",
         "tombstones.on.delete": "false",
@@ -85,14 +84,57 @@ def properties(config: Settings, mapping: Mapping) -> dict[str, str]:
         "errors.retry.delay.initial.ms": "200",
         "errors.retry.delay.max.ms": "1000",
         "errors.max.retries": "-1",
-        **({"database.sslmode": sslmode[0]} if sslmode else {}),
+        **(_mysql(url, state) if is_mysql(config) else _postgres(url)),
     } | _of_file(config.crm_capture_properties)  # fmt: skip
+
+
+def more_jars(config: Settings) -> list[Path]:
+    """What the engine needs beside Debezium's own jars and PostgreSQL's."""
+    own = sorted(config.crm_capture_jars.glob("*.jar")) if config.crm_capture_jars else []
+    return own + ([jvm.path_of(pin) for pin in jvm.pins(MYSQL_PART)] if is_mysql(config) else [])
+
+
+def _postgres(url: SplitResult) -> dict[str, str]:
+    sslmode = parse_qs(url.query).get("sslmode")
+    return {
+        "connector.class": "io.debezium.connector.postgresql.PostgresConnector",
+        "database.port": str(url.port or 5432),
+        "database.dbname": url.path.strip("/"),
+        "plugin.name": "pgoutput",
+        "slot.name": NAME,
+        "publication.name": NAME,
+        "publication.autocreate.mode": "filtered",
+        **({"database.sslmode": sslmode[0]} if sslmode else {}),
+    }  # fmt: skip
+
+
+def _mysql(url: SplitResult, state: Path) -> dict[str, str]:
+    return {
+        "connector.class": "io.debezium.connector.mysql.MySqlConnector",
+        "database.port": str(url.port or 3306),
+        "database.include.list": re.escape(url.path.strip("/")),
+        "database.server.id": _SERVER_ID,
+        "include.schema.changes": "false",
+        "schema.history.internal": "io.debezium.storage.file.history.FileSchemaHistory",
+        "schema.history.internal.file.filename": str(state / "schema-history"),
+        "schema.history.internal.store.only.captured.tables.ddl": "true",
+    }
 
 
 def _pattern(table: str) -> str:
     """The regular expression of `schema.table`, or of `table` in any schema."""
     schema, _, name = table.rpartition(".")
     return f"{re.escape(schema) if schema else '[^.]+'}[.]{re.escape(name)}"
+
+
+def _columns(mapping: Mapping) -> list[str]:
+    """Regular expressions of the columns that are mapped: others may be long, or nobody's
+    business."""
+    return [
+        f"{_pattern(table)}[.]{re.escape(column)}"
+        for table, fields in mapping.tables.items()
+        for column in fields.columns
+    ]
 
 
 def _of_file(path: Path | None) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """The host that brings results to the CRM: read, deliver, record the delivery, commit.
 
 Each destination has a consumer group of its own, and the log is its queue: while one is away, its
-results wait on Kafka and hold up nothing else. A crash repeats the last ones, with the
+results wait on Kafka and hold up nothing else. A crash can repeat the last ones, with the
 same ids.
 """
 
@@ -14,6 +14,7 @@ import aio_pika
 import aiohttp
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
+from confluent_kafka import KafkaException
 
 from ringlog import log
 from ringlog.clock import now_ms
@@ -36,6 +37,7 @@ from streams.crm.results import (
     pause_s,
     result_of,
 )
+from streams.crm.told import ToldResults, told_before
 from streams.crm.waves import waves
 
 AT_ONCE = 64
@@ -58,13 +60,17 @@ class Outflow:
     ) -> None:
         self._life, self._producer = life, producer
         self._destination, self._deliver = destination, deliver
+        self._told = ToldResults()
 
     async def run(self) -> None:
         """Until cancelled; starts over when the broker was away."""
         while True:
             try:
+                self._told = await asyncio.to_thread(
+                    told_before, self._life.settings, self._producer.codec, self._destination
+                )
                 await self._read()
-            except* KafkaError as errors:
+            except* (KafkaError, KafkaException) as errors:
                 why = f"kafka: {type(errors.exceptions[0]).__name__}"
                 _log.warning("waiting", why=why, destination=self._destination)
                 await asyncio.sleep(_RECONNECT_S)
@@ -113,7 +119,7 @@ class Outflow:
 
     async def _bring(self, result: CrmResult) -> None:
         attempt = 0
-        while True:
+        while result.result_id not in self._told:
             attempt += 1
             begun_s = time.monotonic()
             outcome = await self._deliver(result)
@@ -122,6 +128,7 @@ class Outflow:
             await self._producer.send("crm.deliveries", record)
             CRM_DELIVERIES.labels(self._destination, outcome.kind).inc()
             if outcome.kind != "failed":
+                self._told.add(result.result_id)
                 return
             if attempt == 1:
                 _log.warning("a result waits", destination=self._destination,

@@ -54,6 +54,21 @@ def dead_queue(config: Settings) -> str:
     return f"{config.crm_queue}.dead"
 
 
+def dead_message(
+    body: bytes, reason: str, routing_key: str, like: AbstractIncomingMessage | None = None
+) -> aio_pika.Message:
+    """What is published to `Queues.dead`; `like` is the message that nobody can use."""
+    headers = {} if like is None else like.headers
+    return aio_pika.Message(
+        body,
+        headers={**headers, REASON_HEADER: reason[:1_000], ROUTING_HEADER: routing_key},
+        content_type=like.content_type if like else None,
+        message_id=like.message_id if like else None,
+        timestamp=like.timestamp if like else None,
+        delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
+    )
+
+
 @asynccontextmanager
 async def connected(config: Settings) -> AsyncIterator[AbstractConnection]:
     """A connection that does not reconnect by itself: what it held has to be forgotten then.

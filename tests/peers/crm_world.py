@@ -4,6 +4,7 @@ import base64
 import itertools
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -24,7 +25,7 @@ from ringlog.settings import Settings, root
 from ringlog.webhooks import keys_of, verified_id
 from schemas.catalogue import topic
 from schemas.events import CrmDelivery, CustomerChange, Profile
-from stack import postgres
+from stack import postgres, rabbitmq
 
 PATIENCE_S = 60.0
 SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
@@ -55,7 +56,10 @@ class Sql:
     def run(self, statement: str) -> list[str]:
         """Its rows; raises AssertionError if psql gave up."""
         assert self._psql.stdin is not None and self._psql.stdout is not None
-        self._psql.stdin.write(f"{statement};\n\\echo {_MARK}\n")
+        try:
+            self._psql.stdin.write(f"{statement};\n\\echo {_MARK}\n")
+        except BrokenPipeError:
+            raise AssertionError("psql gave up") from None
         rows = []
         while (line := self._psql.stdout.readline().rstrip("\n")) != _MARK:
             assert line or self._psql.poll() is None, "psql gave up"
@@ -72,8 +76,11 @@ class Sql:
 class Part:
     """One of our processes, tied to the test's."""
 
-    def __init__(self, config: Settings, service: str, module: str, folder: Path) -> None:
+    def __init__(
+        self, config: Settings, service: str, module: str, folder: Path, **env: str
+    ) -> None:
         self._command = [sys.executable, "-m", module]
+        self._env = {**os.environ, **env}
         self._ready = f"http://127.0.0.1:{config.metrics_port_of(service)}/readyz"
         self._log = folder / f"{service}.log"
         self._process: subprocess.Popen[bytes] | None = None
@@ -84,7 +91,7 @@ class Part:
                 str(os.getpid())]  # fmt: skip
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [*shim, *self._command], cwd=root(), stdout=log, stderr=log
+                [*shim, *self._command], cwd=root(), stdout=log, stderr=log, env=self._env
             )
         return self
 
@@ -117,6 +124,27 @@ class Part:
     def log(self) -> str:
         """Its last words."""
         return self._log.read_text(errors="replace")[-3000:]
+
+
+def kill_postgres(config: Settings) -> None:
+    """Ends the server at once; the stack starts it again."""
+    file = postgres.home(config) / "data" / "postmaster.pid"
+    os.kill(int(file.read_text().splitlines()[0]), signal.SIGKILL)
+
+
+def kill_rabbitmq(config: Settings) -> None:
+    """Ends the broker at once; the stack starts it again."""
+    os.kill(int((rabbitmq.home(config) / "pid").read_text()), signal.SIGKILL)
+
+
+def rabbitmqctl(config: Settings, *arguments: str) -> str:
+    """What the broker's own tool says."""
+    done = subprocess.run(
+        ["rabbitmqctl", "--quiet", *arguments], env=rabbitmq.environment(config), text=True,
+        capture_output=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr + done.stdout
+    return done.stdout
 
 
 class Tail:

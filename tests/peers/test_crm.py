@@ -10,12 +10,14 @@ import json
 import os
 import random
 import shutil
+import socket
 import statistics
 import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -23,10 +25,13 @@ from uuid import uuid4
 import aio_pika
 import pytest
 
+from demo.asterisk.instance import free_port
 from ringlog.clock import now_ms
 from ringlog.settings import METRICS_SERVICES, Settings, settings
+from schemas.catalogue import topic
 from schemas.events import CallEvent, CustomerChange, TaskEvent, Turn
 from schemas.ids import call_once_id
+from schemas.partition import partition_of
 from stack import control, ports
 from streams.crm import rabbit
 from streams.crm.dead import look, put_back
@@ -40,6 +45,9 @@ from tests.peers.crm_world import (
     Tail,
     Webhook,
     deliveries,
+    kill_postgres,
+    kill_rabbitmq,
+    rabbitmqctl,
     until,
 )
 
@@ -104,17 +112,69 @@ def crm(webhook: Webhook) -> Iterator[Crm]:
     capture = Part(config, "debezium", "streams.crm.capture", home)
     bridge = Part(config, "crm", "streams.crm", home)
     log = Changes(config)
+    made = Crm(config, sql, capture, bridge, log)
     try:
-        made = Crm(config, sql, capture, bridge, log)
         _snapshot(made)
         yield made
     finally:
         log.close()
-        sql.close()
+        made.sql.close()
         control.down(config)
         environment.undo()
         settings.cache_clear()
         shutil.rmtree(home, ignore_errors=True)
+
+
+class Orders:
+    """One customer's changes, numbered."""
+
+    def __init__(self, crm: Crm, customer: int) -> None:
+        self._crm, self._customer = crm, str(customer)
+        self._before = len(crm.log.look()[self._customer])
+        self._written = 0
+
+    def write(self, count: int) -> None:
+        """As many more, each committed by itself."""
+        for _ in range(count):
+            self._written += 1
+            self._crm.sql.run(
+                f"update customers set orders = {self._written} where id = {self._customer}"
+            )
+
+    def there(self) -> int:
+        """How many are on the log."""
+        return len(self._crm.log.look()[self._customer]) - self._before
+
+    def arrive(self) -> None:
+        """Waits for all; raises AssertionError where they are not all there in order."""
+        until("all changes", lambda: self.there() >= self._written, 90)
+        told = [e.purchases for e in self._crm.log.look()[self._customer][self._before :]]
+        assert told == list(range(1, self._written + 1))
+
+
+def _has_orders(crm: Crm, customer: str, orders: int) -> bool:
+    return crm.log.look()[customer][-1].purchases == orders
+
+
+def _connect_again(crm: Crm) -> bool:
+    time.sleep(0.5)
+    try:
+        crm.sql = Sql(crm.config)
+        return crm.sql.run("select 1") == ["1"]
+    except AssertionError:
+        return False
+
+
+def _empty_dead(crm: Crm) -> None:
+    """Throws away what other tests left."""
+
+    async def purge() -> None:
+        async with rabbit.connected(crm.config) as connection:
+            await rabbit.declare(connection, crm.config)
+            queue = await (await connection.channel()).get_queue(rabbit.dead_queue(crm.config))
+            await queue.purge()
+
+    asyncio.run(purge())
 
 
 def _snapshot(crm: Crm) -> None:
@@ -250,6 +310,72 @@ def test_half_a_file_of_offsets_loses_nothing(crm: Crm, part: float) -> None:
     assert [e.purchases for e in crm.log.look()[customer][before:]] == list(range(1, 21))
 
 
+def test_restarts_of_database_and_broker_lose_nothing(crm: Crm) -> None:
+    orders = Orders(crm, 310)
+    orders.write(10)
+    kill_postgres(crm.config)
+    until("PostgreSQL", lambda: _connect_again(crm))
+    orders.write(20)
+    kill_rabbitmq(crm.config)
+    orders.write(20)
+    orders.arrive()
+
+
+def test_a_broker_without_memory_makes_the_capture_wait(crm: Crm) -> None:
+    crm.capture.ready()
+    orders = Orders(crm, 311)
+    rabbitmqctl(crm.config, "set_vm_memory_high_watermark", "absolute", "1MB")
+    try:
+        orders.write(300)
+        time.sleep(1)
+        assert orders.there() < 300
+    finally:
+        rabbitmqctl(crm.config, "set_vm_memory_high_watermark", "absolute", "400MB")
+    orders.arrive()
+
+
+def test_a_second_bridge_takes_over(crm: Crm) -> None:
+    port = (
+        free_port("127.0.0.1", socket.SOCK_STREAM)
+        - crm.config.metrics_port_of("crm")
+        + crm.config.metrics_port
+    )
+    spare_config = crm.config.model_copy(update={"metrics_port": port})
+    spare = Part(spare_config, "crm", "streams.crm", crm.config.home,
+                 RINGLOG_METRICS_PORT=str(port))  # fmt: skip
+    orders = Orders(crm, 312)
+    spare.start().ready()
+    orders.write(200)
+    crm.bridge.kill()
+    orders.write(200)
+    orders.arrive()
+    crm.bridge.start().ready()
+    orders.write(100)
+    spare.kill()
+    orders.write(100)
+    orders.arrive()
+
+
+def test_long_rows_are_cut_or_dead_and_stop_nothing(crm: Crm) -> None:
+    """10 MB in a column that is mapped, in one that is not, and in an array."""
+    _empty_dead(crm)
+    crm.sql.run("alter table customers add column if not exists photo bytea")
+    long = "repeat('x', 10000000)"
+    crm.sql.run(f"update customers set photo = {long}::bytea, orders = 7 where id = 320")
+    crm.sql.run(f"update customers set full_name = {long} where id = 321")
+    crm.sql.run(f"update customers set labels = array[{long}] where id = 322")
+    crm.sql.run("update customers set orders = 7 where id = 323")
+    for customer in ("320", "323"):
+        until(customer, partial(_has_orders, crm, customer, 7))
+    until("the dead", lambda: len(asyncio.run(look(crm.config, 10))) == 2)
+    reasons = sorted(d.reason for d in asyncio.run(look(crm.config, 10)))
+    assert reasons[0] == "name: longer than 4096 characters"
+    assert reasons[1].startswith("row longer than")
+    asyncio.run(put_back(crm.config, 10))
+    until("them again", lambda: len(asyncio.run(look(crm.config, 10))) == 2)
+    _empty_dead(crm)
+
+
 def test_a_changed_table_and_a_bad_message_stop_nothing(crm: Crm) -> None:
     tail = Tail(crm.config, "customers.changes")
     crm.sql.run("alter table customers add column note text, rename column grade to rank".replace(
@@ -261,16 +387,18 @@ def test_a_changed_table_and_a_bad_message_stop_nothing(crm: Crm) -> None:
     crm.sql.run("delete from customers where id = 201")
     assert tail.first(lambda e: e.customer_id == "201").kind == "deleted"
 
-    asyncio.run(_publish(crm.config, b"{not json", b'{"type": "customer.updated"}'))
+    _empty_dead(crm)
+    deep = b"[" * 10_000 + b"]" * 10_000
+    asyncio.run(_publish(crm.config, b"{not json", b'{"type": "customer.updated"}', deep))
     crm.sql.run("update customers set full_name = 'after' where id = 202")
     tail.first(lambda e: e.customer_id == "202")
     dead = asyncio.run(look(crm.config, 10))
     assert [d.reason.partition(":")[0] for d in dead] == [
-        "not JSON", "event_id is missing",
+        "not JSON", "event_id is missing", "nested too deeply",
     ]  # fmt: skip
-    assert len(asyncio.run(look(crm.config, 10))) == 2
-    assert asyncio.run(put_back(crm.config, 10)) == 2
-    until("the same two", lambda: len(asyncio.run(look(crm.config, 10))) == 2)
+    assert len(asyncio.run(look(crm.config, 10))) == 3
+    assert asyncio.run(put_back(crm.config, 10)) == 3
+    until("the same three", lambda: len(asyncio.run(look(crm.config, 10))) == 3)
     tail.close()
 
 
@@ -283,7 +411,12 @@ def test_results_reach_exchange_and_webhook_through_a_kill(crm: Crm, webhook: We
         if n == 100:
             crm.bridge.kill()
             crm.bridge.start()
-    world.close()
+    # A call's second end, and behind it another call's only one: of the same partition.
+    first, behind = "crm-call-0", next(
+        call for n in itertools.count()
+        if partition_of(call := f"crm-late-{n}", topic("calls.events").partitions)
+        == partition_of("crm-call-0", topic("calls.events").partitions)
+    )  # fmt: skip
     crm.bridge.ready()
     got: list[dict[str, Any]] = []
 
@@ -300,6 +433,15 @@ def test_results_reach_exchange_and_webhook_through_a_kill(crm: Crm, webhook: We
     until("all on the exchange", all_on_the_exchange)
     until("all at the webhook", lambda: _calls(webhook.got) >= told.keys())
     until("all in the delivery log", all_recorded)
+    before = [_count(place, first) for place in (got, webhook.got)]
+    crm.bridge.stop()
+    crm.bridge.start().ready()
+    world.write("calls.events", _ended(first, "r0"), _ended(behind, "r0"))
+    world.close()
+    told[behind] = "r0"
+    until("the last on the exchange", all_on_the_exchange)
+    until("the last at the webhook", lambda: _calls(webhook.got) >= told.keys())
+    assert [_count(place, first) for place in (got, webhook.got)] == before
     for place in (got, list(webhook.got)):
         ids = {(r["data"]["call_id"], r["id"]) for r in place if r["data"].get("call_id") in told}
         assert len(ids) == len(told)  # whatever came twice came with one id
@@ -333,6 +475,10 @@ def _ended(call: str, customer: str) -> CallEvent:
             "producer": "test", "call_id": call, "customer_id": customer, "disposition": "busy",
         }
     )  # fmt: skip
+
+
+def _count(results: list[dict[str, Any]], call: str) -> int:
+    return sum(r["data"].get("call_id") == call for r in list(results))
 
 
 def _calls(results: list[dict[str, Any]]) -> set[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from ringlog.crm.addresses import amqp_url, own_password, postgres_url
+from ringlog.crm.addresses import amqp_url, database_url, own_password
 from ringlog.crm.mapping import SAMPLE_FILE, mapping_file
 from ringlog.settings import Settings
 from stack import postgres, rabbitmq
@@ -62,10 +62,10 @@ def test_every_listener_is_on_loopback_and_passwords_are_in_no_command_line(tmp_
 def test_addresses_are_as_set_or_the_stack_s_own(tmp_path: Path) -> None:
     own = Settings(home=tmp_path, site_key=SecretStr("s" * 32), port_shift=0)
     assert amqp_url(own).endswith("@127.0.0.1:18672/")
-    assert postgres_url(own).endswith("@127.0.0.1:18432/crm")
+    assert database_url(own).endswith("@127.0.0.1:18432/crm")
     elsewhere = own.model_copy(update={"crm_amqp_url": AMQP, "crm_database_url": DATABASE})
     assert amqp_url(elsewhere) == AMQP.get_secret_value()
-    assert postgres_url(elsewhere) == DATABASE.get_secret_value()
+    assert database_url(elsewhere) == DATABASE.get_secret_value()
 
 
 def test_the_sample_has_a_mapping_until_the_site_has_one(tmp_path: Path) -> None:
