@@ -34,6 +34,9 @@ from streams.profiles.state import ENDED, POOLS, ActiveCall, Customer
 
 PRODUCER = "profiles"
 DEFAULT_POOL = "default"
+UNCLEAR, NEUTRAL = "unclear", "neutral"
+"""A turn's intent where nothing known was meant, and its emotion where none was heard."""
+
 ANSWERER = frozenset({"amd", "answerer"})
 """Inputs that are no words of a customer."""
 
@@ -270,12 +273,15 @@ def _turn(customer: Customer, turn: Turn) -> Customer:
             spoke=(same and customer.spoke)
             or (turn.input_kind not in ANSWERER and bool(turn.text)),
         )
+    understood = turn.intent not in ("", UNCLEAR)
+    # Words that mean nothing known, a machine's among them, tell nothing of the customer.
     heard = turn.input_kind == "final" and bool(turn.text)
+    felt = heard and (understood or turn.emotion != NEUTRAL)
     return replace(
         customer,
         purchase_intent=purchase_intent(customer.purchase_intent, turn),
-        last_intent=_short(turn.intent) or customer.last_intent,
-        last_emotion=_short(turn.emotion) if heard else customer.last_emotion,
+        last_intent=_short(turn.intent) if understood else customer.last_intent,
+        last_emotion=_short(turn.emotion) if felt else customer.last_emotion,
         optouts=_with(customer.optouts, GLOBAL if turn.outcome == "opted_out" else None),
         promises=_promised(customer.promises, turn),
         refused_at=turn.occurred_at if turn.meaning == "reject" else customer.refused_at,
