@@ -42,6 +42,7 @@ class DirectConnection(Connection):
     _take: Callable[[Message], None] | None = None
     _failed: asyncio.Future[None] | None = None
     _awaited: asyncio.Future[None] | None = None
+    _full = False
     _aligned = True
     """False once a peer sends fragments, or breaks the protocol: then the library reads it all."""
 
@@ -67,7 +68,7 @@ class DirectConnection(Connection):
             await self._awaited
         message = self._waiting.popleft()
         if len(self._waiting) < MAX_WAITING:
-            self.transport.resume_reading()
+            self._read_on()
         if isinstance(message, WsRefused):
             raise message
         return message
@@ -79,7 +80,7 @@ class DirectConnection(Connection):
         self._take = take
         while self._waiting and self._take is not None:
             self._hand(self._waiting.popleft())
-        self.transport.resume_reading()
+        self._read_on()
         closed = asyncio.ensure_future(self.wait_closed())
         try:
             await asyncio.wait((closed, self._failed), return_when=asyncio.FIRST_COMPLETED)
@@ -199,7 +200,8 @@ class DirectConnection(Connection):
     def _hand(self, message: Message | WsRefused) -> None:
         if self._take is None:
             self._waiting.append(message)
-            if len(self._waiting) >= MAX_WAITING:
+            if len(self._waiting) >= MAX_WAITING and not self._full:
+                self._full = True
                 self.transport.pause_reading()
             self._wake()
             return
@@ -211,6 +213,11 @@ class DirectConnection(Connection):
             self._take = _pass_over
             if self._failed is not None and not self._failed.done():
                 self._failed.set_exception(error)
+
+    def _read_on(self) -> None:
+        if self._full and not self.transport.is_closing():
+            self.transport.resume_reading()
+        self._full = False
 
     def _wake(self) -> None:
         if self._awaited is not None and not self._awaited.done():

@@ -48,6 +48,9 @@ class Wire(asyncio.Transport):
     def resume_reading(self) -> None:
         self.reading = True
 
+    def is_closing(self) -> bool:
+        return False
+
     def abort(self) -> None:
         self.written += b"<abort>"
 
