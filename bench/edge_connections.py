@@ -1,10 +1,14 @@
 """The far end of the edge benchmark where sound comes by connections, as a process: peers that
-speak AudioSocket or chan_websocket as Asterisk does, 20 ms of sound 50 times a second each."""
+speak AudioSocket or chan_websocket as Asterisk does, 20 ms of sound 50 times a second each. By both
+they say the same: a second of loud sound, two of a quiet line, and again."""
 
 import asyncio
 import base64
 import os
+import random
 import uuid
+from collections.abc import Iterator
+from itertools import cycle
 from multiprocessing.connection import Connection
 from typing import Final, Protocol, cast
 
@@ -12,15 +16,34 @@ import uvloop
 
 from bench.edge_sender import GROUPS, PACKETS_PER_S, Sent
 from ingest.asterisk.frames import KIND_SLIN, KIND_UUID, FrameReader, framed
+from ringlog.audio import g711
 from ringlog.audio.g711 import SILENCE_BYTE
 
 _OPEN_S: Final = 30.0
 _AT_A_TIME: Final = 50
-_SLIN_FRAME: Final = framed(KIND_SLIN, bytes(320))
+_LOUD: Final = [*range(0x20, 0x30), *range(0xA0, 0xB0)]
+_QUIET: Final = [*range(0x7A, 0x7F), *range(0xFA, 0xFF)]
+"""Mu-law: samples of some thousand, and below 50."""
 _MASKED: Final = 0x80
 _BINARY, _PING, _PONG = 0x82, 0x89, 0x8A
 _MASK: Final = bytes(4)
 """Zeroes: what they mask stays as it is (RFC 6455 section 5.3)."""
+
+
+def said() -> list[bytes]:
+    """The frames that each peer says in a circle."""
+    chance = random.Random(1)
+    loud = [bytes(chance.choices(_LOUD, k=160)) for _ in range(PACKETS_PER_S)]
+    return loud + [bytes(chance.choices(_QUIET, k=160)) for _ in range(2 * PACKETS_PER_S)]
+
+
+SAID: Final = said()
+
+
+def _circle(frames: list[bytes], peer: int) -> Iterator[bytes]:
+    """What a peer sends; each begins elsewhere."""
+    begin = peer * 7 % len(frames)
+    return cycle(frames[begin:] + frames[:begin])
 
 
 class SoundPeer(Protocol):
@@ -37,8 +60,13 @@ class SoundPeer(Protocol):
 class AudioSocketPeer(asyncio.Protocol):
     """Says its UUID, then sends frames and counts those that come."""
 
-    def __init__(self, name: str) -> None:
+    _said: Final = [
+        framed(KIND_SLIN, g711.decode("pcmu", frame).astype("<i2").tobytes()) for frame in SAID
+    ]
+
+    def __init__(self, name: str, peer: int) -> None:
         self.came = 0
+        self._saying = _circle(self._said, peer)
         self.opened = asyncio.Event()
         self._name = uuid.UUID(name).bytes
         self._reader = FrameReader()
@@ -58,16 +86,19 @@ class AudioSocketPeer(asyncio.Protocol):
 
     def send(self) -> None:
         if self._out is not None:
-            self._out.write(_SLIN_FRAME)
+            self._out.write(next(self._saying))
 
 
 class ChanWebSocketPeer(asyncio.Protocol):
     """A WebSocket client as small as it can be, so that its core is not what is measured."""
 
-    _sound: Final = bytes([_BINARY, _MASKED | 126]) + (160).to_bytes(2) + _MASK + bytes(160)
+    _said: Final = [
+        b"".join((bytes((0x82, 0x80 | 126)), (160).to_bytes(2), bytes(4), frame)) for frame in SAID
+    ]
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, peer: int) -> None:
         self.came = 0
+        self._saying = _circle(self._said, peer)
         self.opened = asyncio.Event()
         self._path = path
         self._held = b""
@@ -110,7 +141,7 @@ class ChanWebSocketPeer(asyncio.Protocol):
 
     def send(self) -> None:
         if self._out is not None:
-            self._out.write(self._sound)
+            self._out.write(next(self._saying))
 
     def _take(self, kind: int, payload: bytes) -> None:
         if kind == _BINARY:
@@ -148,8 +179,9 @@ async def _opened(wanted: list[tuple[int, str]]) -> list[SoundPeer]:
     peers: list[SoundPeer] = []
     for at in range(0, len(wanted), _AT_A_TIME):
         some: list[SoundPeer] = []
-        for port, first in wanted[at : at + _AT_A_TIME]:
-            made = ChanWebSocketPeer(first) if first.startswith("/") else AudioSocketPeer(first)
+        for n, (port, first) in enumerate(wanted[at : at + _AT_A_TIME], at):
+            kind = ChanWebSocketPeer if first.startswith("/") else AudioSocketPeer
+            made = kind(first, n)
             await loop.create_connection(lambda made=made: made, "127.0.0.1", port)  # type: ignore[misc] # mypy infers no lambda with a default
             some.append(made)
         await asyncio.wait_for(asyncio.gather(*(peer.opened.wait() for peer in some)), _OPEN_S)

@@ -152,8 +152,7 @@ class Legs:
         for n in range(count):
             call_id = ids.root_id("bench-edge", n)
             owner, clock = Owner(call_id, media_log), Clock(self.pacer.origin_us, 0)
-            cleaning = CLEANED if n < cleaned else CHOICES["auto"]
-            clean = CleanLine(call_id, cleaning, PCMU, threads)
+            clean = CleanLine(call_id, CLEANED, PCMU, threads) if n < cleaned else None
             ids_out = stream_ids(b"bench", call_id, "robot")
             session = Session(call_id, PCMU, clock, ids_out, owner, clean)
             self.owners.append(owner)

@@ -16,11 +16,8 @@ from aiokafka.errors import KafkaError, KafkaTimeoutError
 from ingest.addresses import media_ws_url, rtp_host
 from ingest.asr_profiles import asr_profiles_of
 from ingest.call.actor import CallActor
-from ingest.call.machine import (
-    answered_by_us,
-    decide,
-    identity_of,
-)
+from ingest.call.machine import decide
+from ingest.call.records import answered_by_us, identity_of
 from ingest.call.types import (
     Q850_TEMPORARY_FAILURE,
     Assigned,

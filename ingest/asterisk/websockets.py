@@ -2,7 +2,7 @@
 
 import ssl
 from collections.abc import Callable
-from typing import Final
+from typing import Final, cast
 
 from websockets.asyncio.client import connect
 from websockets.exceptions import WebSocketException
@@ -11,9 +11,10 @@ from websockets.typing import Subprotocol
 from ingest.sound.clock import monotonic_us
 from ingest.ws.dialects.asterisk_media import AsteriskMediaDialect
 from ingest.ws.dialects.base import Sound, WsRefused
+from ingest.ws.direct import DirectClient, Message
 from ingest.ws.line import WsLine
 from ingest.ws.protocol import WsReader
-from ingest.ws.server import MAX_MESSAGE_BYTES, MAX_QUEUE, PING_S, PONG_S
+from ingest.ws.server import MAX_MESSAGE_BYTES, PING_S, PONG_S
 from ingest.ws.transport import WsTransport
 from ringlog import log
 
@@ -32,9 +33,10 @@ async def bring(
     try:
         async with connect(
             url, subprotocols=[Subprotocol("media")], compression=None, open_timeout=OPEN_S,
-            close_timeout=1, max_size=MAX_MESSAGE_BYTES, max_queue=MAX_QUEUE,
-            ping_interval=PING_S, ping_timeout=PONG_S, proxy=None, ssl=tls,
-        ) as connection:  # fmt: skip
+            close_timeout=1, max_size=MAX_MESSAGE_BYTES, ping_interval=PING_S,
+            ping_timeout=PONG_S, proxy=None, ssl=tls, create_connection=DirectClient,
+        ) as made:  # fmt: skip
+            connection = cast(DirectClient, made)
             line = find(call_id)
             if line is None:
                 return
@@ -43,13 +45,16 @@ async def bring(
             reader, receiver = WsReader(dialect, now_us), line.open(now_us, dialect)
             transport = WsTransport(connection, receiver, session)
             session.attach(transport)
+
+            def take(message: Message) -> None:
+                at_us = monotonic_us()
+                receiver.alive_us = at_us
+                for heard in reader.take(message, at_us):
+                    if isinstance(heard, Sound) and session.transport is transport:
+                        session.heard(receiver.audio(heard.payload, at_us), at_us)
+
             try:
-                async for message in connection:
-                    at_us = monotonic_us()
-                    receiver.alive_us = at_us
-                    for heard in reader.take(message, at_us):
-                        if isinstance(heard, Sound) and session.transport is transport:
-                            session.heard(receiver.audio(heard.payload, at_us), at_us)
+                await connection.listen(take)
             finally:
                 if session.transport is transport:
                     session.heard(receiver.flush(), monotonic_us())

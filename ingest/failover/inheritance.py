@@ -13,7 +13,8 @@ from typing import Final, NoReturn, Protocol
 
 from aiokafka.errors import KafkaError
 
-from ingest.call.machine import decide, moved_to
+from ingest.call.machine import decide
+from ingest.call.records import moved_to
 from ingest.call.types import Q850_TEMPORARY_FAILURE, Call, HungUp, Write
 from ingest.failover.fence import Fence
 from ingest.failover.last_sound import LastSound, last_sound

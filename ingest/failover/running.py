@@ -6,7 +6,8 @@ An edge that begins to serve goes on with its own calls, and a dead edge's are e
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from ingest.call.machine import evolve, identity_from, unfinished
+from ingest.call.machine import evolve, unfinished
+from ingest.call.records import identity_from
 from ingest.call.types import MAX_CALL_MS, Call, NumberChecked, Phase, Recorded
 from schemas.events import CallEvent, Directive
 

@@ -8,6 +8,8 @@ password.
 import os
 import re
 from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -31,6 +33,17 @@ E164 = Annotated[str, StringConstraints(pattern=r"^\+[1-9][0-9]{2,14}$")]
 Prefix = Annotated[str, StringConstraints(pattern=r"^\+[0-9]{0,15}$")]
 """How a number begins; `+` alone is every number."""
 
+SwitchType = Literal["sim", "asterisk", "freeswitch"]
+
+OPTIONS: Final[Mapping[SwitchType, tuple[str, ...]]] = {
+    "sim": ("ask_s",),
+    "asterisk": (
+        "ca_file", "control", "endpoint", "formats", "rtp_host", "transfer", "websocket_client",
+    ),
+    "freeswitch": ("dial", "playback"),
+}  # fmt: skip
+"""What the driver of each type takes in `options`."""
+
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 SHORTEST_SILENCE_S: Final = 1
 
@@ -42,7 +55,7 @@ class _Strict(BaseModel):
 class SwitchPlan(_Strict):
     """A telephone system that places our calls."""
 
-    type: Literal["sim", "asterisk", "freeswitch"]
+    type: SwitchType
     url: Annotated[str, StringConstraints(min_length=1, max_length=500)]
     user: str = ""
     password_env: str = Field("", description="Environment variable that holds the password")
@@ -172,14 +185,27 @@ class SitePlan(_Strict):
     caller_ids: dict[TrunkName, list[CallerId]] = Field(default_factory=dict)
     routing: RoutingPlan = RoutingPlan()
 
-    def unknown_names(self) -> Iterable[tuple[tuple[str, ...], str]]:
-        """(path, what is wrong) of each name that stands for nothing."""
+    def unknown_names(self) -> Iterable[tuple[tuple[str, ...], str, str]]:
+        """(path, what is wrong, how to mend it) of each name that stands for nothing."""
+        mend = "use one of them, or add it"
         for name, trunk in self.trunks.items():
             if trunk.switch not in self.switches:
-                yield (("trunks", name, "switch"), _unknown("switch", trunk.switch, self.switches))
+                what = _unknown("switch", trunk.switch, self.switches)
+                yield ("trunks", name, "switch"), what, mend
             if trunk.caller_ids is not None and trunk.caller_ids not in self.caller_ids:
                 what = _unknown("pool of caller ids", trunk.caller_ids, self.caller_ids)
-                yield ("trunks", name, "caller_ids"), what
+                yield ("trunks", name, "caller_ids"), what, mend
+
+    def unknown_options(self) -> Iterable[tuple[tuple[str, ...], str, str]]:
+        """The same of each option that its driver would not read. A plan that another version has
+        published may have some."""
+        for name, switch in self.switches.items():
+            known = OPTIONS[switch.type]
+            for option in set(switch.options).difference(known):
+                what = f"a switch of type {switch.type} has no such option"
+                near = get_close_matches(option, known, 1)
+                mend = f"did you mean {near[0]!r}?" if near else f"it has: {', '.join(known)}"
+                yield ("switches", name, "options", option), what, mend
 
     def of_called(self, number: str) -> tuple[str, Inbound] | None:
         """The trunk and the entry of a number of ours that somebody calls."""
@@ -240,8 +266,7 @@ def parse_plan(text: str, file: str = "trunks.yaml") -> SitePlan:
         faults = [_problem(dict(e), source) for e in error.errors(include_url=False)]
         raise InvalidFile([*source.duplicates, *dict.fromkeys(faults)]) from None
     problems = list(source.duplicates)
-    for where, what in plan.unknown_names():
-        mend = "use one of them, or add it"
+    for where, what, mend in chain(plan.unknown_names(), plan.unknown_options()):
         problems.append(Problem(file, source.line(where), f"{'.'.join(where)}: {what}", mend))
     if problems:
         raise InvalidFile(problems)

@@ -10,7 +10,7 @@ at once, and is no pause.
 """
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from ingest.sound.pause import UNEXPLAINED_US, Pause, late_us
@@ -40,12 +40,14 @@ class WsReader:
         self._at_us = now_us
         self._credit = float(TEXT_BURST)
 
-    def take(self, message: str | bytes, now_us: int) -> Sequence[Heard]:
+    def take(self, message: str | bytes, now_us: int) -> Iterable[Heard]:
         """What a message holds; raises WsRefused. Sound is rationed by its length, not here."""
-        if isinstance(message, str) and len(message) > self.dialect.max_text_bytes:
+        if isinstance(message, bytes):
+            return self.dialect.take(message)
+        if len(message) > self.dialect.max_text_bytes:
             raise WsRefused("text message is too long", 1009)
         found = tuple(self.dialect.take(message))
-        if isinstance(message, str) and not any(isinstance(x, Sound) for x in found):
+        if not any(isinstance(x, Sound) for x in found):
             passed_s = (now_us - self._at_us) / 1e6
             self._at_us = now_us
             self._credit = min(TEXT_BURST, self._credit + passed_s * TEXT_PER_S) - 1

@@ -11,10 +11,10 @@ import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from http import HTTPStatus
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from websockets.asyncio.server import Server, ServerConnection, broadcast, serve
+from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed, InvalidHeader
 from websockets.headers import parse_subprotocol
@@ -34,6 +34,7 @@ from ingest.ws.dialects.base import (
     Wanted,
     WsRefused,
 )
+from ingest.ws.direct import DirectConnection, Message
 from ingest.ws.doors.base import Door, DoorClosed, Handshake
 from ingest.ws.line import WsLine
 from ingest.ws.protocol import WsReader
@@ -50,9 +51,6 @@ _library.setLevel(logging.CRITICAL)  # it writes a traceback for every peer that
 
 MAX_MESSAGE_BYTES: Final = 16_384
 """Longest message of any dialect, octets."""
-
-MAX_QUEUE: Final = 16
-"""Messages read ahead of us; more wait in the kernel."""
 
 PING_S: Final = 1.0
 PONG_S: Final = 10.0
@@ -114,7 +112,6 @@ class MediaServer:
             select_subprotocol=_select,
             backlog=BACKLOG,
             max_size=MAX_MESSAGE_BYTES,
-            max_queue=MAX_QUEUE,
             compression=None,
             ping_interval=PING_S,
             ping_timeout=PONG_S,
@@ -148,7 +145,7 @@ class MediaServer:
     def _connection_type(self) -> type[ServerConnection]:
         admission = self.admission
 
-        class Counted(ServerConnection):
+        class Counted(DirectConnection, ServerConnection):
             """A connection that counts from its first packet on."""
 
             _address: str | None = None
@@ -221,7 +218,8 @@ class MediaServer:
 
     # A connection --------------------------------------------------------------------------------
 
-    async def _handle(self, connection: ServerConnection) -> None:
+    async def _handle(self, made_by_us: ServerConnection) -> None:
+        connection = cast(DirectConnection, made_by_us)  # as `_connection_type` says
         request = connection.request
         target, headers = ("", Headers()) if request is None else (request.path, request.headers)
         door, line = self._door(target), None
@@ -266,8 +264,10 @@ class MediaServer:
 
     async def _read(self, made: "_Connection") -> None:
         connection = made.connection
-        async with asyncio.timeout(None if made.line else OPEN_S) as opening:
-            async for message in connection:
+        async with asyncio.timeout(OPEN_S) as opening:
+            while made.line is None:
+                if (message := await connection.first()) is None:
+                    return
                 at_us = monotonic_us()
                 for heard in made.reader.take(message, at_us):
                     if isinstance(heard, Wanted):
@@ -275,8 +275,7 @@ class MediaServer:
                         await self._found(made, heard)
                     else:
                         _take(made, heard, at_us)
-                if made.transport is not None:
-                    made.transport.receiver.alive_us = at_us
+        await connection.listen(made.take)
 
     async def _found(self, made: "_Connection", wanted: Wanted) -> None:
         """Finds or opens the call that a message names; raises NoSession and WsRefused."""
@@ -292,7 +291,7 @@ class MediaServer:
     def _attach(self, made: "_Connection", line: WsLine) -> None:
         """Begins the call's sound on this connection; raises WsRefused."""
         for said in made.dialect.opened(line.session.sound):
-            broadcast((made.connection,), said)
+            made.connection.put(said)
         receiver = line.open(monotonic_us(), made.dialect)
         made.line = line
         made.transport = WsTransport(
@@ -311,7 +310,7 @@ class _Connection:
     """One connection; its line is known from the start, or once a message has named it."""
 
     def __init__(
-        self, connection: ServerConnection, dialect: Dialect, door: Door | None = None
+        self, connection: DirectConnection, dialect: Dialect, door: Door | None = None
     ) -> None:
         self.connection = connection
         self.dialect = dialect
@@ -320,17 +319,25 @@ class _Connection:
         self.line: WsLine | None = None
         self.transport: WsTransport | None = None
 
+    def take(self, message: Message) -> None:
+        """A message of a connection whose call is known. Raises WsRefused."""
+        at_us = monotonic_us()
+        if self.transport is not None:
+            self.transport.receiver.alive_us = at_us
+        for heard in self.reader.take(message, at_us):
+            _take(self, heard, at_us)
+
     def tell_refused(self, reason: str, retry_after_s: float | None = None) -> None:
         """Says in the peer's dialect why the connection is closed."""
         told = self.dialect.refused(reason, retry_after_s)
         if told is not None:
-            broadcast((self.connection,), told)
+            self.connection.put(told)
 
 
 def _take(made: _Connection, heard: Heard, at_us: int) -> None:
     line, transport = made.line, made.transport
     if isinstance(heard, Reply):
-        broadcast((made.connection,), heard.message)
+        made.connection.put(heard.message)
     elif line is None or transport is None:
         raise WsRefused("the first message names no call")
     elif isinstance(heard, Sound):

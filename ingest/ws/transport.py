@@ -4,14 +4,12 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
-from websockets.asyncio.connection import Connection
-from websockets.asyncio.server import broadcast
-
 from ingest.sound.playout import KeyTick
 from ingest.sound.session import Session
 from ingest.sound.silence import SilenceRule
 from ingest.sound.types import SAMPLE_BYTES, Digit, Frame
 from ingest.ws.dialects.base import ControlMessage
+from ingest.ws.direct import DirectConnection
 from ingest.ws.protocol import WS_SILENCE, WsReceiver, swapped
 from ringlog.audio.g711 import SILENCE_BYTE
 from ringlog.metrics import RTP_PACKETS_DROPPED
@@ -25,7 +23,7 @@ class WsTransport:
 
     def __init__(
         self,
-        connection: Connection,
+        connection: DirectConnection,
         receiver: WsReceiver,
         session: Session,
         ended: Callable[[], None] | None = None,
@@ -97,7 +95,7 @@ class WsTransport:
     def send(self, message: str | bytes | None) -> None:
         """Sends a message without waiting."""
         if message is not None:
-            broadcast((self._connection,), message)
+            self._connection.put(message)
 
     def poll(self, now_us: int) -> Sequence[Frame | Digit]:
         """Frames that were held until it was known what came before them."""

@@ -50,6 +50,9 @@ from streams.profiles.state import ENDED, POOLS, ActiveCall, Customer, FieldOrig
 
 PRODUCER = "profiles"
 DEFAULT_POOL = "default"
+UNCLEAR, NEUTRAL = "unclear", "neutral"
+"""A turn's intent where nothing known was meant, and its emotion where none was heard."""
+
 ANSWERER = frozenset({"amd", "answerer"})
 """Inputs that are no words of a customer."""
 
@@ -294,9 +297,11 @@ def _said(customer: Customer, turn: Turn) -> Customer:
         "promises": _promised(customer.promises, turn),
     }
     named = {field: value for field, value in named.items() if value != getattr(customer, field)}
-    if intent := short(turn.intent):
+    understood = turn.intent not in ("", UNCLEAR)
+    # Words that mean nothing known, a machine's among them, tell nothing of the customer.
+    if understood and (intent := short(turn.intent)):
         named["last_intent"] = intent
-    if turn.input_kind == "final" and turn.text:
+    if turn.input_kind == "final" and turn.text and (understood or turn.emotion != NEUTRAL):
         named["last_emotion"] = short(turn.emotion)
     for field, value in named.items():
         if customer.heeds(field, told.at):

@@ -7,7 +7,7 @@ prompt that tells of a debt is played only to a customer who has confirmed who t
 from dataclasses import replace
 
 from ringlog.audio.prompts import prompt_sha256
-from ringlog.dispositions import CANCELLED, MACHINE, VOICEMAIL
+from ringlog.dispositions import CANCELLED, MACHINE, SCREENED, VOICEMAIL
 from streams.robots.answerer import begins_as_recording, opens, verdict_of, verdict_of_words
 from streams.robots.evidence import agrees, confirms_identity, is_announcement
 from streams.robots.inputs import Input, Plan, Scene
@@ -211,7 +211,7 @@ class Talk:
         zone = zone_of(self.facts.profile)
         heard = self.scene.understander.understand(text, self.given.occurred_at, zone)
         said = playing(self.state, self.facts)
-        machine = self.state.no_person == MACHINE or is_announcement(self.given.text)
+        machine = self.no_person_speaks or is_announcement(self.given.text)
         if machine or echoes(self.state, self.facts, self.given):
             # No customer speaks: a recording, or our own voice that came back.
             plan.intent, plan.reason = UNCLEAR, UNCLEAR
@@ -250,6 +250,13 @@ class Talk:
             self.bind()
         else:
             self.fall_back(self.book.fallback.unclear, self.state.unclear)
+
+    @property
+    def no_person_speaks(self) -> bool:
+        """Whether what is said now is a machine's, by the verdict: an assistant that was told who
+        calls may pass the telephone on."""
+        told = self.state.no_person
+        return told is not None and (told != SCREENED or self.state.finished)
 
     def talks_on(self, heard: Understanding) -> bool:
         """Whether to wait for the end of what somebody says: an opt-out and a wish for a person

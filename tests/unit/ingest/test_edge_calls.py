@@ -5,15 +5,13 @@ from typing import Any
 
 import pytest
 
-from ingest.call.machine import (
+from ingest.call.machine import decide, evolve, unfinished
+from ingest.call.records import (
     answered_by_us,
-    decide,
-    evolve,
     identity_from,
     identity_of,
     moved_to,
     record,
-    unfinished,
 )
 from ingest.call.types import (
     Assigned,

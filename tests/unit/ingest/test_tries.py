@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.call.machine import evolve, record
+from ingest.call.machine import evolve
+from ingest.call.records import record
 from ingest.call.types import (
     LINE_WAIT_MS,
     Assigned,

@@ -1,12 +1,24 @@
 """`trunks.yaml`: what it says, and what it refuses by name and line."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import SecretStr
 
-from ingest.trunks.plan import SitePlan, default_plan, load_plan, parse_plan, plan_file
+from ingest.trunks.plan import (
+    OPTIONS,
+    SitePlan,
+    SwitchPlan,
+    SwitchType,
+    default_plan,
+    load_plan,
+    parse_plan,
+    plan_file,
+)
+from ingest.trunks.switches import SwitchMaker
 from ringlog.settings import Settings, root
 from ringlog.yaml_source import InvalidFile
 from stack.services import build
@@ -43,6 +55,14 @@ def test_the_example_is_good() -> None:
         (("switch: pbx", "switch: pbx, weight: 0"), 4, "greater than or equal to 1"),
         (("  a:", "  a: {switch: pbx}\n  a:"), 5, "'a' is there twice, first in line 4"),
         (("type: sim", "type: sim, password_env: A, password_file: b"), 2, "not both"),
+        (("type: sim", "type: sim, options: {ask: '5'}"), 2, "did you mean 'ask_s'?"),
+        (
+            ("type: sim", "type: asterisk, options: {\n    formatz: alaw}"),
+            3,
+            "switches.pbx.options.formatz: a switch of type asterisk has no such option; "
+            "did you mean 'formats'?",
+        ),
+        (("type: sim", "type: freeswitch, options: {xyz: '5'}"), 2, "it has: dial, playback"),
         (("trunks:", "routing: {tris: 2}\ntrunks:"), 3, "breaker, no_response_s, order, tries"),
     ],
 )
@@ -50,6 +70,28 @@ def test_a_fault_is_named(change: tuple[str, str], line: int, says: str) -> None
     with pytest.raises(InvalidFile) as caught:
         parse_plan(GOOD.replace(*change, 1), "t.yaml")
     assert any(p.line == line and says in str(p) for p in caught.value.problems), caught.value
+
+
+class Asked(dict[str, str]):
+    """Options of which it is told which were asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+
+    def get(self, key: str, default: Any = None) -> Any:
+        self.names.add(key)
+        return default
+
+
+@pytest.mark.parametrize("kind", OPTIONS)
+def test_the_options_are_those_that_drivers_ask_for(kind: SwitchType) -> None:
+    asked = Asked()
+    plan = SwitchPlan(type=kind, url="127.0.0.1:8021").model_copy(update={"options": asked})
+    config = Settings(ari_password=SecretStr("x"))
+    maker = SwitchMaker(config, "e", lambda call: "", lambda call: None, lambda call: "")
+    maker("pbx", plan, {})
+    assert asked.names == set(OPTIONS[kind])
 
 
 def test_passwords_come_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -1,12 +1,17 @@
 """Who answered: a held first prompt, machines, mailboxes, assistants, announcements, and people."""
 
+from collections.abc import Callable
 from functools import lru_cache
 
 import pytest
 
 from ringlog.dispositions import NOT_A_PERSON
 from ringlog.yaml_source import InvalidFile
-from schemas.events import Directive
+from schemas.events import Directive, ProfileInbox
+from schemas.phone import Numbers
+from streams.profiles.fold import evolve, parse
+from streams.profiles.router import copies
+from streams.profiles.state import Customer
 from streams.robots.answerer import HOLD_MS, TALK_MS, verdict_of, verdict_of_words
 from streams.robots.library import Library
 from streams.robots.loading import load
@@ -164,6 +169,33 @@ def test_an_announcement_ends_the_call_and_stops_what_is_said(words: str, dispos
     log.start(said)
     stop, gone = partial(log, words)
     assert (stop.kind, gone.kind, gone.reason) == ("stop", "hangup", disposition)
+
+
+@pytest.mark.parametrize("words", ["不要再打了", "好的我要报名", "我明天下午三点还款", "气死我了"])
+@pytest.mark.parametrize(
+    "told",
+    [lambda log: hears(log, "machine", 6_000), lambda log: hears(log, "sit_other", 1_200),
+     lambda log: hears(log, "busy", 1_200), lambda log: partial(log, "您拨打的号码是空号"),
+     lambda log: partial(log, "您拨打的电话已关机")],
+    ids=["machine", "tones", "busy", "no such number", "switched off"],
+)  # fmt: skip
+def test_the_words_of_no_person_are_no_customers(
+    told: Callable[[Log], list[Directive]], words: str
+) -> None:
+    """Neither an opt-out nor a promise, and nothing of them is in the customer's profile."""
+    log, _ = answered()
+    told(log)
+    assert log.say(words) == []
+    turn = log.turns[-1]
+    assert (turn.text, turn.intent, turn.meaning, turn.slots) == (words, "unclear", None, {})
+    assert turn.outcome is None and turn.emotion == "neutral"
+    customer = Customer(last_intent="affirm", last_emotion="happy", version=1)
+    for one in log.turns:
+        ((_, record),) = copies("dialogue.turns", one)
+        assert isinstance(record, ProfileInbox)
+        after = evolve(customer, parse(record, Numbers("CN", b"k" * 64)))
+        assert after.facts() == customer.facts()
+        customer = after
 
 
 def test_an_assistant_is_told_who_calls_and_the_call_goes_on() -> None:
