@@ -185,7 +185,7 @@ class Following:
         elif event.kind in ("dialing", "answered") and event.phone:
             hashed = self._numbers.hash(event.phone)
             self.numbers_in_calls.began(hashed, call_id, event.occurred_at)
-        self.law.take_call(call_id, event)
+        self.law.take_call(call_id, event, at_ms)
         self.running.take_event(call_id, event)
         self.router.evolve(event)
         if event.edge_id == self._edge_id or call_id in self._seen:
