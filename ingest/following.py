@@ -196,7 +196,7 @@ class Following:
         elif event.kind in ("dialing", "answered") and event.phone:
             hashed = self._numbers.hash(event.phone)
             self.numbers_in_calls.began(hashed, call_id, event.occurred_at)
-        self.law.take_call(call_id, event)
+        self.law.take_call(call_id, event, at_ms)
         if event.kind in ("dialing", "tried"):
             self._note_ring_back(event)
         self.running.take_event(call_id, event)

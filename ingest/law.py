@@ -1,6 +1,7 @@
 """The law at the dial instant: what dispatch allowed may be forbidden by now. Fails closed."""
 
 from collections import deque
+from collections.abc import Iterable
 from typing import Final
 
 import orjson
@@ -22,6 +23,24 @@ KEPT_MS: Final = 2 * 3_600_000
 
 SOON_MS: Final = 5_000
 """When to ask again after what is not the law's: a pause, a record that is not here yet."""
+
+
+SAME_MS: Final = 60_000
+"""Dispatch reads of a dial a little later than an edge does. Two times so close may be one dial."""
+
+
+def together(counted: Iterable[int], recent: Iterable[int]) -> list[int]:
+    """All dials that two lists tell of, oldest first: what dispatch has counted, and what the edge
+    has read, which has the late ones of the first. A time of one is paired with one of the other at
+    most, so none is lost: at worst one counts twice."""
+    left, found = deque(sorted(counted)), list[int]()
+    for at_ms in sorted(recent):
+        while left and left[0] < at_ms - SAME_MS:
+            found.append(left.popleft())
+        if left and left[0] <= at_ms + SAME_MS:
+            left.popleft()
+        found.append(at_ms)
+    return sorted((*found, *left))
 
 
 class Dialled:
@@ -54,10 +73,10 @@ class Dialled:
         if not dials:
             self._of.pop(phone_hash, None)
 
-    def times(self, phone_hash: str, but_call: str) -> set[int]:
-        """When the number was dialled, by other calls than that one."""
+    def times(self, phone_hash: str, but_call: str) -> list[int]:
+        """When the number was dialled, by other calls than that one, oldest first."""
         dials = self._of.get(phone_hash, {})
-        return {at_ms for call_id, at_ms in dials.items() if call_id != but_call}
+        return sorted(at_ms for call_id, at_ms in dials.items() if call_id != but_call)
 
 
 class DialLaw:
@@ -78,10 +97,10 @@ class DialLaw:
             self._campaigns[this] = event
             self._settings.pop(this, None)
 
-    def take_call(self, call_id: str, event: CallEvent) -> None:
-        """A step of any call of ours."""
+    def take_call(self, call_id: str, event: CallEvent, at_ms: int) -> None:
+        """A step of any call of ours; `at_ms` is the broker's time, by which dispatch counts."""
         if event.kind == "dialing" and event.phone:
-            self._dialled.began(self._numbers.hash(event.phone), call_id, event.occurred_at)
+            self._dialled.began(self._numbers.hash(event.phone), call_id, at_ms)
         elif event.kind == "ended" and event.disposition in NOT_DIALLED:
             self._dialled.put_off(call_id)
 
@@ -91,7 +110,7 @@ class DialLaw:
         Opt-outs are asked about elsewhere, at the same instant.
         """
         recent = self._dialled.times(self._numbers.hash(phone), who.call_id)
-        dials = sorted({*who.number_dials, *recent})
+        dials = together(who.number_dials, recent)
         attributes = _attributes(who.profile)
         if attributes is None:
             return Refusal("profile", "the customer's profile cannot be read", None)

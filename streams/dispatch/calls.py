@@ -45,7 +45,7 @@ def call_changed(pool: PoolState, record: i.CallChanged) -> list[Output]:
         pool.touch(task)
     if task.state is State.ASSIGNED:
         task.state = State.CALLING
-        task.dialled_at = record.call.occurred_at if kind == "dialing" else pool.now
+        task.dialled_at = pool.now
         task.timers.pop("permit", None)
         out.append(pool.say(task, "dialing", record.event_id, edge_id=task.edge_id))
         pool.renew(task)
@@ -61,7 +61,7 @@ def _elsewhere(pool: PoolState, record: i.CallChanged) -> None:
     call_id = call.call_id or ""
     if call.kind == "dialing" and record.line:
         _count_caller(pool, call)
-        eligibility.elsewhere.began(OthersCall(call_id, record.line, call.occurred_at))
+        eligibility.elsewhere.began(OthersCall(call_id, record.line, pool.now))
     elif call.kind == "ended":
         over = eligibility.elsewhere.ended(call_id)
         if over is None:
@@ -74,14 +74,14 @@ def _elsewhere(pool: PoolState, record: i.CallChanged) -> None:
 
 def _count_caller(pool: PoolState, call: CallEvent) -> None:
     if call.caller_id:
-        pool.eligibility.tallies.dialled(call.caller_id, call.occurred_at, pool.now)
+        pool.eligibility.tallies.dialled(call.caller_id, pool.now)
 
 
 def _count_answer(pool: PoolState, call: CallEvent) -> None:
     """A call that a person answered, and whether anybody spoke to them in time."""
     abandoned = is_abandoned(call)
     if call.campaign_id is not None and abandoned is not None:
-        pool.eligibility.tallies.answered(call.campaign_id, abandoned, call.occurred_at, pool.now)
+        pool.eligibility.tallies.answered(call.campaign_id, abandoned, pool.now)
 
 
 def _answered_late(pool: PoolState, record: i.CallChanged) -> list[Output]:
@@ -106,7 +106,7 @@ def _ended(pool: PoolState, task: Task, record: i.CallChanged) -> list[Output]:
         lambda: after_call(
             task, disposition, terms, pool.policy, pool.now, barred, unlawful_of(record.call)
         ),
-        "completed", "failed", "refused", "cancelled", "retry_scheduled",
+        "completed", "failed", "cancelled", "retry_scheduled",
     )  # fmt: skip
     if verdict is None:
         return []

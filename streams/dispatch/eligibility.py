@@ -36,9 +36,8 @@ class Dials:
         return tuple(at for at in self.order[n][1] if at > now_ms - self.SPAN_MS)
 
     def add(self, line: str, at_ms: int, now_ms: int) -> None:
-        """Counts a dial, once however often it is told; a line moves to the page of its newest
-        number."""
-        times = tuple(sorted({*self.of(line, now_ms), at_ms}))[-self.KEPT :]
+        """Counts a dial; a line moves to the page of its newest number."""
+        times = tuple(sorted((*self.of(line, now_ms), at_ms)))[-self.KEPT :]
         before = self._n_of.pop(line, None)
         if before is not None:
             del self.order[before]

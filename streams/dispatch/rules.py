@@ -32,7 +32,7 @@ def after_call(
     if disposition == "opted_out" and not task.answered:
         return failed  # the edge refused to dial
     if unlawful is not None and unlawful.at_ms is None:
-        return Verdict("refused" if task.attempt == 1 else "failed", _why(unlawful))
+        return failed
     if disposition == CANCELLED:
         return Verdict("cancelled", "cancelled")
     if disposition not in FAILED:

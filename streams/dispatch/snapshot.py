@@ -31,11 +31,12 @@ from streams.dispatch.state import PAGE
 from streams.dispatch.tallies import Tally
 from streams.dispatch.task import Requirement, State, Task
 
-VERSION = 4
-"""Versions 1 to 3 are read, too: their heads name all pages. The first has opt-outs without a
-scope, the first two know no campaigns and dials, and their tasks have fewer fields."""
+VERSION = 5
+"""Versions 1 to 4 are read, too. The heads of the first three name all pages. The first has
+opt-outs without a scope; the first two know no campaigns and dials, and their tasks have fewer
+fields; the first four know nothing of other pools' calls."""
 
-READ = (1, 2, 3, VERSION)
+READ = (1, 2, 3, 4, VERSION)
 BLOCK = 512
 """Pages of one kind whose sides are in one block."""
 KINDS = ("task", "robot", "optout", "recent", "dialled", "campaign", "elsewhere", "tally")

@@ -69,14 +69,14 @@ class Tallies:
         self._oldest = 0
         self._touched = touched
 
-    def dialled(self, caller_id: str, at_ms: int, now_ms: int) -> None:
+    def dialled(self, caller_id: str, now_ms: int) -> None:
         """A caller id dials somebody."""
-        n = self._entry(CALLER, caller_id, at_ms, now_ms)
-        self.order[n].add(at_ms % PERIOD_MS[CALLER] // STEP_MS)
+        n = self._entry(CALLER, caller_id, now_ms)
+        self.order[n].add(now_ms % PERIOD_MS[CALLER] // STEP_MS)
 
-    def answered(self, campaign_id: str, abandoned: bool, at_ms: int, now_ms: int) -> None:
+    def answered(self, campaign_id: str, abandoned: bool, now_ms: int) -> None:
         """A call of a campaign was answered by somebody, to whom nobody spoke if `abandoned`."""
-        entry = self.order[self._entry(CAMPAIGN, campaign_id, at_ms, now_ms)]
+        entry = self.order[self._entry(CAMPAIGN, campaign_id, now_ms)]
         entry.add(0)
         entry.add(1, abandoned)
 
@@ -118,8 +118,8 @@ class Tallies:
             if not self._is_old(self.order[n], now_ms):
                 yield self.order[n]
 
-    def _entry(self, what: str, name: str, at_ms: int, now_ms: int) -> int:
-        begin_ms = at_ms - at_ms % PERIOD_MS[what]
+    def _entry(self, what: str, name: str, now_ms: int) -> int:
+        begin_ms = now_ms - now_ms % PERIOD_MS[what]
         n = self._of.get((what, name), {}).get(begin_ms)
         if n is None:
             n = self.next_n

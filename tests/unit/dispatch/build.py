@@ -1,7 +1,7 @@
 """Inputs of dispatch for tests, and a pool that collects what it says."""
 
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, cast
 
@@ -148,9 +148,6 @@ class Desk:
         return self
 
     def give(self, record: Input) -> list[Any]:
-        if isinstance(record, CallChanged) and record.call.occurred_at == T0:
-            now = record.call.model_copy(update={"occurred_at": self.now})
-            record = replace(record, call=now)
         out = self.pool.step(record, self.now)
         self.said += out
         return [event for _, event in out]

@@ -120,13 +120,13 @@ def test_a_campaign_with_too_many_abandoned_calls_calls_nobody(desk: Desk) -> No
 def test_dials_of_a_caller_id_are_counted_in_all_pools() -> None:
     tallies, at = Tallies(Touched()), 400 * DAY
     for n in range(130):
-        tallies.dialled("+8610", at + n * 30_000, at + n * 30_000)
+        tallies.dialled("+8610", at + n * 30_000)
     now = at + 129 * 30_000
     times = tallies.dials_of("+8610", now)
     assert len(times) == 130 and list(times) == sorted(times) and times[-1] == now
     assert times[-130] == at + 59_999 and not tallies.dials_of("+8611", now)
     later = now + SPAN_MS + 2 * HOUR
-    tallies.dialled("+8612", later, later)
+    tallies.dialled("+8612", later)
     assert len(tallies.dials_of("+8610", later)) == 0 and len(tallies.order) == 1
 
 

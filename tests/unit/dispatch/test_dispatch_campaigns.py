@@ -158,7 +158,6 @@ def test_dials_are_counted_by_number_across_tasks_and_forgotten_after_a_month(de
         desk.give(request(f"t{n}", profile("c1")))
         desk.give(call(ids.call_id(f"t{n}", 1), "dialing"))
         desk.give(call(ids.call_id(f"t{n}", 1), "ended", disposition="completed"))
-        desk.now += 1
     rows = (saved := Snapshots(desk.pool)).pages()
     desk.pool = Snapshots.load("main", rows | dict([saved.head(9)]), _terms).pool
     assert desk.give(request("t2", profile("c1")))[0].reason == "cap: 2 dials"
@@ -362,7 +361,7 @@ def test_what_the_law_forbids_at_the_dial_comes_again_or_is_over() -> None:
             call(ids.call_id(task, 1), "ended", disposition="unlawful", rule="cn-hours",
                  reason="it is late", lawful_at=lawful_at)
         )  # fmt: skip
-        wanted = "refused" if lawful_at is None else "retry_scheduled"
+        wanted = "failed" if lawful_at is None else "retry_scheduled"
         assert (said[0].kind, said[0].reason) == (wanted, "cn-hours: it is late")
         assert said[0].retry_at == lawful_at
     assert desk.pool.tasks["t1"].dials == 0, "no telephone rang"

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ingest.call.machine import decide
 from ingest.call.types import Assigned, Call, Identity, NumberChecked, Write
-from ingest.law import KEPT_MS, DialLaw, Dialled
+from ingest.law import KEPT_MS, DialLaw, Dialled, together
 from ringlog.campaigns.callee_facts import campaign_facts
 from ringlog.campaigns.settings import CampaignSettings
 from ringlog.law.dial import may_call
@@ -61,7 +61,7 @@ def law_with(*events: Campaign | CallEvent, site: SiteLaw = BASIC) -> DialLaw:
         if isinstance(event, Campaign):
             law.take_campaign(event)
         else:
-            law.take_call(event.call_id or "", event)
+            law.take_call(event.call_id or "", event, event.occurred_at)
     return law
 
 
@@ -89,11 +89,11 @@ def test_dials_of_other_pools_since_the_permit_count_against_the_cap() -> None:
     two = replace(WHO, number_dials=(NOON - 3 * HOUR, NOON - 2 * HOUR))
     law = law_with(version(2, caps={"number_day": 3}), dialing("call", NOON - 1))
     assert rule_of(law, two) is None, "the call's own dial is none"
-    law.take_call("other", dialing("other", NOON - 1_000))
+    law.take_call("other", dialing("other", NOON), NOON - 1_000)
     assert rule_of(law, two) == "campaign-number-day"
-    law.take_call("other", ended("other", "number_in_call"))
+    law.take_call("other", ended("other", "number_in_call"), NOON)
     assert rule_of(law, two) is None, "it was put off"
-    law.take_call("far", dialing("far", NOON - 2 * HOUR))
+    law.take_call("far", dialing("far", NOON), NOON - 2 * HOUR - 90)
     assert rule_of(law, two) is None, "one dial, told twice"
 
 
@@ -121,6 +121,24 @@ def test_what_the_law_forbids_ends_the_call_with_rule_and_reason() -> None:
     [event] = [command.event for command in commands if isinstance(command, Write)]
     assert (event.kind, event.disposition) == ("ended", "unlawful")
     assert (event.rule, event.reason, event.lawful_at) == ("cn-hours", "it is late", NOON + HOUR)
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 600), st.sampled_from(["before", "edge", "both"]),
+                  st.integers(0, 60))
+    )
+)  # fmt: skip
+def test_no_dial_is_lost_between_two_who_count(dials: list[tuple[int, str, int]]) -> None:
+    """What dispatch has counted lately the edge has read, too, at a time up to a minute earlier."""
+    old = [(at - 10_000) * 1_000 for at, who, _ in dials if who == "before"]
+    counted = [(at + late) * 1_000 for at, who, late in dials if who == "both"]
+    recent = [at * 1_000 for at, who, _ in dials if who != "before"]
+    found = together([*old, *counted], recent)
+    assert found == sorted(found) and len(found) >= len(dials)
+    times = sorted(at for at, _, _ in dials)
+    if all(b - a > 120 for a, b in zip(times, times[1:], strict=False)):
+        assert len(found) == len(dials)
 
 
 def test_old_dials_are_forgotten() -> None:
