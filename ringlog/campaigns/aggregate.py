@@ -13,13 +13,14 @@ from schemas import ids
 from schemas.events import Campaign
 
 CampaignState = Literal["draft", "running", "paused", "ended"]
-Command = Literal["change", "start", "pause", "resume", "stop"]
+Command = Literal["change", "start", "pause", "resume", "stop", "complete"]
 
 _MOVES: dict[Command, tuple[frozenset[str], str, str]] = {
     "start": (frozenset({"draft"}), "running", "started"),
     "pause": (frozenset({"running"}), "paused", "paused"),
     "resume": (frozenset({"paused"}), "running", "resumed"),
     "stop": (frozenset({"draft", "running", "paused"}), "ended", "stopped"),
+    "complete": (frozenset({"running", "paused"}), "ended", "completed"),
 }
 """From which states a command leads, to which state, and the name of the action."""
 

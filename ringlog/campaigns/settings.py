@@ -3,6 +3,7 @@ otherwise."""
 
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
@@ -151,6 +152,13 @@ class CampaignSettings(_Model):
     goals: list[Id] = Field(
         default_factory=list, max_length=16, description="Outcomes that count as a success"
     )
+    goal_count: Annotated[int, Field(ge=1, le=1_000_000)] | None = Field(
+        None, description="The campaign is complete once so many contacts came to one of `goals`"
+    )
+    ends_at: Annotated[str, StringConstraints(max_length=40)] | None = Field(
+        None,
+        description="The campaign is complete at that time (ISO 8601, with its offset from UTC)",
+    )
     tags: dict[Skill, TagRule] = Field(
         default_factory=dict, max_length=64, description="By tag, or industry:NAME, level:NAME"
     )
@@ -165,6 +173,19 @@ class CampaignSettings(_Model):
             _hours(windows)
         return windows
 
+    @field_validator("ends_at")
+    @classmethod
+    def _time(cls, text: str | None) -> str | None:
+        if text is not None:
+            _instant_ms(text)
+        return text
+
+    @model_validator(mode="after")
+    def _outcomes_of_goal(self) -> "CampaignSettings":
+        if self.goal_count is not None and not self.goals:
+            raise ValueError("goal_count needs `goals`, the outcomes that count")
+        return self
+
     @model_validator(mode="after")
     def _facts_of_pacing(self) -> "CampaignSettings":
         if self.pacing == "adaptive" and self.people is None:
@@ -178,6 +199,11 @@ class CampaignSettings(_Model):
         if len(self.model_dump_json().encode()) > MAX_SETTINGS_BYTES:
             raise ValueError(f"all settings together are longer than {MAX_SETTINGS_BYTES} bytes")
         return self
+
+    @cached_property
+    def ends_ms(self) -> int | None:
+        """`ends_at` in ms since 1970 UTC."""
+        return None if self.ends_at is None else _instant_ms(self.ends_at)
 
     @cached_property
     def shares(self) -> Mapping[str, int]:
@@ -202,3 +228,13 @@ class CampaignSettings(_Model):
 
 def _hours(days: dict[DayKind, Any]) -> HoursRule:
     return HoursRule(id="campaign-windows", days=days, source="the campaign's windows")
+
+
+def _instant_ms(text: str) -> int:
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        at = None
+    if at is None or at.tzinfo is None:
+        raise ValueError(f"{text!r}: write a time as 2026-12-24T18:00:00+08:00")
+    return round(at.timestamp() * 1_000)

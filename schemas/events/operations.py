@@ -101,7 +101,7 @@ class Campaign(Event):
     settings: str = Field(_EMPTY_JSON, description="JSON text")
     version: int = Field(0, description="Counts the changes, from 1")
     action: str | None = Field(
-        None, description="created, changed, started, paused, resumed or stopped"
+        None, description="created, changed, started, paused, resumed, stopped or completed"
     )
     actor: str | None = Field(None, description="Who did it")
     reason: str | None = Field(None, description="Why, in words")

@@ -15,7 +15,7 @@ from aiokafka import TopicPartition
 
 from ringlog.kafka.same_log import Seen
 
-_FORMAT: Final = 1
+_FORMAT: Final = 2
 """A file of another format is passed over."""
 
 _TABLES: Final = f"""

@@ -19,6 +19,7 @@ from ringlog.log import logger
 from schemas.events import TaskRequested
 from streams.campaigns.callbacks import Callbacks
 from streams.campaigns.checkpoint import ListCheckpoint
+from streams.campaigns.goals import Goals
 from streams.campaigns.release import PRODUCER, ListRelease
 
 SERVICE = PRODUCER
@@ -53,6 +54,7 @@ class CampaignHost:
         self._producer = EventProducer(life.settings, SERVICE)
         self._release = ListRelease()
         self._callbacks = Callbacks(self._release)
+        self._goals = Goals(self._release)
         self._news = asyncio.Event()
         self._readers: list[TopicReader] = []
         self._checkpoint: ListCheckpoint | None = None
@@ -103,6 +105,7 @@ class CampaignHost:
         self._saved = saved
         self._release.restore(self._checkpoint.contacts())
         self._callbacks.restore(self._checkpoint.notes())
+        self._goals.restore(self._checkpoint.notes())
 
     async def _until_folded(self, reader: TopicReader) -> None:
         """Returns, too, when the service is to stop, or reading has failed."""
@@ -130,6 +133,7 @@ class CampaignHost:
                 self._release.evolve(received.event)
                 at = received.timestamp_ms if folding else now_ms()
                 self._callbacks.evolve(received.event, at)
+                self._goals.evolve(received.event)
             if folding and calls and reader.behind <= reader.done.keys():
                 # Of calls before this time nothing else comes: what is judged is not kept.
                 self._callbacks.settle(min(reader.done[tp][1] for tp in reader.behind))
@@ -138,6 +142,10 @@ class CampaignHost:
     async def _ask(self) -> None:
         while True:
             now = now_ms()
+            if completed := self._goals.decide(now):
+                await self._producer.send_all([("campaigns", version) for version in completed])
+                for version in completed:
+                    _log.info("campaign complete", campaign=version.campaign_id, why=version.reason)
             requests: list[TaskRequested] = self._release.decide(now, AT_ONCE)
             callbacks = self._callbacks.decide(now)
             if requests or callbacks:
@@ -165,7 +173,7 @@ class CampaignHost:
         two batches. A file that cannot be written is given up, and calls are asked for all the
         same."""
         changes = self._release.changes()
-        changes.notes = self._callbacks.changes()
+        changes.notes = self._callbacks.changes() | self._goals.changes()
         places = {
             tp: seen
             for reader in self._readers

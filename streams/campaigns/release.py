@@ -145,6 +145,10 @@ class ListRelease:
             elif not stage & OVER:
                 found.open[task] = customer
 
+    def settings_of(self, campaign_id: str) -> CampaignSettings | None:
+        """A campaign's settings; None where they cannot be read."""
+        return self._settings.get(campaign_id)
+
     @property
     def contacts(self) -> int:
         """How many are known."""
@@ -172,7 +176,7 @@ class ListRelease:
     def _requests(
         self, campaign: Campaign, found: ListProgress, now_ms: int, most: int
     ) -> Iterator[TaskRequested]:
-        settings = self._settings.get(campaign.campaign_id or "")
+        settings = self.settings_of(campaign.campaign_id or "")
         if settings is None:
             return
         room = min(most, settings.ahead - len(found.open))

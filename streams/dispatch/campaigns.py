@@ -26,18 +26,19 @@ def state_only(event: Campaign, site: SiteTerms) -> Terms:
 
 class PoolCampaigns:
     """By campaign id; `order` has their records and these records' offsets in the order of their
-    arrival. `calls` counts those of all, and of none; `law` is that of calls without a campaign.
+    arrival. `calls` counts those of all, and of none, `people` has those of each; `law` is that of
+    calls without a campaign.
     """
 
     def __init__(self, touched: Touched, terms_of: TermsOf = state_only) -> None:
         self.order: dict[int, tuple[Campaign, int]] = {}
         self.calls = 0
+        self.people: dict[str, PeoplePace] = {}
         self.law = NO_LAW
         self._touched = touched
         self._n_of: dict[str, int] = {}
         self._terms_of = terms_of
         self._terms: dict[str | None, Terms] = {}
-        self.paces: dict[str, PeoplePace] = {}
 
     def take(self, event: Campaign, offset: int) -> bool:
         """Takes a campaign's record with its offset on the topic; False for an older one, and for
@@ -105,18 +106,18 @@ class PoolCampaigns:
         """Whether there is a record of that campaign."""
         return campaign_id in self._n_of
 
-    def pace(self, campaign_id: str) -> PeoplePace:
+    def people_of(self, campaign_id: str) -> PeoplePace:
         """The calls of a campaign."""
-        found = self.paces.get(campaign_id)
+        found = self.people.get(campaign_id)
         if found is None:
-            found = self.paces[campaign_id] = PeoplePace()
+            found = self.people[campaign_id] = PeoplePace()
         return found
 
     def has_room(self, campaign_id: str | None, terms: Terms, now_ms: int) -> bool:
         """Whether the campaign runs, has fewer calls than it may have, and people for another."""
         if campaign_id is None or not terms.running:
             return terms.running
-        pace, limit, people = self.pace(campaign_id), terms.concurrency, terms.people
+        pace, limit, people = self.people_of(campaign_id), terms.concurrency, terms.people
         if limit is not None and pace.coming + pace.talking >= limit:
             return False
         return people is None or pace.may_begin(people, now_ms)
@@ -125,7 +126,7 @@ class PoolCampaigns:
         """Counts a call that begins, or that a snapshot had."""
         self.calls += 1
         if task.campaign_id is not None:
-            pace = self.pace(task.campaign_id)
+            pace = self.people_of(task.campaign_id)
             pace.coming += not task.transferred_at
             pace.talking += bool(task.transferred_at)
 
@@ -133,7 +134,7 @@ class PoolCampaigns:
         """A task's call is handed over to a person."""
         if not task.transferred_at and task.campaign_id is not None:
             took_ms = now_ms - task.assigned_at
-            self.pace(task.campaign_id).transferred(terms.people, took_ms, now_ms)
+            self.people_of(task.campaign_id).transferred(terms.people, took_ms, now_ms)
         task.transferred_at = task.transferred_at or now_ms
 
     def ended(self, task: Task, terms: Terms, answered: bool, now_ms: int) -> None:
@@ -141,5 +142,5 @@ class PoolCampaigns:
         self.calls -= 1
         if task.campaign_id is not None:
             talked_ms = now_ms - task.transferred_at if task.transferred_at else None
-            self.pace(task.campaign_id).over(terms.people, answered, talked_ms, now_ms)
+            self.people_of(task.campaign_id).over(terms.people, answered, talked_ms, now_ms)
         task.transferred_at = 0

@@ -8,8 +8,9 @@ dropped.
 
 The cap holds whatever chance does: a call begins only if all that are on their way could be dropped
 at once, those beside which a person is free apart, and `dropped <= most * max(answered, least)`
-were still true. Only time can break it, by at most `most` times the answered calls of the day that
-has just left the span: from then on a call begins only for a free person.
+were still true. Time can break it, by at most `most` times the answered calls of the day that has
+just left the span, and so can people who leave, by as many as they are: until it is true again a
+call begins only for a free person.
 """
 
 from collections.abc import Sequence
@@ -100,14 +101,9 @@ class PeoplePace:
         if answered or dropped:
             day = now_ms // DAY_MS
             if day not in self.days:
-                self._forget(people, now_ms)
+                self.days = self._recent(people, now_ms)
             a, d = self.days.get(day, (0, 0))
             self.days[day] = a + answered, d + dropped
-
-    def _forget(self, people: People, now_ms: int) -> None:
-        old = [day for day in self.days if (day + 1) * DAY_MS + people.within_ms <= now_ms]
-        for day in old:
-            del self.days[day]
 
     # Decide --------------------------------------------------------------------------------------
 
@@ -129,8 +125,12 @@ class PeoplePace:
 
     def counted(self, people: People, now_ms: int) -> tuple[int, int]:
         """Answered and dropped calls of the span."""
-        self._forget(people, now_ms)
-        return sum(a for a, _ in self.days.values()), sum(d for _, d in self.days.values())
+        counts = self._recent(people, now_ms).values()
+        return sum(answered for answered, _ in counts), sum(dropped for _, dropped in counts)
+
+    def _recent(self, people: People, now_ms: int) -> dict[int, tuple[int, int]]:
+        since = now_ms - people.within_ms
+        return {day: counts for day, counts in self.days.items() if (day + 1) * DAY_MS > since}
 
     def _drops(self, busy: int, coming: int, free: int) -> float:
         """Expected drops among calls that come while people become free: both numbers binomial,

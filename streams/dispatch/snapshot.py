@@ -104,7 +104,7 @@ class Snapshots:
         matching.fairness.credits = head["credits"]
         matching.mean_call_ms = head.get("mean_call_ms", matching.mean_call_ms)
         pool.paces.restore(head.get("begun", {}))
-        pool.campaigns.paces = {c: PeoplePace.of(row) for c, row in head.get("people", {}).items()}
+        pool.campaigns.people = {c: PeoplePace.of(row) for c, row in head.get("people", {}).items()}
         pool.eligibility.dials.next_n = head.get("next_dialled", 0)
         pool.eligibility.elsewhere.next_n = head.get("next_elsewhere", 0)
         pool.eligibility.tallies.next_n = head.get("next_tally", 0)
@@ -219,7 +219,7 @@ class Snapshots:
             "credits": matching.fairness.credits,
             "mean_call_ms": matching.mean_call_ms,
             "begun": pool.paces.rows(pool.now),
-            "people": {c: p.row() for c, p in pool.campaigns.paces.items() if p.has_learnt},
+            "people": {c: p.row() for c, p in pool.campaigns.people.items() if p.has_learnt},
             "next_dialled": pool.eligibility.dials.next_n,
             "next_elsewhere": pool.eligibility.elsewhere.next_n,
             "next_tally": pool.eligibility.tallies.next_n,

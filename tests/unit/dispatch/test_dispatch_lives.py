@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from ingest.heartbeats import ALIVE_S
 from schemas import ids
 from streams.dispatch.policy import Policy
 from streams.dispatch.snapshot import Snapshots
@@ -13,10 +14,12 @@ from tests.unit.dispatch.build import (
     call,
     cancel,
     changed,
+    edge,
     opted_out,
     profile,
     request,
     robot,
+    worker,
 )
 
 FIRST = ids.call_id("t1", 1)
@@ -143,6 +146,36 @@ def test_a_call_without_sign_of_life_is_ended_and_its_slot_is_free(desk: Desk) -
     assert _kinds(desk.give(call(FIRST, "ended", disposition="completed"))) == [
         ("completed", "completed")
     ]
+
+
+def test_what_a_dead_edge_held_is_free_within_seconds_and_a_lost_beat_costs_nothing() -> None:
+    """Robots, people and pool count alike: each of its calls, dialled or not."""
+    assert 3 * ALIVE_S * 1_000 < Policy().lease_ms <= 20_000
+    assert Policy().permit_ms + Policy().permit_grace_ms <= 20_000
+    desk = Desk(Policy(concurrency=2, max_attempts=1)).open(robot("r1", slots=2))
+    for n in range(1, 5):
+        desk.give(request(f"t{n}", phone=f"+861380000000{n}"))
+    desk.give(call(FIRST, "dialing"))  # of t1; t2 has a permit that nobody has used
+    assert len(desk.events("assigned")) == 2
+    desk.give(edge("edge-2"))
+    desk.give(edge("edge-1", up=False))
+    desk.wait(20_000)
+    assert [e.edge_id for e in desk.events("assigned")[2:]] == ["edge-2", "edge-2"]
+    assert desk.pool.campaigns.calls == 2 and desk.pool.campaigns.people_of("spring").coming == 2
+
+
+def test_a_robot_without_a_worker_begins_no_call_and_its_calls_hold_their_slots_while_they_last(
+    desk: Desk,
+) -> None:
+    desk.give(call(FIRST, "dialing"))
+    desk.give(request("t2"))
+    desk.give(worker(up=False))
+    for _ in range(20):  # another worker has them by now, or will
+        desk.wait(2_000)
+        assert desk.give(alive(FIRST)) == []
+    desk.give(call(FIRST, "ended", disposition="completed"))
+    assert len(desk.events("assigned")) == 1
+    assert [e.task_id for e in desk.give(worker("robots/1"))] == ["t2"]
 
 
 def test_calls_alive_and_call_records_renew_the_lease(desk: Desk) -> None:

@@ -196,7 +196,7 @@ def test_a_pool_has_a_call_on_its_way_for_each_free_person_also_after_a_restart(
     assert len(_calls(desk)) == 3
     rows = (saved := Snapshots(desk.pool)).pages()
     desk.pool = Snapshots.load("main", rows | dict([saved.head(9)]), terms_of).pool
-    pace = desk.pool.campaigns.pace("spring")
+    pace = desk.pool.campaigns.people_of("spring")
     assert (pace.coming, pace.talking) == (1, 1) and pace.counted(crew(2), T0) == (0, 0)
     desk.now += MINUTE
     desk.give(call(first, "ended", disposition="transferred"))
@@ -216,9 +216,9 @@ def test_what_a_pool_has_learnt_is_in_its_snapshot() -> None:
             desk.give(call(called, "transferred"))
         desk.now += 20_000
         desk.give(call(called, "ended", disposition="machine" if n % 5 == 1 else "completed"))
-    pace = desk.pool.campaigns.pace("spring")
+    pace = desk.pool.campaigns.people_of("spring")
     assert pace.counted(crew(1), desk.now) == (16, 0)
     rows = (saved := Snapshots(desk.pool)).pages()
     loaded = Snapshots.load("main", rows | dict([saved.head(9)]), terms_of)
     assert not loaded.differences(saved)
-    assert loaded.pool.campaigns.pace("spring") == pace
+    assert loaded.pool.campaigns.people_of("spring") == pace
