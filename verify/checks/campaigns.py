@@ -10,6 +10,7 @@ from ringlog.dispositions import NOT_DIALLED
 from schemas.events import Campaign
 from schemas.events.tasks import TASK_OVER
 from schemas.ids import contact_task_id
+from streams.campaigns.release import PRODUCER
 from verify.check import Check, Context, Result
 from verify.checks.permits import dialled_by_us
 from verify.in_force import VersionsInForce
@@ -284,14 +285,17 @@ class CampaignCalls(Check):
             self._forgotten(campaign_id, settings.ahead, context)
 
     def _left_open(self, campaign_id: str, since: LogRecord) -> None:
-        for task_id in self._contacts.keys() & self._requests.keys():
+        """Calls of the list and calls back; what others asked for is theirs to cancel."""
+        for task_id, request in self._requests.items():
             task = self._tasks.get(task_id)
+            if request.event["producer"] != PRODUCER:
+                continue
             if task is None or task.campaign_id != campaign_id or task.over_ms is not None:
                 continue
             if task.kind in ("queued", "retry_scheduled"):
                 self.result.violate(
                     "left_open", "a task waits though its campaign has ended",
-                    since.where, self._requests[task_id].where, task_id=task_id,
+                    since.where, request.where, task_id=task_id,
                 )  # fmt: skip
 
     def _forgotten(self, campaign_id: str, ahead: int, context: Context) -> None:
