@@ -25,7 +25,7 @@ WEIGHTS = {"high": 3, "medium": 2, "low": 1}
 UNFAIR = 0.1
 """So far a share may be off: permits of one millisecond have no order, and neither have kills."""
 
-ENOUGH = 60
+ENOUGH = 36
 """Permits that make a share."""
 
 OVERLAP_MS = 60

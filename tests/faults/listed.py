@@ -59,8 +59,12 @@ def phone_in(place: tuple[str, int], run: int, n: int) -> str:
 class ListedCampaign:
     """A campaign whose customers are those of the demo's CRM."""
 
-    def __init__(self, config: Settings, campaign_id: str, ahead: int) -> None:
+    def __init__(
+        self, config: Settings, campaign_id: str, ahead: int, customers_of: str | None = None
+    ) -> None:
+        """`customers_of` names the run whose customers they are, where it is not the campaign."""
         self._config, self._id = config, campaign_id
+        self._customers_of = customers_of or campaign_id
         self._folder = config.home / "demo"
         self._settings = SETTINGS | {"ahead": max(1, ahead)}
 
@@ -68,7 +72,8 @@ class ListedCampaign:
         """Creates it, loads the list, and starts it. Raises DemoError."""
         wanted = json.dumps(self._settings | settings)
         rows = (
-            {"customer_id": customer_of(self._id, n), "phone": phone} for n, phone in phones.items()
+            {"customer_id": customer_of(self._customers_of, n), "phone": phone}
+            for n, phone in phones.items()
         )
         settings_file = self._write("settings.yaml", wanted)
         customers = self._write("customers.jsonl", "\n".join(map(json.dumps, rows)))

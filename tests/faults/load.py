@@ -15,21 +15,27 @@ from ringlog.kafka.producer import EventProducer
 from ringlog.kafka.reader import Received
 from ringlog.settings import Settings
 from schemas import ids
+from schemas.envelope import Event
 from schemas.events import Transcript
 from tests.faults.listed import ListedCampaign, lawful_phones
 
 CALL_S = 14.0
 """The shortest that a call takes on average: how many people a run may need."""
 
-BRIEF_PER_S = 5.0
-"""About how many calls a second that nobody answers the stack makes."""
+BRIEF_PER_S = 3.0
+"""How many calls that nobody answers the stack makes a second at least."""
 
 LAST_CALLS_S = 240.0
 """How long the last calls may take to end, with all retries of what failed."""
 
 
+def list_of(campaign_id: str) -> str:
+    """The campaign that has the list: tasks that are asked for one by one outlive its stop."""
+    return f"{campaign_id}-list"
+
+
 class Watcher(Observer):
-    """Also notices that somebody is speaking."""
+    """Also sees the campaign with the list, and notices that somebody is speaking."""
 
     def __init__(self, campaign_id: str) -> None:
         super().__init__(campaign_id)
@@ -39,6 +45,9 @@ class Watcher(Observer):
         if isinstance(received.event, Transcript) and received.event.kind == "partial":
             self.partials += 1
         super()._take(received)
+
+    def _ours(self, event: Event) -> bool:
+        return super()._ours(event) or event.campaign_id == list_of(self.campaign_id)
 
     async def speech(self, within_s: float) -> None:
         """Waits until somebody says something; not for ever."""
@@ -120,7 +129,9 @@ class Campaign:
             reading = asyncio.create_task(seen.follow(config, producer, now_ms()))
             try:
                 await tell_crm(producer, self._name, self._cast)
-                listed = ListedCampaign(config, self._name, ahead=self._calls // 2)
+                listed = ListedCampaign(
+                    config, list_of(self._name), self._calls // 2, customers_of=self._name
+                )
                 await listed.launch({n: p for n, p in enumerate(load.cast) if n % 2})
                 started.set_result(load)
                 await self._assign(desk, load, until, reading)

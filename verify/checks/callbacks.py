@@ -68,7 +68,8 @@ class CallbackWishes(Check):
                 if event["text"]:
                     call.words.append((event["occurred_at"], event["text"], event["slots"]))
             case "tasks.requested":
-                if TAG in event["tags"] and event["producer"] == PRODUCER:
+                ours = TAG in event["tags"] and event["producer"] == PRODUCER
+                if ours and event["kind"] == "requested":
                     self._requests[event["idempotency_key"] or ""].append(record)
             case "campaigns":
                 if event["state"] == "ended":

@@ -76,7 +76,7 @@ class World:
         assert of.concurrency is None or len(self.slots[name]) <= of.concurrency
         if of.calls_per_s is not None:
             recent = [at for at in self.paced[name] if at > self.now - 10_000]
-            assert len(recent) <= of.calls_per_s * 10
+            assert len(recent) <= of.calls_per_s * 10.25
         self.paced[name].append(self.now)
         attributes = self.attributes[permit.customer_id or ""]
         for at in (self.now, permit.permit_expires_at or 0):
