@@ -20,7 +20,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 def iso_of_ms(ms: int) -> str:
     """2026-01-31T09:00:00.123Z for milliseconds since 1970."""
     at = _EPOCH + timedelta(milliseconds=ms)
-    return at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03d}Z"
+    return at.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
 def ms_of(value: str | int) -> int:

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -150,7 +151,7 @@ class Dispatch:
             self._loaded = self._host.generation == generation
 
     async def _decide(self, batch: list[Record]) -> None:
-        generation, outputs, kinds = self._host.generation, list[Outgoing](), list[str]()
+        generation, outputs, kinds = self._host.generation, list[Outgoing](), Counter[str]()
         if batch and not self._loaded:
             await self._load()
             if self._host.generation != generation:
@@ -160,12 +161,12 @@ class Dispatch:
                 decided = self._work(record)
                 # Too large: the pool stays as a rebuild folds it, and only what follows is missing.
                 outputs += self._host.outgoing(decided)
-                kinds += [event.kind for _, event in decided if isinstance(event, TaskEvent)]
+                kinds.update(event.kind for _, event in decided if isinstance(event, TaskEvent))
             except Poison as poison:
                 await self._host.bury(record, poison)
         await self._host.producer.send_outgoing(outputs)
-        for kind in kinds:
-            TASKS.labels(kind).inc()
+        for kind, count in kinds.items():
+            TASKS.labels(kind).inc(count)
         if self._host.generation != generation:
             return
         for record in batch:

@@ -39,6 +39,7 @@ class Lines:
         self.roster = Roster(self._wake)
         self._by_seq = by_seq
         self._lines: dict[Requirement, dict[Group, list[Line]]] = {}
+        self._of_candidates: dict[Candidates, list[Line]] = {}
         self._by_number: dict[int, Line] = {}
         self._next = 0
         self._heads: list[list[tuple[int, int]]] = [[] for _ in (*RANKS, TURN)]
@@ -114,6 +115,7 @@ class Lines:
                 Line(self._next + rank, rank, task.campaign_id, candidates)
                 for rank in (*RANKS, TURN)
             ]
+            self._of_candidates.setdefault(candidates, []).extend(lines)
             self._next += len(lines)
             numbered = {line.number: line for line in lines}
             self._by_number |= numbered
@@ -140,12 +142,9 @@ class Lines:
         heappush(self._heads[line.rank], (seq, line.number))
 
     def _wake(self, candidates: Candidates) -> None:
-        for group, lines in self._lines.get(candidates.need, {}).items():
-            if group in self._shut:
-                continue
-            for line in lines:
-                if line.heap and line.offered is None:
-                    self._offer(line, line.heap[0])  # corrected when it reaches the top
+        for line in self._of_candidates.get(candidates, ()):
+            if line.heap and line.offered is None and line.group not in self._shut:
+                self._offer(line, line.heap[0])  # corrected when it reaches the top
 
     def _forget_empty(self) -> None:
         for need, of_group in list(self._lines.items()):
@@ -154,8 +153,10 @@ class Lines:
                     del of_group[group]
                     for line in lines:
                         del self._by_number[line.number], self._by_group[group][line.number]
+                        self._of_candidates[line.candidates].remove(line)
             if not of_group:
                 del self._lines[need]
+        self._of_candidates = {c: lines for c, lines in self._of_candidates.items() if lines}
         self.roster.forget(lambda candidates: candidates.need in self._lines)
 
 

@@ -47,6 +47,8 @@ class Matching:
         `stands` takes a task out of its line for which it says False. First come the tasks that
         had their turn, then it is the turn of a priority.
         """
+        if not self.roster.some_idle():
+            return None  # the lines stay as they are, and need not be offered again
         pair = self._first(TURN, stands)
         if pair is not None:
             return pair

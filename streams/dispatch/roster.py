@@ -97,6 +97,9 @@ class Roster:
         self._best_level: dict[str, int] | None = None
         self._playbooks: set[str] = set()
         self._limit = self.MANY
+        self._idle: list[Robot] = []
+        """Robots that were idle when they were last looked at, each once."""
+        self._idle_ids: set[str] = set()
 
     def put(self, robot: Robot) -> None:
         """Adds a robot, or takes over its changed configuration."""
@@ -110,11 +113,22 @@ class Roster:
     def changed(self, robot: Robot) -> None:
         """To be called when a robot may have become idle."""
         if robot.idle:
+            if robot.robot_id not in self._idle_ids:
+                self._idle_ids.add(robot.robot_id)
+                self._idle.append(robot)
             for found in self._matches[robot.robot_id]:
                 found.push(robot)
                 if found.parked:
                     found.parked = False
                     self._wake(found)
+
+    def some_idle(self) -> bool:
+        """Whether any robot can take a call now."""
+        while self._idle:
+            if self._idle[-1].idle:
+                return True
+            self._idle_ids.discard(self._idle.pop().robot_id)
+        return False
 
     def best(self, found: Candidates) -> Robot | None:
         """The idle robot that fits best, of equals the least recently used, then by id; parks the

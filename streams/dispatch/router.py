@@ -41,7 +41,7 @@ def call_copies(event: Event, pools: Iterable[str]) -> Iterable[Output]:
         return
     if event.direction in ("foreign", "inbound"):
         return  # placed by others: it holds no slot of ours
-    text = to_line("calls.events", event)
+    text = orjson.dumps(to_json("calls.events", event)).decode()
     for pool in (event.pool,) if event.pool else sorted(pools):
         yield _copy(event, "call", pool, "calls.events", text)
     others = sorted(set(pools) - {event.pool}) if event.pool else []

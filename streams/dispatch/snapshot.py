@@ -115,14 +115,14 @@ class Snapshots:
         matching.up.capacity.update(head.get("capacity", {}))  # older heads have none
         tasks: list[Task] = []
         robots: list[Robot] = []
-        needs: dict[Requirement, Requirement] = {}
+        shared = _Shared()
         for kind, page in self._sides:
             key = self._key(kind, page)
             if key not in rows:
                 raise SnapshotError(f"snapshot of pool {name} lacks its row {key}")
             items = _unpack(rows[key])
             if kind == "task":
-                tasks += (_task(item, needs) for item in items)
+                tasks += (_task(item, shared) for item in items)
             elif kind == "robot":
                 robots += map(_robot, items)
             elif kind == "optout":
@@ -302,24 +302,48 @@ def _task_row(task: Task) -> list[Any]:
     return row
 
 
-def _task(row: list[Any], known: dict[Requirement, Requirement]) -> Task:
-    skills, playbook, *rest = row[_REQUIREMENT]
-    best, least = rest or ((), 0)
-    need = Requirement(_pairs(skills), playbook, tuple(best), least)
-    row[_REQUIREMENT] = known.setdefault(need, need)  # many tasks share one
-    row[_STATE] = State(row[_STATE])
+class _Shared:
+    """Values that many tasks have in common, made once: a million tasks have some hundreds."""
+
+    def __init__(self) -> None:
+        self._needs: dict[bytes, Requirement] = {}
+        self._skills: dict[bytes, tuple[tuple[str, int], ...]] = {}
+
+    def need(self, row: list[Any]) -> Requirement:
+        """The requirement of a task's row."""
+        key = orjson.dumps(row)
+        found = self._needs.get(key)
+        if found is None:
+            skills, playbook, *rest = row
+            best, least = rest or ((), 0)
+            found = Requirement(self.skills(skills), playbook, tuple(best), least)
+            self._needs[key] = found
+        return found
+
+    def skills(self, rows: list[Any]) -> tuple[tuple[str, int], ...]:
+        """Skills with their levels."""
+        key = orjson.dumps(rows)
+        found = self._skills.get(key)
+        if found is None:
+            found = self._skills[key] = tuple((skill, level) for skill, level in rows)
+        return found
+
+
+_STATES = {state.value: state for state in State}
+
+
+def _task(row: list[Any], shared: _Shared) -> Task:
+    skills = row[_REQUIREMENT][0]
+    row[_REQUIREMENT] = shared.need(row[_REQUIREMENT])
+    row[_STATE] = _STATES[row[_STATE]]
     if row[_TIMERS]:
         row[_TIMERS] = {name: (due, by) for name, (due, by) in row[_TIMERS].items()}
     task = Task(*row)  # fields that came later have defaults
     if len(row) > _TAGS:
-        task.tags, task.asked = tuple(task.tags), _pairs(task.asked)
+        task.tags, task.asked = tuple(row[_TAGS]), shared.skills(row[_TAGS + 1])
     else:
-        task.asked = _pairs(skills)
+        task.asked = shared.skills(skills)
     return task
-
-
-def _pairs(rows: Iterable[Any]) -> tuple[tuple[str, int], ...]:
-    return tuple((skill, level) for skill, level in rows)
 
 
 def _campaign(text: str) -> Campaign:

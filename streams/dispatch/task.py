@@ -40,6 +40,14 @@ class Requirement:
     playbook: str | None
     best: tuple[str, ...] = ()
     least: int = 0
+    _hash: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        key = (self.skills, self.playbook, self.best, self.least)
+        object.__setattr__(self, "_hash", hash(key))  # every look-up of a line asks for it
+
+    def __hash__(self) -> int:
+        return self._hash
 
 
 @dataclass(slots=True)
