@@ -52,7 +52,7 @@ def test_a_promise_has_its_amount_and_the_end_of_its_day_where_the_customer_is()
     assert (found.amount_minor, found.due_at, found.state) == (80_000, DUE, "open")
     (there,) = newest(promise(), change(attributes={"zone": "Europe/Paris"})).payment_promises
     assert there.due_at - DUE == 7 * HOUR
-    for broken in ("", "tomorrow", "0000-01-01", "9999-12-31"):
+    for broken in ("", "tomorrow", "0000-01-01", "2200-01-01"):
         assert newest(promise(day=broken, intent="p")).payment_promises == []
     assert newest(turn(meaning="affirm", intent="y", slots={"promise_to_pay": "2026-03-25"})
                   ).payment_promises == []  # fmt: skip
