@@ -143,6 +143,11 @@ def test_a_row_of_the_erp_is_an_order_or_payment_of_its_customer() -> None:
     assert (event.due_at, event.made_at) == (20_500 * 86_400_000, 1_769_824_800_000)
 
 
+def test_the_capture_is_asked_for_the_columns_of_orders_and_payments() -> None:
+    assert set(MAPPING.tables["payments"].columns) == {"customer_id", "id", "amount", "paid_at"}
+    assert {"due_on", "state", "ordered_at"} <= set(MAPPING.tables["orders"].columns)
+
+
 def test_a_merge_names_both_customers() -> None:
     content = {"type": "customer.merged", "event_id": "e3", "data": {"id": "c1", "into": "c2"}}
     event = one(content)
