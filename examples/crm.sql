@@ -20,3 +20,13 @@ create table if not exists payments (
     paid_at      timestamptz not null default now()
 );
 alter table payments replica identity full;
+
+create table if not exists orders (
+    id           bigint generated always as identity primary key,
+    customer_id  bigint not null references customers (id) on delete cascade,
+    amount       numeric(12, 2) not null,
+    state        text not null default 'open',
+    due_on       date,
+    ordered_at   timestamptz not null default now()
+);
+alter table orders replica identity full;

@@ -15,7 +15,7 @@ messages:                    # plain JSON; the first whose `when` holds counts
 """
 
 from pathlib import Path as FilePath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -52,6 +52,10 @@ class Take(_Part):
     split: Annotated[str, StringConstraints(min_length=1, max_length=8)] | None = Field(
         None, description="Separator of a list that is one text"
     )
+    unit: Literal["days", "microseconds"] | None = Field(
+        None,
+        description="Of a time that is a whole number; else seconds or milliseconds",
+    )
     prefix: Annotated[str, StringConstraints(max_length=64)] = Field(
         "", description="Put before the value, so that ids of two systems differ"
     )
@@ -71,9 +75,19 @@ Spot = Annotated[Take, BeforeValidator(_take)]
 
 
 class _Fields(_Part):
-    """What rows and messages have in common."""
+    """What rows and messages have in common. `fact` says what one tells of, beside the customer; an
+    amount is in the currency's main unit (`amount`: 12.50) or its smallest one (`amount_minor`:
+    1250)."""
 
     customer_id: Spot
+    fact: Literal["order", "payment"] | None = None
+    record_id: Spot | None = None
+    amount: Spot | None = None
+    amount_minor: Spot | None = None
+    currency: Spot | None = None
+    made_at: Spot | None = None
+    due_at: Spot | None = None
+    status: Spot | None = None
     tenant_id: Spot | None = None
     name: Spot | None = None
     phone: Spot | None = None
@@ -82,19 +96,32 @@ class _Fields(_Part):
     purchases: Spot | None = None
     attributes: Annotated[dict[_Attribute, Spot], Field(max_length=64)] = {}
 
+    @model_validator(mode="after")
+    def _fact_is_whole(self) -> Self:
+        if self.fact is not None and self.record_id is None:
+            raise ValueError("record_id: needed where `fact` is order or payment")
+        if self.amount is not None and self.amount_minor is not None:
+            raise ValueError("amount_minor: name one of `amount` and `amount_minor`")
+        idle = [name for name in _OF_FACTS if getattr(self, name) is not None]
+        if self.fact is None and idle:
+            raise ValueError(f"{idle[0]}: only where `fact` is order or payment")
+        return self
+
     @property
     def columns(self) -> list[str]:
         """The first steps of all paths, without repeats."""
-        named = (getattr(self, name) for name in _FIELDS)
+        named = (getattr(self, name) for name in (*_FIELDS, *_OF_FACTS))
         taken = [take for take in (*named, *self.attributes.values()) if take is not None]
         return list(dict.fromkeys(take.keys[0] for take in taken))
 
 
+_OF_FACTS = ("record_id", "amount", "amount_minor", "currency", "made_at", "due_at", "status")
 _FIELDS = ("customer_id", "tenant_id", "name", "phone", "level", "tags", "purchases")
 
 
 class RowMapping(_Fields):
-    """A table. With `deletes: ignore` a deleted row says nothing of the customer (an order's)."""
+    """A table. With `deletes: ignore` a deleted row says nothing of the customer; that of a `fact`
+    makes it void."""
 
     deletes: Literal["customer", "ignore"] = "customer"
 
@@ -103,7 +130,8 @@ class MessageMapping(_Fields):
     """A kind of plain JSON message."""
 
     when: dict[str, str | int | bool] = Field({}, description="Path: the value that it must have")
-    change: Literal["upsert", "delete"] = "upsert"
+    change: Literal["upsert", "delete", "merge"] = "upsert"
+    into: Spot | None = Field(None, description="Of a merge: the customer who stays")
     id: Annotated[
         tuple[Text, ...],
         BeforeValidator(lambda v: [v] if isinstance(v, str) else v),
@@ -111,11 +139,20 @@ class MessageMapping(_Fields):
     ] = Field((), description="Paths that name the message; empty: AMQP's message-id")
     time: Text | None = Field(None, description="Path of the time of the change")
 
+    @model_validator(mode="after")
+    def _merge_names_both(self) -> Self:
+        if (self.change == "merge") != (self.into is not None):
+            raise ValueError("into: needed where `change` is merge, and only there")
+        return self
+
 
 class Mapping(_Part):
     """A mapping file."""
 
     source: Text = Field(description="Name of the system, stamped on its changes")
+    currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")] = Field(
+        "CNY", description="ISO 4217 code of amounts whose rows name none"
+    )
     tables: dict[str, RowMapping] = {}
     messages: tuple[MessageMapping, ...] = ()
 

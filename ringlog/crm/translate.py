@@ -10,16 +10,18 @@ import json
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 from pydantic import ValidationError
 
 from ringlog.crm import debezium
 from ringlog.crm.mapping import Mapping, MessageMapping, RowMapping, Take
+from ringlog.crm.money import MOST, minor_of
 from ringlog.identifier import checked_id
 from schemas import ids
 from schemas.events import CustomerChange
+from schemas.events.customers import VOID
 
 PRODUCER = "crm"
 MAX_BODY_BYTES = 262_144
@@ -28,6 +30,7 @@ MAX_BODY_BYTES = 262_144
 MAX_ID, MAX_LIST, MAX_TEXT = 128, 256, 4_096
 """Longest customer id, tags in a list, and longest text, in characters."""
 
+DAY_MS = 86_400_000
 _YEAR_10000_MS = 253_402_300_800_000
 _SECONDS_UNTIL = 100_000_000_000
 """A smaller number is a time in seconds: as milliseconds it would lie before 1973-03."""
@@ -125,19 +128,19 @@ def _row(
     if fields is None:
         return Ignored(f"table {change.table[:64]} is not mapped")
     made = _Maker(
-        mapping.source, tenant_id, _row_id(change, mapping), change.position,
+        mapping.source, mapping.currency, tenant_id, _row_id(change, mapping), change.position,
         _time(change.time_ms, message), change.table,
     )  # fmt: skip
     if debezium.OPERATIONS[change.operation] == "delete":
         if fields.deletes == "ignore":
             return Ignored("a deleted row that is no customer")
-        return (made.deleted(fields, change.before or {}),)
+        return (made.gone(fields, change.before or {}),)
     after = change.after or {}
     events = [made.upserted(fields, after)]
     if change.before is not None and fields.deletes == "customer":
         was = _value(fields.customer_id, change.before)
         if was not in (_ABSENT, None) and was != _value(fields.customer_id, after):
-            events.insert(0, made.deleted(fields, change.before))
+            events.insert(0, made.gone(fields, change.before))
     return tuple(events)
 
 
@@ -165,10 +168,10 @@ def _plain(content: Any, message: CrmMessage, mapping: Mapping, tenant_id: str) 
     name = name[:512]
     at = None if fields.time is None else _at(tuple(fields.time.split(".")), content)
     made = _Maker(
-        mapping.source, tenant_id, f"crm|{mapping.source}|message|{name}", name,
+        mapping.source, mapping.currency, tenant_id, f"crm|{mapping.source}|message|{name}", name,
         _time(None if at in (_ABSENT, None) else _millis(at, fields.time or ""), message), None,
     )  # fmt: skip
-    maker = made.deleted if fields.change == "delete" else made.upserted
+    maker = {"delete": made.deleted, "merge": made.merged, "upsert": made.upserted}[fields.change]
     return (maker(fields, content),)
 
 
@@ -182,9 +185,10 @@ def _same(found: Any, want: str | int | bool) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Maker:
-    """Makes the events of one message."""
+    """Makes the events of one message. `currency` is that of amounts that name none."""
 
     source: str
+    currency: str
     tenant_id: str
     name: str
     position: str
@@ -193,6 +197,16 @@ class _Maker:
 
     def deleted(self, fields: RowMapping | MessageMapping, row: dict[str, Any]) -> CustomerChange:
         return self._event("deleted", fields, row, {}, [])
+
+    def gone(self, fields: RowMapping, row: dict[str, Any]) -> CustomerChange:
+        """A row is gone: its customer, or its order or payment."""
+        if fields.fact is None:
+            return self.deleted(fields, row)
+        return self._event(fields.fact, fields, row, self._fact(fields, row, VOID), [])
+
+    def merged(self, fields: MessageMapping, row: dict[str, Any]) -> CustomerChange:
+        into = None if fields.into is None else _identifier(fields.into, row, "into")
+        return self._event("merged", fields, row, {"merged_into": into}, [])
 
     def upserted(self, fields: RowMapping | MessageMapping, row: dict[str, Any]) -> CustomerChange:
         given: dict[str, Any] = {}
@@ -215,11 +229,52 @@ class _Maker:
                 attributes[name] = text
             else:
                 cleared.append(name)
-        return self._event("upserted", fields, row, given | {"attributes": attributes}, cleared)
+        given["attributes"] = attributes
+        if fields.fact is None:
+            return self._event("upserted", fields, row, given, cleared)
+        return self._event(fields.fact, fields, row, given | self._fact(fields, row), cleared)
+
+    def _fact(
+        self, fields: RowMapping | MessageMapping, row: dict[str, Any], status: str | None = None
+    ) -> dict[str, Any]:
+        """What a row or message tells of its order or payment."""
+
+        def text(name: str) -> str | None:
+            take: Take | None = getattr(fields, name)
+            value = _ABSENT if take is None else _value(take, row)
+            return None if value is _ABSENT or value is None else _text(value, name) or None
+
+        def time(name: str) -> int | None:
+            take: Take | None = getattr(fields, name)
+            value = _ABSENT if take is None else _value(take, row)
+            if take is None or value in (_ABSENT, None, ""):
+                return None
+            return _millis(_in_ms(value, take), name)
+
+        record_id = text("record_id")
+        if record_id is None:
+            raise _Refusal("record_id is empty, and so the order or payment has no id")
+        currency = (text("currency") or self.currency).upper()
+        amount, minor = text("amount"), text("amount_minor")
+        try:
+            if amount is not None:
+                minor = str(minor_of(amount, currency))
+            elif minor is not None and abs(int(minor)) >= MOST:
+                raise ValueError("want an amount")
+        except ValueError as error:
+            raise _Refusal(f"amount: {error}") from None
+        return {
+            "record_id": record_id[:MAX_ID],
+            "amount_minor": None if minor is None else int(minor),
+            "currency": currency,
+            "made_at": time("made_at"),
+            "due_at": time("due_at"),
+            "status": status or text("status"),
+        }
 
     def _event(
         self,
-        kind: Literal["upserted", "deleted"],
+        kind: Literal["upserted", "deleted", "order", "payment", "merged"],
         fields: RowMapping | MessageMapping,
         row: dict[str, Any],
         given: dict[str, Any],
@@ -334,10 +389,21 @@ _CONVERTED: dict[str, Callable[[Any, str], Any]] = {
 
 
 def _time(time_ms: int | None, message: CrmMessage) -> int:
+    """When it was changed. No later than it came: a clock that is ahead would else keep all other
+    sources from changing the field."""
     for candidate in (time_ms, message.timestamp_ms):
         if candidate is not None and 0 <= candidate < _YEAR_10000_MS:
-            return candidate
+            return min(candidate, message.received_ms)
     return message.received_ms
+
+
+def _in_ms(value: Any, take: Take) -> Any:
+    """A whole number of the unit that the mapping names; anything else as it is."""
+    if not isinstance(value, int) or isinstance(value, bool) or take.unit is None:
+        return value
+    at = value * DAY_MS if take.unit == "days" else value // 1000
+    # `_millis` would take a small number for seconds.
+    return datetime.fromtimestamp(at / 1000, UTC).isoformat() if 0 <= at < _YEAR_10000_MS else at
 
 
 def _millis(value: Any, name: str) -> int:

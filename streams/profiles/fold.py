@@ -162,7 +162,8 @@ def decide(before: Customer, after: Customer, given: ProfileInput) -> list[Outpu
         out.append(("customers.profiles", profile))
         if isinstance(given.source, CustomerChange | Absorbed) and after.active is not None:
             out.append(("calls.events", _profile_changed(after.active, profile, inbox)))
-        if not isinstance(given.source, TaskRequested):
+        # A request brings its own copy; other tasks hear of what its time alone has decided.
+        if not isinstance(given.source, TaskRequested) or after.promised != before.promised:
             out += _to_pools(after, lean(profile), inbox)
     if after.active is not None and _is_coming_in(given.source, after.active):
         out.append(("calls.events", _profile_changed(after.active, profile, inbox)))

@@ -104,7 +104,7 @@ def pledge_of(turn: Turn) -> Pledge | None:
     if turn.meaning != "promise_to_pay" or not turn.call_id:
         return None
     try:
-        if not 1970 < date.fromisoformat(day).year < 9999:
+        if not 1970 < date.fromisoformat(day).year < 2200:
             return None
     except ValueError:
         return None

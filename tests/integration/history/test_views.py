@@ -12,7 +12,16 @@ from clickhouse_driver import Client
 from ringlog.kafka.codec import codec_of
 from ringlog.settings import Settings
 from schemas.catalogue import TOPICS
-from schemas.events import CallEvent, TaskEvent, TaskRequested
+from schemas.envelope import Event
+from schemas.events import (
+    CallEvent,
+    CampaignContact,
+    CustomerChange,
+    PaymentPromise,
+    Profile,
+    TaskEvent,
+    TaskRequested,
+)
 from schemas.ids import root_id
 from schemas.partition import partition_of
 from sql.migrate import HttpDatabase, MigrationError, NativeDatabase, load, migrate
@@ -289,6 +298,69 @@ def test_customers_are_the_newest_profiles(tables: Tables) -> None:
     assert len(rows) == 5
     for row in rows:
         assert row["tags"] == newest[row["customer_id"]]["tags"]
+
+
+def test_customer_360_is_all_that_is_known_of_one_person(tables: Tables) -> None:
+    def add(event: Event, topic: str) -> None:
+        tables.add(topic, [event.model_dump(), event.model_dump()])  # and a repeat
+
+    def base(name: str, customer: str, at: int = START_MS) -> dict[str, Any]:
+        return {"event_id": root_id(name, customer, at), "occurred_at": at, "producer": "test",
+                "customer_id": customer}  # fmt: skip
+
+    def profile(customer: str, version: int, **values: Any) -> None:
+        add(Profile(**base("p", customer, START_MS + version), version=version, **values),
+            "customers.profiles")  # fmt: skip
+
+    def told(customer: str, kind: Any, record: str, at: int, **values: Any) -> None:
+        add(CustomerChange(**base(record, customer, at), kind=kind, source="erp", record_id=record,
+                           **values), "customers.changes")  # fmt: skip
+
+    def call(customer: str, call: str, at: int, end: str | None, campaign: str | None) -> None:
+        for kind, disposition in (("dialing", None), *([("ended", end)] if end else [])):
+            event = {**base(call + kind, customer, at), "kind": kind, "call_id": call,
+                     "disposition": disposition, "campaign_id": campaign}  # fmt: skip
+            add(CallEvent.model_validate(event), "calls.events")
+
+    profile("a", 1, name="李雷")
+    profile("a", 2, merged_into="b")
+    open_promise = {"said_at": START_MS, "amount_minor": 80_000, "state": "open"}
+    promises = [PaymentPromise(call_id=c, due_at=due, **open_promise)
+                for c, due in (("k1", START_MS + 1), ("k2", 9_000_000_000_000))]  # fmt: skip
+    profile("b", 3, name="李雷", absorbed=["a"], opted_out_in=["campaign:spring"], calls=2,
+            payment_promises=promises, told_at={"name": 5}, sources={"name": "crm"})  # fmt: skip
+    profile("c", 1, level="vip")
+    told("a", "payment", "p1", START_MS, amount_minor=100, currency="cny", made_at=START_MS)
+    told("a", "payment", "p1", START_MS + 9, amount_minor=150, currency="CNY", made_at=START_MS)
+    told("b", "payment", "p2", START_MS, amount_minor=7, currency="USD")
+    told("b", "payment", "p3", START_MS, amount_minor=9, currency="USD")
+    told("b", "payment", "p3", START_MS + 9, status="void")
+    told("b", "order", "o1", START_MS, amount_minor=5, currency="CNY", status="open")
+    call("a", "k1", START_MS, "busy", "spring")
+    call("b", "k2", START_MS + 5_000, "promised", None)
+    add(CampaignContact(**base("contact", "a"), campaign_id="autumn", contact_id="x",
+                        import_id="i", row=1, phone="+8613800138000"),
+        "campaigns.contacts")  # fmt: skip
+    add(TaskRequested(**base("task", "b"), kind="requested", task_id="t", campaign_id="spring",
+                      body_sha256=""), "tasks.requested")  # fmt: skip
+
+    rows = {row["customer_id"]: row for row in tables.rows("SELECT * FROM customer_360")}
+    assert rows.keys() == {"b", "c"}
+    row = rows["b"]
+    assert (row["name"], row["version"], row["absorbed"], row["calls"]) == ("李雷", 3, ["a"], 2)
+    assert (row["opted_out_in"], row["campaigns"]) == (["campaign:spring"], ["autumn", "spring"])
+    assert (row["last_call_id"], row["last_disposition"]) == ("k2", "promised")
+    assert (row["last_call_at"], row["last_campaign_id"]) == (START_MS + 5_000, None)
+    assert (row["payments"], row["paid_minor"]) == (2, {"CNY": 150, "USD": 7})
+    assert (row["orders"], row["ordered_minor"]) == (1, {"CNY": 5})
+    assert row["last_payment_at"] == START_MS
+    assert [(p[0], p[3], p[4]) for p in row["promises"]] == [
+        ("k1", 80_000, "broken"), ("k2", 80_000, "open"),
+    ]  # fmt: skip
+    assert (row["told_at"], row["sources"]) == ({"name": 5}, {"name": "crm"})
+    bare = rows["c"]
+    assert (bare["level"], bare["last_call_id"], bare["campaigns"]) == ("vip", None, [])
+    assert (bare["payments"], bare["paid_minor"], bare["promises"]) == (0, {}, [])
 
 
 def test_the_tables_have_every_column_and_the_migrations_are_kept(tables: Tables) -> None:

@@ -90,6 +90,31 @@ def test_a_wrong_row_is_put_right(
     assert (newest.name, newest.level) == ("Alice", "gold")
 
 
+def test_merged_customers_are_rebuilt_as_one(world: World, services: dict[str, Process]) -> None:
+    """On several partitions: what goes on to the other inbox is on the log, too."""
+    run = uuid4().hex[:8]
+    pairs = [(f"{run}-a{n}", f"{run}-b{n}") for n in range(8)]
+    world.write("customers.changes", *(change(old, "Alice") for old, _ in pairs),
+                *(change(kept, "Bob") for _, kept in pairs))  # fmt: skip
+    world.write("customers.changes", *(
+        change(old, "").model_copy(update={"kind": "merged", "merged_into": kept, "name": None})
+        for old, kept in pairs
+    ))  # fmt: skip
+    world.write("customers.changes", *(
+        change(old, "Carol").model_copy(update={"occurred_at": 9}) for old, _ in pairs
+    ))  # fmt: skip
+    until(
+        "all profiles",
+        lambda: {p.customer_id for p in world.first("customers.profiles")
+                 if p.name == "Carol" and p.absorbed} >= {kept for _, kept in pairs},
+    )  # fmt: skip
+    gone = {p.customer_id: p.merged_into for p in world.first("customers.profiles")
+            if p.merged_into is not None}  # fmt: skip
+    assert gone.items() >= dict(pairs).items()
+    code, found = rebuild("profiles")
+    assert (code, found["differed"]) == (0, 0)
+
+
 def test_a_pool_is_what_its_inbox_says(world: World, services: dict[str, Process]) -> None:
     pool = f"pool-{uuid4().hex[:8]}"
     world.staff(pool, robot(f"{pool}-r", pool, slots=1))

@@ -9,6 +9,7 @@ from hypothesis import settings as effort
 from hypothesis import strategies as st
 
 from ringlog.crm.mapping import SAMPLE_FILE, Mapping, parse_mapping, read_mapping
+from ringlog.crm.money import minor_of
 from ringlog.crm.translate import MAX_BODY_BYTES, CrmMessage, Ignored, Rejected, translate
 from ringlog.yaml_source import InvalidFile
 from schemas.events import CustomerChange
@@ -83,7 +84,9 @@ def test_rows_of_one_snapshot_have_ids_of_their_own() -> None:
 
 def test_a_deleted_row_is_a_customer_gone_where_the_table_says_so() -> None:
     assert one(envelope("d", before=ROW, after=None)).kind == "deleted"
-    assert isinstance(of(envelope("d", table="payments", before={"id": 1}, after=None)), Ignored)
+    log = parse_mapping("source: s\ntables: {log: {customer_id: c, deletes: ignore}}", "m")
+    gone = envelope("d", table="log", before={"id": 1}, after=None)
+    assert isinstance(of(gone, log), Ignored)
     assert isinstance(of(envelope("d", before=None, after=None)), Rejected)
 
 
@@ -118,6 +121,65 @@ def test_plain_json_becomes_a_change() -> None:
     assert (gone.kind, gone.occurred_at) == ("deleted", 1_769_900_000_000)
 
 
+PAYMENT = {"id": 5, "customer_id": 7, "amount": "800.10", "paid_at": "2026-01-31T01:00:00.5Z"}
+
+
+def test_a_row_of_the_erp_is_an_order_or_payment_of_its_customer() -> None:
+    event = one(envelope("c", table="payments", after=PAYMENT))
+    assert (event.kind, event.customer_id, event.record_id) == ("payment", "7", "5")
+    assert (event.amount_minor, event.currency, event.status) == (80_010, "CNY", None)
+    assert event.made_at == 1_769_821_200_500
+    assert event.attributes == {"last_payment": "800.10"}
+    gone = one(envelope("d", table="payments", before=PAYMENT, after=None))
+    assert (gone.kind, gone.record_id, gone.status) == ("payment", "5", "void")
+    moved = of(envelope(table="payments", before={**PAYMENT, "customer_id": 6}, after=PAYMENT))
+    assert [(e.kind, e.customer_id, e.status) for e in moved] == [
+        ("payment", "6", "void"), ("payment", "7", None),
+    ]  # fmt: skip
+    order = {"id": 1, "customer_id": 7, "amount": 12, "due_on": 20_500, "state": "cancelled",
+             "ordered_at": 1_769_824_800}  # fmt: skip
+    event = one(envelope("c", table="orders", after=order))
+    assert (event.kind, event.amount_minor, event.status) == ("order", 1_200, "void")
+    assert (event.due_at, event.made_at) == (20_500 * 86_400_000, 1_769_824_800_000)
+
+
+def test_the_capture_is_asked_for_the_columns_of_orders_and_payments() -> None:
+    assert set(MAPPING.tables["payments"].columns) == {"customer_id", "id", "amount", "paid_at"}
+    assert {"due_on", "state", "ordered_at"} <= set(MAPPING.tables["orders"].columns)
+
+
+def test_a_merge_names_both_customers() -> None:
+    content = {"type": "customer.merged", "event_id": "e3", "data": {"id": "c1", "into": "c2"}}
+    event = one(content)
+    assert (event.kind, event.customer_id, event.merged_into) == ("merged", "c1", "c2")
+
+
+def test_a_time_that_lies_ahead_is_the_time_of_arrival() -> None:
+    ahead = {**PLAIN, "occurred_at": "2099-01-01T00:00:00Z"}
+    assert one(ahead).occurred_at == 1_769_900_000_000
+
+
+@pytest.mark.parametrize(
+    ("text", "currency", "minor"),
+    [
+        ("12.5", "CNY", 1_250), ("1,234.50", "USD", 123_450), ("-3", "EUR", -300),
+        ("12", "JPY", 12), ("1.234", "KWD", 1_234), ("1e3", "CNY", 100_000),
+    ],
+)  # fmt: skip
+def test_an_amount_is_whole_in_its_smallest_unit(text: str, currency: str, minor: int) -> None:
+    assert minor_of(text, currency) == minor
+
+
+@pytest.mark.parametrize(
+    ("text", "currency"),
+    [("12.345", "CNY"), ("1.5", "JPY"), ("much", "CNY"), ("NaN", "CNY"), ("1e30", "CNY"),
+     ("", "CNY"), ("9" * 99, "CNY"), ("1e-999999", "CNY")],
+)  # fmt: skip
+def test_what_is_no_amount_is_named(text: str, currency: str) -> None:
+    with pytest.raises(ValueError, match="want an amount|decimals"):
+        minor_of(text, currency)
+
+
 def test_a_message_is_named_by_its_id_alone() -> None:
     mapping = parse_mapping(
         "source: s\nmessages: [{customer_id: {path: c, prefix: 'erp-'}, level: l}]", "m"
@@ -148,6 +210,9 @@ def test_a_message_is_named_by_its_id_alone() -> None:
         ({**PLAIN, "data": {"id": "a", "name": {"first": "x"}}}, "name: want a text"),
         ({**PLAIN, "occurred_at": "2026-01-31T09:00:00"}, "names no zone"),
         (envelope(after=None), "after is missing"),
+        (envelope(table="payments", after={**PAYMENT, "amount": "12.345"}), "CNY has 2 decimals"),
+        (envelope(table="payments", after={**PAYMENT, "id": None}), "record_id is empty"),
+        (envelope(table="payments", after={**PAYMENT, "paid_at": "noon"}), "made_at: want seconds"),
         (envelope("t"), "operation 't'"),
         (envelope(source={"table": "customers"}), "no position"),
     ],
@@ -197,6 +262,10 @@ def test_any_bytes_are_translated_or_refused(body: bytes) -> None:
     ("text", "why"),
     [
         ("source: s", "it maps nothing"),
+        ("source: s\ntables: {a: {customer_id: c, fact: order}}", "record_id: needed"),
+        ("source: s\ntables: {a: {customer_id: c, amount: x}}", "amount: only where `fact`"),
+        ("source: s\nmessages: [{customer_id: c, change: merge}]", "into: needed where"),
+        ("source: s\nmessages: [{customer_id: c, into: d}]", "into: needed where"),
         ("source: s\ntables: {a: {}}", "m:2: tables.a.customer_id: Field required; add it"),
         ("source: s\ntables:\n  a: {customer_id: x}\n  a: {customer_id: y}", "m:4: 'a' is there"),
         ("source: s\ntables:\n  a:\n    customer_id: x\n    levle: y", "m:5: tables.a.levle"),

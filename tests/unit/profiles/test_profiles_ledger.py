@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.envelope import Event
-from schemas.events import CallEvent, CustomerChange, Profile, Turn
+from schemas.events import CallEvent, CustomerChange, DispatchInbox, Profile, Turn
 from streams.profiles.state import Customer, from_text, to_text
 from tests.unit.profiles.build import asked, change, live, turn
 
@@ -52,7 +52,7 @@ def test_a_promise_has_its_amount_and_the_end_of_its_day_where_the_customer_is()
     assert (found.amount_minor, found.due_at, found.state) == (80_000, DUE, "open")
     (there,) = newest(promise(), change(attributes={"zone": "Europe/Paris"})).payment_promises
     assert there.due_at - DUE == 7 * HOUR
-    for broken in ("", "tomorrow", "0000-01-01", "9999-12-31"):
+    for broken in ("", "tomorrow", "0000-01-01", "2200-01-01"):
         assert newest(promise(day=broken, intent="p")).payment_promises == []
     assert newest(turn(meaning="affirm", intent="y", slots={"promise_to_pay": "2026-03-25"})
                   ).payment_promises == []  # fmt: skip
@@ -110,6 +110,13 @@ def test_playbooks_see_it_in_tags() -> None:
     assert "just_paid" not in customer.tags and "promise_kept" in customer.tags
     broken = newest(promise(), asked(occurred_at=DUE + 1))
     assert "promise_broken" in broken.tags, "the request that follows brings it"
+
+
+def test_other_tasks_hear_of_a_promise_that_a_later_request_finds_broken() -> None:
+    customer, _ = live(asked(task_id="t1", occurred_at=MONDAY), promise())
+    _, out = live(asked(task_id="t2", occurred_at=DUE + 1), customer=customer)
+    told = [(e.kind, '"broken"' in (e.body or "")) for _, e in out if isinstance(e, DispatchInbox)]
+    assert told == [("profile", True), ("request", True)]
 
 
 def test_a_payment_reaches_the_call_that_the_debtor_is_on() -> None:
