@@ -6,6 +6,7 @@ waits, and the database keeps its log.
 
 import asyncio
 import sys
+import time
 from functools import partial
 
 import aio_pika
@@ -36,6 +37,7 @@ DATABASE = "the database"
 _PAUSE_S = 0.5
 _STOP_S = 8.0
 _LOOK_S = 2.0
+_LONG_S = 30.0
 _KEPT_BYTES = 4_096
 
 _log = log.logger("streams.crm.capture")
@@ -55,6 +57,7 @@ class Publisher:
         self._life = life
         self._batches: asyncio.Queue[_Batch] = asyncio.Queue()
         self._held: _Batch | None = None
+        self._held_s = 0.0
         self._stopped = False
 
     async def put(self, batch: list[Captured]) -> None:
@@ -75,6 +78,11 @@ class Publisher:
             if not done.done():
                 done.set_exception(Stopped("the batch is read again"))
 
+    def blocked(self) -> str:
+        """Why nothing goes on: a broker short of memory or disk takes nothing and says no more."""
+        waits = self._held is not None and time.monotonic() - self._held_s > _LONG_S
+        return "RabbitMQ: it takes nothing; is its memory or disk full?" if waits else ""
+
     async def run(self) -> None:
         """For ever."""
         while True:
@@ -84,9 +92,10 @@ class Publisher:
                     exchange = await queues.queue.channel.get_exchange(
                         self._life.settings.crm_exchange, ensure=False
                     )
-                    self._life.health.blocked = str
+                    self._life.health.blocked = self.blocked
                     while True:
                         self._held = self._held or await self._batches.get()
+                        self._held_s = time.monotonic()
                         batch, done = self._held
                         await _publish(exchange, queues.dead, batch)
                         self._held = None
