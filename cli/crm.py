@@ -1,15 +1,18 @@
-"""`ringlog crm`: the mapping of the CRM, and messages that could not be used."""
+"""`ringlog crm`: the mapping of the CRM, its tables, and messages that could not be used."""
 
 import asyncio
 import json
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import click
 
 from cli.errors import CheckFailed, NotRunning
 from ringlog.clock import now_ms
+from ringlog.crm.addresses import SIGNALS
 from ringlog.crm.mapping import read_mapping
 from ringlog.crm.translate import CrmMessage, Ignored, Rejected, translate
 from ringlog.settings import settings
@@ -82,6 +85,29 @@ def dead(retry: bool, at_most: int) -> None:
     except rabbit.LOST as error:
         raise NotRunning(f"RabbitMQ: {type(error).__name__}; set RINGLOG_CRM_AMQP_URL, or start "
                          "the stack with `ringlog up -d --crm`") from None  # fmt: skip
+
+
+@crm.command()
+@click.argument("tables", nargs=-1, required=True)
+def snapshot(tables: tuple[str, ...]) -> None:
+    """Have the capture read TABLES (schema.table) while it goes on: one that was mapped later, or
+    one whose rows are doubted.
+
+    \b
+    ringlog crm snapshot public.payments
+    """
+    folder = settings().home.absolute() / "crm"
+    if not folder.is_dir():
+        raise NotRunning("no capture has run here: `ringlog up -d --crm`, or set "
+                         "RINGLOG_CRM_DATABASE_URL")  # fmt: skip
+    names = [re.escape(table) for table in tables]
+    line = json.dumps({
+        "id": str(uuid4()), "type": "execute-snapshot",
+        "data": {"type": "INCREMENTAL", "data-collections": names},
+    })  # fmt: skip
+    with (folder / SIGNALS).open("a", encoding="utf-8") as out:
+        out.write(line + "\n")
+    click.echo(f"asked for {', '.join(tables)}: rows come as changes, without a lock")
 
 
 @crm.command()

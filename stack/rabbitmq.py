@@ -27,6 +27,10 @@ _LONGEST_MESSAGE_BYTES = 1_048_576
 _MEMORY = "400MB"
 """RabbitMQ stops publishers when it has this much."""
 
+_RAFT_LOG_BYTES = 33_554_432
+"""Messages of quorum queues stay in memory until a log of this size is full: RabbitMQ's own 512 MB
+are more than the memory above, so a long queue would stop publishers before it went to disk."""
+
 
 class NoRabbitMQ(RuntimeError):
     """RabbitMQ cannot be had on this machine; the text says why and what to do instead."""
@@ -114,6 +118,7 @@ def configuration(settings: Settings) -> str:
         f"default_pass = {own_password(settings, 'rabbitmq')}\n"
         f"max_message_size = {_LONGEST_MESSAGE_BYTES}\n"
         f"vm_memory_high_watermark.absolute = {_MEMORY}\n"
+        f"raft.wal_max_size_bytes = {_RAFT_LOG_BYTES}\n"
         "disk_free_limit.absolute = 200MB\n"
         "log.console = true\n"
         "log.console.level = warning\n"

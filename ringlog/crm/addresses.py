@@ -13,6 +13,9 @@ DATABASE = "crm"
 MYSQL_PART = "debezium-mysql"
 """Of `stack/jvm.lock`: Debezium's connector for MySQL with what it needs."""
 
+SIGNALS = "signals"
+"""File within the home's folder `crm` from which the capture is told to read a table."""
+
 
 def own_password(config: Settings, purpose: str) -> str:
     """Password of a part that the stack runs itself; raises SiteKeyError."""

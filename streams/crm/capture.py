@@ -6,10 +6,12 @@ waits, and the database keeps its log.
 
 import asyncio
 import sys
+import time
 from functools import partial
 
 import aio_pika
 from aio_pika.abc import AbstractExchange
+from jpype import JException
 
 from ringlog import log
 from ringlog.crm.mapping import load_mapping
@@ -19,13 +21,23 @@ from ringlog.settings import settings
 from ringlog.stopping import Stopped
 from ringlog.yaml_source import InvalidFile
 from streams.crm import rabbit
-from streams.crm.engine import Captured, CaptureEngine, more_jars, properties, run_in_thread
+from streams.crm.engine import (
+    Captured,
+    CaptureEngine,
+    properties,
+    run_in_thread,
+    site_properties,
+    start_java,
+)
+from streams.crm.tables import NoTables, choice, found
 from streams.crm.waves import waves
 
 SERVICE = "debezium"
 DATABASE = "the database"
 _PAUSE_S = 0.5
 _STOP_S = 8.0
+_LOOK_S = 2.0
+_LONG_S = 30.0
 _KEPT_BYTES = 4_096
 
 _log = log.logger("streams.crm.capture")
@@ -45,6 +57,7 @@ class Publisher:
         self._life = life
         self._batches: asyncio.Queue[_Batch] = asyncio.Queue()
         self._held: _Batch | None = None
+        self._held_s = 0.0
         self._stopped = False
 
     async def put(self, batch: list[Captured]) -> None:
@@ -65,6 +78,11 @@ class Publisher:
             if not done.done():
                 done.set_exception(Stopped("the batch is read again"))
 
+    def blocked(self) -> str:
+        """Why nothing goes on: a broker short of memory or disk takes nothing and says no more."""
+        waits = self._held is not None and time.monotonic() - self._held_s > _LONG_S
+        return "RabbitMQ: it takes nothing; is its memory or disk full?" if waits else ""
+
     async def run(self) -> None:
         """For ever."""
         while True:
@@ -74,9 +92,10 @@ class Publisher:
                     exchange = await queues.queue.channel.get_exchange(
                         self._life.settings.crm_exchange, ensure=False
                     )
-                    self._life.health.blocked = str
+                    self._life.health.blocked = self.blocked
                     while True:
                         self._held = self._held or await self._batches.get()
+                        self._held_s = time.monotonic()
                         batch, done = self._held
                         await _publish(exchange, queues.dead, batch)
                         self._held = None
@@ -116,6 +135,32 @@ async def _publish_one(
     )
 
 
+async def _lists(life: Lifecycle) -> dict[str, str] | None:
+    """What is captured, once it is known; None when told to stop."""
+    if "table.include.list" in site_properties(life.settings):
+        return {}
+    mapping = load_mapping(life.settings)
+    said: list[str] = []
+    while True:
+        try:
+            lists, complaints = choice(mapping, await asyncio.to_thread(found, life.settings))
+            for complaint in complaints:
+                _log.error("a table is left out", why=complaint)
+            return lists
+        except (NoTables, JException) as error:
+            # What Java says may quote the address.
+            why = str(error) if isinstance(error, NoTables) else type(error).__name__
+        if why not in said:
+            said.append(why)
+            _log.warning("waiting", why=f"{DATABASE}: {why}")
+        life.health.set_waiting(f"{DATABASE}: {why}")
+        try:
+            await asyncio.wait_for(life.until_stopped(), _LOOK_S)
+            return None
+        except TimeoutError:
+            continue
+
+
 async def main(life: Lifecycle) -> None:
     """Runs until told to stop; raises CaptureFailed."""
     config = life.settings
@@ -132,13 +177,11 @@ async def main(life: Lifecycle) -> None:
         loop.call_soon_threadsafe(tell)
 
     life.health.set_waiting(DATABASE)
-    engine = await asyncio.to_thread(
-        CaptureEngine,
-        properties(config, load_mapping(config)),
-        handle,
-        runs,
-        more_jars(config),
-    )
+    await asyncio.to_thread(start_java, config)
+    lists = await _lists(life)
+    if lists is None:
+        return
+    engine = await asyncio.to_thread(CaptureEngine, properties(config, lists), handle, runs)
     thread = run_in_thread(engine, lambda: loop.call_soon_threadsafe(ended.set))
     waits = [asyncio.ensure_future(w) for w in (life.until_stopped(), ended.wait())]
     await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)

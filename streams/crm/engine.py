@@ -7,7 +7,7 @@ was confirmed, so that a crash repeats them and loses none.
 import os
 import re
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,7 @@ import jpype
 import jpype.config
 
 from ringlog import jvm, log
-from ringlog.crm.addresses import MYSQL_PART, database_url, is_mysql
-from ringlog.crm.mapping import Mapping
+from ringlog.crm.addresses import MYSQL_PART, SIGNALS, database_url, is_mysql
 from ringlog.crm.translate import MAX_TEXT
 from ringlog.settings import Settings
 from streams.crm.offsets import Offsets
@@ -51,8 +50,9 @@ Handle = Callable[[list[Captured]], None]
 """Returns once the records are safe; raises to end the engine without marking them."""
 
 
-def properties(config: Settings, mapping: Mapping) -> dict[str, str]:
-    """The engine's settings; the site's own file comes last. Raises OSError, SiteKeyError.
+def properties(config: Settings, lists: dict[str, str]) -> dict[str, str]:
+    """The engine's settings with `lists` of tables and columns; the site's own file comes last.
+    Raises OSError, SiteKeyError.
 
     Retries are short: by default a database that was restarted is missed for 17 s. The heartbeat
     moves the place on while only other tables change; it must not be 0, or the engine spins. A text
@@ -70,8 +70,7 @@ def properties(config: Settings, mapping: Mapping) -> dict[str, str]:
         "database.user": unquote(url.username or ""),
         "database.password": unquote(url.password or ""),
         "topic.prefix": "crm",
-        "table.include.list": ",".join(map(_pattern, mapping.tables)),
-        "column.include.list": ",".join(_columns(mapping)),
+        **lists,
         f"column.truncate.to.{MAX_TEXT + 1}.chars": ".*",
         "snapshot.mode": "when_needed",
         "decimal.handling.mode": "string",
@@ -80,12 +79,15 @@ def properties(config: Settings, mapping: Mapping) -> dict[str, str]:
         "heartbeat.interval.ms": "10000",
         "key.converter.schemas.enable": "false",
         "value.converter.schemas.enable": "false",
+        "signal.enabled.channels": "file",
+        "signal.file": str(state / SIGNALS),
+        "signal.poll.interval.ms": "1000",
         "retriable.restart.connector.wait.ms": "500",
         "errors.retry.delay.initial.ms": "200",
         "errors.retry.delay.max.ms": "1000",
         "errors.max.retries": "-1",
         **(_mysql(url, state) if is_mysql(config) else _postgres(url)),
-    } | _of_file(config.crm_capture_properties)  # fmt: skip
+    } | site_properties(config)  # fmt: skip
 
 
 def more_jars(config: Settings) -> list[Path]:
@@ -104,6 +106,7 @@ def _postgres(url: SplitResult) -> dict[str, str]:
         "slot.name": NAME,
         "publication.name": NAME,
         "publication.autocreate.mode": "filtered",
+        "read.only": "true",  # nothing is written there, also not the marks of a snapshot
         **({"database.sslmode": sslmode[0]} if sslmode else {}),
     }  # fmt: skip
 
@@ -121,24 +124,9 @@ def _mysql(url: SplitResult, state: Path) -> dict[str, str]:
     }
 
 
-def _pattern(table: str) -> str:
-    """The regular expression of `schema.table`, or of `table` in any schema."""
-    schema, _, name = table.rpartition(".")
-    return f"{re.escape(schema) if schema else '[^.]+'}[.]{re.escape(name)}"
-
-
-def _columns(mapping: Mapping) -> list[str]:
-    """Regular expressions of the columns that are mapped: others may be long, or nobody's
-    business."""
-    return [
-        f"{_pattern(table)}[.]{re.escape(column)}"
-        for table, fields in mapping.tables.items()
-        for column in fields.columns
-    ]
-
-
-def _of_file(path: Path | None) -> dict[str, str]:
-    """`name=value` lines; `#` begins a comment."""
+def site_properties(config: Settings) -> dict[str, str]:
+    """The site's own: `name=value` lines; `#` begins a comment. Raises OSError."""
+    path = config.crm_capture_properties
     if path is None:
         return {}
     lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
@@ -146,15 +134,29 @@ def _of_file(path: Path | None) -> dict[str, str]:
     return {name.strip(): value.strip() for name, _, value in pairs}
 
 
+def start_java(config: Settings) -> None:
+    """Starts Java in this process, once; before CaptureEngine."""
+    # The end of the process waits for none of Debezium's idle threads: after `close` all is
+    # safe.
+    jpype.config.destroy_jvm = False
+    java_home = Path(jvm.JAVA).parent.parent
+    jpype.startJVM(
+        str(java_home / "lib" / "server" / "libjvm.so"),
+        "-Xmx160m",
+        "-Xrs",  # signals are ours, not Java's
+        *_START_FAST, *_LOGGING,
+        classpath=[*jvm.classpath("debezium").split(os.pathsep), *map(str, more_jars(config))],
+        convertStrings=True,
+    )  # fmt: skip
+
+
 class CaptureEngine:
-    """One run of the engine; a process can have one."""
+    """One run of the engine; a process can have one. Java runs."""
 
     def __init__(
-        self, settings: dict[str, str], handle: Handle, runs: Callable[[bool], object],
-        more_jars: Iterable[Path] = (),
-    ) -> None:  # fmt: skip
+        self, settings: dict[str, str], handle: Handle, runs: Callable[[bool], object]
+    ) -> None:
         self.failure: str | None = None
-        self._start_java(more_jars)
         offsets = Offsets(Path(settings["offset.storage.file.filename"]), _is_whole)
         if offsets.mend():
             _log.warning("the file of offsets was not whole: its copy is used")
@@ -172,21 +174,6 @@ class CaptureEngine:
             .using(proxy(engine_type.ConnectorCallback, inst=_Connector(runs)))
             .build()
         )
-
-    @staticmethod
-    def _start_java(more_jars: Iterable[Path]) -> None:
-        # The end of the process waits for none of Debezium's idle threads: after `close` all is
-        # safe.
-        jpype.config.destroy_jvm = False
-        java_home = Path(jvm.JAVA).parent.parent
-        jpype.startJVM(
-            str(java_home / "lib" / "server" / "libjvm.so"),
-            "-Xmx160m",
-            "-Xrs",  # signals are ours, not Java's
-            *_START_FAST, *_LOGGING,
-            classpath=[*jvm.classpath("debezium").split(os.pathsep), *map(str, more_jars)],
-            convertStrings=True,
-        )  # fmt: skip
 
     def run(self) -> None:
         """Until closed, or failed: `failure` then says why. Blocks."""

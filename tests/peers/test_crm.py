@@ -12,6 +12,8 @@ import random
 import shutil
 import socket
 import statistics
+import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -27,7 +29,7 @@ import pytest
 
 from demo.asterisk.instance import free_port
 from ringlog.clock import now_ms
-from ringlog.settings import METRICS_SERVICES, Settings, settings
+from ringlog.settings import METRICS_SERVICES, Settings, root, settings
 from schemas.catalogue import topic
 from schemas.events import CallEvent, CustomerChange, TaskEvent, Turn
 from schemas.ids import call_once_id
@@ -374,6 +376,27 @@ def test_long_rows_are_cut_or_dead_and_stop_nothing(crm: Crm) -> None:
     asyncio.run(put_back(crm.config, 10))
     until("them again", lambda: len(asyncio.run(look(crm.config, 10))) == 2)
     _empty_dead(crm)
+
+
+def test_a_table_is_read_again_when_asked_and_one_without_a_key_is_left_alone(crm: Crm) -> None:
+    crm.capture.ready()
+    assert crm.capture.stop() == 0, crm.capture.log
+    crm.sql.run("create schema erp; create table erp.payments (customer_id bigint, amount int)")
+    crm.sql.run("insert into erp.payments values (330, 1)")
+    crm.capture.start().ready()
+    crm.sql.run("update erp.payments set amount = 2")  # psql would give up
+    assert "erp.payments has no primary key" in crm.capture.log
+    before = len(crm.log.look()["331"])
+    done = subprocess.run(
+        [Path(sys.executable).with_name("ringlog"), "crm", "snapshot", "public.customers"],
+        cwd=root(), env={**os.environ, "RINGLOG_HOME": str(crm.config.home)}, check=False,
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    until("the row again", lambda: len(crm.log.look()["331"]) > before)
+    orders = Orders(crm, 332)
+    orders.write(1)
+    until("its change", lambda: crm.log.look()["332"][-1].purchases == 1)
 
 
 def test_a_changed_table_and_a_bad_message_stop_nothing(crm: Crm) -> None:
