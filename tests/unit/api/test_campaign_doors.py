@@ -173,6 +173,29 @@ async def test_a_list_is_loaded_rehearsed_and_adds_nobody_twice(api: World) -> N
     assert "1 rows not valid" in told["words"]
 
 
+async def test_an_import_tells_how_far_it_is(api: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    await made(api)
+    path = "/api/campaigns/spring/import"
+    assert (await api.ask("GET", path))[1]["state"] == "none"
+    monkeypatch.setattr(campaigns, "CHUNK", 1)
+    send_all, seen = api.log.send_all, []
+
+    async def slow(records: Any) -> None:
+        seen.append((await api.ask("GET", path))[1])
+        await send_all(records)
+
+    monkeypatch.setattr(api.log, "send_all", slow)
+    told = (await api.ask("POST", f"{path}?format=csv", data=LIST.encode()))[1]
+    assert [(s["state"], s["rows"], s["added"]) for s in seen] == [
+        ("loading", 0, 0), ("loading", 1, 1), ("loading", 2, 2), ("loading", 3, 2),
+    ]  # fmt: skip
+    counts = {name: told[name] for name in told if name != "errors"}
+    assert (await api.ask("GET", path))[1] == counts | {"state": "done"}
+    await api.ask("POST", f"{path}?format=csv", data=b"name\nx")
+    assert (await api.ask("GET", path))[1]["state"] == "failed"
+    assert (await api.ask("GET", "/api/campaigns/none/import"))[0] == 404
+
+
 async def test_the_api_answers_others_while_a_list_is_rehearsed(
     api: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
