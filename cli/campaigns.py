@@ -276,13 +276,14 @@ def _shown_progress(campaign_id: str) -> Iterator[None]:
     over = threading.Event()
 
     def show() -> None:
-        shown = 0
+        shown, waits = 0, False
         while not over.wait(PROGRESS_S):
             try:
                 told = ask("GET", _path(campaign_id, "import"))
             except click.ClickException:
                 continue  # the import itself says what is wrong
-            if told["state"] == "waiting":
+            if told["state"] == "waiting" and not waits:
+                waits = True
                 click.echo("waiting for another import to end", err=True)
             elif told["state"] == "loading" and told["rows"] > shown:
                 shown = told["rows"]

@@ -227,7 +227,15 @@ class CampaignRoutes:
         async with self._changing:
             now = self._found(request)
             if change.command in ("start", "resume"):
-                self._settings(now)  # nobody is called by settings that cannot be read
+                settings = self._settings(now)  # nobody is called by unreadable ones
+                if not self._hub.can_call(settings.pool, settings.playbook):
+                    # Dispatch would refuse every contact for good, one after the other.
+                    raise Problem(
+                        409, "No robot for it",
+                        f"no robot of pool {settings.pool!r} has the playbook "
+                        f"{settings.playbook!r}: name another pool or playbook in the settings, or "
+                        "add robots to robots.yaml and `ringlog robots publish`",
+                    )  # fmt: skip
             try:
                 event = decide(now, change, who)
             except CommandRefused as error:
@@ -265,6 +273,7 @@ class CampaignRoutes:
             shown = self._imports[campaign.campaign_id or ""] = _progress("waiting", digest)
             try:
                 async with self._loading:
+                    shown.state = "loading"
                     told = await self._loaded(campaign, query, path, kind, shown)
                 shown.state = "done"
             finally:
@@ -287,7 +296,6 @@ class CampaignRoutes:
             for contact in contacts
         }
         importer = self._importer(query, campaign, shown.import_id or "", known)
-        shown.state = "loading"
         faults, twice, at_fault, room = list[Faulty](), 0, 0, ERRORS_CHARACTERS
         async for chunk in self._chunks(query, path, kind, importer):
             records: list[tuple[str, Event]] = []
