@@ -1,8 +1,11 @@
 """`ringlog campaign`: create, load, rehearse, start, pause and stop a campaign."""
 
+import contextlib
 import getpass
 import json
 import re
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -127,12 +130,19 @@ def import_(campaign_id: str, file: Path, mapping: tuple[str, ...], errors: Path
     """Load customers from FILE: CSV, JSON lines or Excel, up to a million rows.
 
     A row that is no customer goes to a file with what is wrong; mend it there and load that file.
-    Loading a list again adds nobody twice.
+    Loading a list again adds nobody twice, also after Ctrl-C.
 
     \b
     ringlog campaign import spring customers.xlsx --map "Handy=phone"
     """
-    told = _sent(campaign_id, "import", file, mapping)
+    try:
+        with _shown_progress(campaign_id):
+            told = _sent(campaign_id, "import", file, mapping)
+    except KeyboardInterrupt:
+        raise CheckFailed(
+            "interrupted. Rows that the API has received are loaded all the same; load the file "
+            "again for the rest: nobody is added twice"
+        ) from None
     click.echo(
         f"{told['rows']:,} rows: {told['added']:,} added, {told['duplicates']:,} on the list "
         f"already, {told['invalid']:,} not valid"
@@ -254,6 +264,38 @@ def _sent(campaign_id: str, step: str, file: Path, mapping: tuple[str, ...]) -> 
         heading, _, name = text.rpartition("=")
         query.append(("map", f"{heading}:{name}"))
     return ask_with_file(f"{_path(campaign_id, step)}?{urlencode(query)}", file)
+
+
+PROGRESS_S = 2.0
+"""How often the progress of an import is shown."""
+
+
+@contextlib.contextmanager
+def _shown_progress(campaign_id: str) -> Iterator[None]:
+    """Shows on stderr how far the import is."""
+    over = threading.Event()
+
+    def show() -> None:
+        shown, waits = 0, False
+        while not over.wait(PROGRESS_S):
+            try:
+                told = ask("GET", _path(campaign_id, "import"))
+            except click.ClickException:
+                continue  # the import itself says what is wrong
+            if told["state"] == "waiting" and not waits:
+                waits = True
+                click.echo("waiting for another import to end", err=True)
+            elif told["state"] == "loading" and told["rows"] > shown:
+                shown = told["rows"]
+                click.echo(f"{shown:,} rows, {told['added']:,} added", err=True)
+
+    thread = threading.Thread(target=show, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def _settings(file: Path) -> Any:

@@ -31,6 +31,8 @@ KINDS: Final[dict[str, str]] = {
     "No media port": "Every port from RINGLOG_RTP_PORT_MIN to RINGLOG_RTP_PORT_MAX is taken: "
     "end calls, or name more ports.",
     "No mapping": "The site's mapping of customers cannot be read: `ringlog crm check` says why.",
+    "No robot for it": "No robot of the campaign's pool has its playbook, so that dispatch would "
+    "refuse every contact. `detail` names both.",
     "No such campaign": "`GET /api/campaigns` lists them.",
     "No such call": "No call has this id. `GET /api/calls/status` lists calls.",
     "No such customer": "Nothing is known of this customer yet.",

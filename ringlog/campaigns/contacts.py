@@ -44,6 +44,8 @@ into dispatch's inbox."""
 
 _PRIORITIES = {"high": "high", "medium": "medium", "low": "low", "": "medium", "高": "high",
                "中": "medium", "低": "low"}  # fmt: skip
+_SHORTENED = re.compile(r"\d([.,]\d+)?[eE]\+?\d+")
+_WHOLE = re.compile(r"(?<=\d)\.0+$")
 _SEPARATORS = re.compile(r"[,;，；、|]")
 _ID: TypeAdapter[str] = TypeAdapter(Id)
 _TAG: TypeAdapter[str] = TypeAdapter(Skill)
@@ -145,7 +147,7 @@ class Importer:
     def _checked(self, row: ListRow, columns: Mapping[str, str]) -> CampaignContact:
         loading = self._loading
         told = {name: row.cells.get(heading, "") for heading, name in columns.items()}
-        phone = e164(told["phone"], loading.region)
+        phone = e164(_number(told["phone"]), loading.region)
         attributes = {
             heading: text
             for heading, text in row.cells.items()
@@ -204,6 +206,16 @@ class Importer:
             value = int(until) if until.isascii() and until.isdigit() else until
             found["consent_until"] = str(checked_ms(value, self._loading.zone))
         return found
+
+
+def _number(text: str) -> str:
+    """A number as a table has it, without a fraction of nothing; raises ValueError for one of
+    which a program has kept only the first digits."""
+    if _SHORTENED.fullmatch(text):
+        raise ValueError(
+            "phone: a spreadsheet has shortened the number; make the column text, and export again"
+        )
+    return _WHOLE.sub("", text)
 
 
 def _tags(text: str) -> Iterator[str]:

@@ -11,7 +11,7 @@ import zipfile
 import zlib
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, time
 from pathlib import Path
 from typing import Final, Literal
 from xml.etree.ElementTree import ParseError
@@ -36,6 +36,12 @@ MAX_LINE: Final = 256 * 1024
 MAX_UNPACKED: Final = 512 * 1024 * 1024
 """What an Excel file may grow to when it is unpacked, in bytes. The archive's own directory says
 how much; a member that holds more than it says is cut there and fails its checksum."""
+
+MAX_SHARED: Final = 128 * 1024 * 1024
+"""What an Excel file's table of texts may have, unpacked, in bytes: it is in memory at once."""
+
+MAX_OTHER: Final = 16 * 1024 * 1024
+"""What any other part of XML but a sheet may have, such as the styles: it is parsed at once."""
 
 MAX_MEMBERS: Final = 2_000
 
@@ -207,6 +213,12 @@ def _check_archive(path: Path) -> None:
                 raise TableError(f"unpacked, it has more than {MAX_UNPACKED // 2**20} MB")
             for member in members:
                 if member.filename.endswith((".xml", ".rels")):
+                    most = _most_of(member.filename)
+                    if member.file_size > most:
+                        raise TableError(
+                            f"unpacked, its part {member.filename[:64]} has more than "
+                            f"{most // 2**20} MB; save the list as CSV"
+                        )
                     with archive.open(member) as part:
                         if b"<!DOCTYPE" in part.read(4_096).upper():
                             raise TableError("its XML has a DTD, which no Excel file has")
@@ -214,6 +226,13 @@ def _check_archive(path: Path) -> None:
         raise
     except _EXCEL_FAULTS:
         raise TableError("not an Excel file (.xlsx): no archive") from None
+
+
+def _most_of(member: str) -> int:
+    """Bytes that a part of an Excel file may have. Sheets are read row by row."""
+    if "sharedstrings" in member.lower():
+        return MAX_SHARED
+    return MAX_UNPACKED if "worksheets/" in member.lower() else MAX_OTHER
 
 
 def _headings(values: Iterable[str]) -> list[str]:
@@ -257,6 +276,8 @@ def _text(value: object) -> str:
         return "true" if value else "false"
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
         return str(int(value))
+    if isinstance(value, datetime) and value.time() == time.min:
+        return value.date().isoformat()  # Excel knows no dates without a time
     if isinstance(value, datetime | date):
         return value.isoformat()
     text = str(value)

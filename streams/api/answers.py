@@ -176,6 +176,18 @@ class ImportAnswer(_Answer):
     errors: list[RowFault]
 
 
+class ImportProgress(_Answer):
+    """How far the newest import of a campaign is, as this process has it. `waiting`: for another
+    import to end; `failed`: its answer said why; `none`: there was none since the API's start."""
+
+    state: Literal["none", "waiting", "loading", "done", "failed"]
+    import_id: str | None
+    rows: int
+    added: int
+    duplicates: int
+    invalid: int
+
+
 class NumberFault(_Answer):
     """A row of a list of numbers that was not taken."""
 

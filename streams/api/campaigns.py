@@ -6,7 +6,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from aiohttp import web
 
@@ -36,6 +36,7 @@ from streams.api.answers import (
     CampaignAnswer,
     CampaignList,
     ImportAnswer,
+    ImportProgress,
     RehearsalAnswer,
 )
 from streams.api.contacts import ContactLog, PlainTerms
@@ -110,6 +111,10 @@ PATHS: Final[Paths] = {
             parameters=_THIS, query=ListQuery, body=_FILE, body_type=LIST_TYPES,
             problems=_NONE | {409: "The campaign has ended", 422: "The list cannot be read"},
         ),
+        "get": operation(
+            "import_progress", "How far the newest import is",
+            {200: answer("Its counts", ImportProgress)}, parameters=_THIS, problems=_NONE,
+        ),
     },
     "/api/campaigns/{id}/dry-run": {
         "post": operation(
@@ -154,6 +159,7 @@ class CampaignRoutes:
         self._config, self._hub, self._producer = config, hub, producer
         self._contacts = contacts
         self._changing, self._loading = asyncio.Lock(), asyncio.Lock()
+        self._imports: dict[str, ImportProgress] = {}
 
     def routes(self) -> list[web.RouteDef]:
         """For `add_routes`."""
@@ -164,6 +170,7 @@ class CampaignRoutes:
             web.get(one, self.show),
             web.put(one, self.change),
             web.post(f"{one}/import", self.load),
+            web.get(f"{one}/import", self.progress),
             web.post(f"{one}/dry-run", self.dry_run),
             web.post(f"{one}/test-call", self.test_call),
             *(web.post(f"{one}/{step}", self._step(step)) for step in _STEPS),
@@ -220,7 +227,15 @@ class CampaignRoutes:
         async with self._changing:
             now = self._found(request)
             if change.command in ("start", "resume"):
-                self._settings(now)  # nobody is called by settings that cannot be read
+                settings = self._settings(now)  # nobody is called by unreadable ones
+                if not self._hub.can_call(settings.pool, settings.playbook):
+                    # Dispatch would refuse every contact for good, one after the other.
+                    raise Problem(
+                        409, "No robot for it",
+                        f"no robot of pool {settings.pool!r} has the playbook "
+                        f"{settings.playbook!r}: name another pool or playbook in the settings, or "
+                        "add robots to robots.yaml and `ringlog robots publish`",
+                    )  # fmt: skip
             try:
                 event = decide(now, change, who)
             except CommandRefused as error:
@@ -254,39 +269,53 @@ class CampaignRoutes:
         campaign, query = self._found(request), query_of(request, ListQuery)
         if campaign.state == "ended":
             raise Problem(409, "Not now", "the campaign has ended")
-        async with uploaded(request, query.format) as (path, kind, digest), self._loading:
-            known = {
-                contact.contact_id
-                async for contacts in self._contacts.of(campaign.campaign_id or "")
-                for contact in contacts
-            }
-            importer = self._importer(query, campaign, digest, known)
-            faults, twice, shown, room = list[Faulty](), 0, 0, ERRORS_CHARACTERS
-            async for chunk in self._chunks(query, path, kind, importer):
-                records: list[tuple[str, Event]] = []
-                for found in chunk:
-                    if isinstance(found, Faulty):
-                        if found.duplicate:  # a list that is loaded again is full of them
-                            twice += 1
-                            if twice <= DUPLICATES_SHOWN:
-                                faults.append(found)
-                        elif (room := room - found.row.size) >= 0 and shown < ERRORS_SHOWN:
-                            shown += 1
+        async with uploaded(request, query.format) as (path, kind, digest):
+            shown = self._imports[campaign.campaign_id or ""] = _progress("waiting", digest)
+            try:
+                async with self._loading:
+                    shown.state = "loading"
+                    told = await self._loaded(campaign, query, path, kind, shown)
+                shown.state = "done"
+            finally:
+                if shown.state != "done":
+                    shown.state = "failed"
+        return web.json_response(told)
+
+    async def progress(self, request: web.Request) -> web.Response:
+        """200 with how far the newest import is; 404."""
+        campaign = self._found(request)
+        shown = self._imports.get(campaign.campaign_id or "") or _progress("none")
+        return web.json_response(shown.model_dump())
+
+    async def _loaded(
+        self, campaign: Campaign, query: ListQuery, path: Path, kind: Format, shown: ImportProgress
+    ) -> dict[str, object]:
+        known = {
+            contact.contact_id
+            async for contacts in self._contacts.of(campaign.campaign_id or "")
+            for contact in contacts
+        }
+        importer = self._importer(query, campaign, shown.import_id or "", known)
+        faults, twice, at_fault, room = list[Faulty](), 0, 0, ERRORS_CHARACTERS
+        async for chunk in self._chunks(query, path, kind, importer):
+            records: list[tuple[str, Event]] = []
+            for found in chunk:
+                if isinstance(found, Faulty):
+                    if found.duplicate:  # a list that is loaded again is full of them
+                        twice += 1
+                        if twice <= DUPLICATES_SHOWN:
                             faults.append(found)
-                        continue
-                    records.append(("customers.changes", change_of(found)))
-                    records.append(("campaigns.contacts", found))
-                await self._producer.send_all(records)
-        return web.json_response(
-            {
-                "import_id": digest,
-                "rows": importer.rows,
-                "added": importer.added,
-                "duplicates": importer.duplicates,
-                "invalid": importer.invalid,
-                "errors": [_fault(f) for f in faults],
-            }
-        )
+                    elif (room := room - found.row.size) >= 0 and at_fault < ERRORS_SHOWN:
+                        at_fault += 1
+                        faults.append(found)
+                    continue
+                records.append(("customers.changes", change_of(found)))
+                records.append(("campaigns.contacts", found))
+            await self._producer.send_all(records)
+            shown.rows, shown.added = importer.rows, importer.added
+            shown.duplicates, shown.invalid = importer.duplicates, importer.invalid
+        counts = shown.model_dump(exclude={"state"})
+        return counts | {"errors": [_fault(f) for f in faults]}
 
     async def dry_run(self, request: web.Request) -> web.Response:
         """200 with the counts and one sentence: of the list in the body, or, without one, of the
@@ -414,6 +443,12 @@ class CampaignRoutes:
             close = getattr(rows, "close", None)
             if close is not None:
                 close()
+
+
+def _progress(state: Literal["none", "waiting"], import_id: str | None = None) -> ImportProgress:
+    return ImportProgress(
+        state=state, import_id=import_id, rows=0, added=0, duplicates=0, invalid=0
+    )  # fmt: skip
 
 
 def _fault(found: Faulty) -> dict[str, object]:

@@ -12,7 +12,16 @@ from ringlog.health import NotRebuilt
 from ringlog.kafka.producer import EventProducer
 from ringlog.kafka.reader import BEGINNING, TopicReader
 from ringlog.settings import Settings
-from schemas.events import CallEvent, Campaign, Lease, OptOut, Profile, TaskEvent, TaskRequested
+from schemas.events import (
+    CallEvent,
+    Campaign,
+    Lease,
+    OptOut,
+    Profile,
+    RobotStatus,
+    TaskEvent,
+    TaskRequested,
+)
 from streams.api.standing import OptOuts
 from streams.api.state import Board, TaskStatus
 
@@ -27,13 +36,14 @@ MERGES = 16
 
 
 class Hub:
-    """Folds statuses, profiles, campaigns and edges, and tells waiters about changes of a task, a
-    call or a campaign."""
+    """Folds statuses, profiles, campaigns, robots and edges, and tells waiters about changes of a
+    task, a call or a campaign."""
 
     def __init__(self, config: Settings, producer: EventProducer) -> None:
         self.board = Board()
         self.optouts = OptOuts()
         self.campaigns = Campaigns()
+        self.robots: dict[str, RobotStatus] = {}
         self.fleet = Fleet()
         self._meanwhile: list[CallEvent | TaskRequested | TaskEvent] | None = None
         self.profiles: dict[str, Profile] = {}
@@ -51,7 +61,7 @@ class Hub:
                 TopicReader(
                     self._config,
                     self._producer,
-                    ("customers.profiles", "compliance.optouts", "campaigns"),
+                    ("customers.profiles", "compliance.optouts", "campaigns", "robots.status"),
                     since_ms=BEGINNING,
                 ),
                 TopicReader(
@@ -93,6 +103,8 @@ class Hub:
             self.campaigns.evolve(event)
             for waiter in self._versions.pop(event.event_id, ()):
                 waiter.set_result(event)
+        elif isinstance(event, RobotStatus):
+            self.robots[event.robot_id or ""] = event
         elif isinstance(event, CallEvent | TaskRequested | TaskEvent):
             if self._meanwhile is not None:
                 self._meanwhile.append(event)
@@ -174,6 +186,13 @@ class Hub:
                 waiting.remove(found)
             if not waiting:
                 self._versions.pop(event_id, None)
+
+    def can_call(self, pool: str, playbook: str) -> bool:
+        """Whether a robot of the pool, paused or not, has the playbook."""
+        return any(
+            robot.pool == pool and robot.state != "removed" and playbook in robot.playbooks
+            for robot in self.robots.values()
+        )
 
     async def wait_for_task(
         self, task_id: str, enough: Callable[[TaskStatus], bool], timeout_s: float

@@ -59,6 +59,7 @@ class CampaignHost:
         self._readers: list[TopicReader] = []
         self._checkpoint: ListCheckpoint | None = None
         self._saved: dict[TopicPartition, Seen] = {}
+        self._saving = asyncio.Lock()
 
     async def run(self) -> None:
         """Ready once the log is folded."""
@@ -170,28 +171,28 @@ class CampaignHost:
 
     async def _save_once(self) -> None:
         """Saves what changed with the places in the log that it comes from: both are taken between
-        two batches. A file that cannot be written is given up, and calls are asked for all the
-        same."""
-        changes = self._release.changes()
-        changes.notes = self._callbacks.changes() | self._goals.changes()
-        places = {
-            tp: seen
-            for reader in self._readers
-            for tp, seen in reader.done.items()
-            if tp.topic not in CAMPAIGNS and self._saved.get(tp) != seen
-        }
-        if self._checkpoint is None or not (places or changes):
-            return
-        try:
-            await asyncio.to_thread(self._checkpoint.save, changes, places)
-        except sqlite3.Error as error:
-            _log.warning("no checkpoint: the next start folds the log", error=str(error))
-            checkpoint, self._checkpoint = self._checkpoint, None
-            with contextlib.suppress(sqlite3.Error):
-                checkpoint.clear()
-            checkpoint.close()
-            return
-        self._saved |= places
+        two batches. Where that fails, what the file has stays good for the next start, and calls
+        are asked for all the same."""
+        async with self._saving:
+            changes = self._release.changes()
+            changes.notes = self._callbacks.changes() | self._goals.changes()
+            places = {
+                tp: seen
+                for reader in self._readers
+                for tp, seen in reader.done.items()
+                if tp.topic not in CAMPAIGNS and self._saved.get(tp) != seen
+            }
+            if self._checkpoint is None or not (places or changes):
+                return
+            try:
+                await asyncio.to_thread(self._checkpoint.save, changes, places)
+                self._saved |= places
+            except sqlite3.Error as error:
+                _log.warning(
+                    "no more checkpoints: the next start reads from the last", error=str(error)
+                )
+                self._checkpoint.close()
+                self._checkpoint = None
 
     async def _leave(self) -> None:
         if self._checkpoint is not None:

@@ -19,7 +19,7 @@ from ringlog.kafka import sync
 from ringlog.kafka.codec import codec_of
 from ringlog.settings import Settings
 from schemas import ids
-from schemas.events import TaskEvent, TaskRequested
+from schemas.events import RobotStatus, TaskEvent, TaskRequested
 
 HTTP = urllib3.PoolManager(timeout=60)
 CONTACTS, AHEAD, KILLS = 3_000, 200, 6
@@ -90,7 +90,18 @@ def test_of_thousands_each_is_asked_for_once_though_the_service_is_killed(
     assert f"{CONTACTS + 1:,} rows: {CONTACTS:,} added, 0 on the list already, 1 not valid" in told
     assert (tmp_path / "customers.errors.csv").exists()
     assert f"of {CONTACTS:,}" in ringlog("campaign", "dry-run", "many")
-    ringlog("campaign", "start", "many")
+    ringlog("campaign", "start", "many", code=1)
+    with closing(sync.producer_of(api, "test")) as producer:
+        robot = RobotStatus(
+            event_id=ids.root_id("nobody"), occurred_at=1, producer="test", robot_id="nobody",
+            pool="nowhere", playbooks=["promotion"], state="paused",
+        )  # fmt: skip
+        sync.produce(producer, codec_of(api), "robots.status", robot)
+        producer.flush()
+    deadline = time.monotonic() + 60
+    while CliRunner().invoke(cli, ["campaign", "start", "many"]).exit_code != 0:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
     codec = codec_of(api)
     over: set[str] = set()
     process = started(api, "campaigns")

@@ -12,7 +12,14 @@ from ringlog import yaml_source
 from ringlog.campaigns.aggregate import CampaignChange, Who, decide
 from ringlog.settings import root
 from ringlog.site_key import site_key
-from schemas.events import Campaign, CampaignContact, CustomerChange, OptOut, TaskRequested
+from schemas.events import (
+    Campaign,
+    CampaignContact,
+    CustomerChange,
+    OptOut,
+    RobotStatus,
+    TaskRequested,
+)
 from schemas.phone import Numbers
 from streams.api import campaigns, lists
 from streams.api.contacts import ContactLog
@@ -37,8 +44,16 @@ async def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
         yield [e for e in world.log.events if isinstance(e, CampaignContact)]
 
     monkeypatch.setattr(ContactLog, "of", of)
+    world.hub._fold(robot())
     async with world:
         yield world
+
+
+def robot(**values: Any) -> RobotStatus:
+    return RobotStatus.model_validate(
+        {"event_id": "0" * 36, "occurred_at": 1, "producer": "t", "robot_id": "r",
+         "pool": "default", "playbooks": ["promotion"]} | values
+    )  # fmt: skip
 
 
 async def made(api: World, **settings: Any) -> None:
@@ -75,6 +90,22 @@ async def test_a_campaigns_life_is_on_the_log_with_who_did_it(api: World) -> Non
     assert (await api.ask("GET", "/api/campaigns/none"))[0] == 404
     items = (await api.ask("GET", "/api/campaigns"))[1]["items"]
     assert [i["state"] for i in items] == ["ended"]
+
+
+@pytest.mark.parametrize(
+    "values", [{"state": "removed"}, {"pool": "other"}, {"playbooks": ["another"]}]
+)
+async def test_a_campaign_that_no_robot_can_call_for_does_not_start(
+    api: World, values: dict[str, Any]
+) -> None:
+    """Dispatch would refuse its contacts for good."""
+    await made(api)
+    api.hub._fold(robot(**values))
+    status, told = await step(api, "start")
+    assert (status, told["type"]) == (409, "/problems/no-robot-for-it")
+    assert "'default'" in told["detail"] and "'promotion'" in told["detail"]
+    api.hub._fold(robot(state="paused"))
+    assert (await step(api, "start"))[0] == 200
 
 
 async def test_of_many_steps_at_once_each_version_is_made_once(api: World) -> None:
@@ -171,6 +202,29 @@ async def test_a_list_is_loaded_rehearsed_and_adds_nobody_twice(api: World) -> N
     told = (await api.ask("POST", path, data=LIST.encode()))[1]
     assert (told["rows"], told["invalid"], told["duplicates"]) == (4, 1, 1)
     assert "1 rows not valid" in told["words"]
+
+
+async def test_an_import_tells_how_far_it_is(api: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    await made(api)
+    path = "/api/campaigns/spring/import"
+    assert (await api.ask("GET", path))[1]["state"] == "none"
+    monkeypatch.setattr(campaigns, "CHUNK", 1)
+    send_all, seen = api.log.send_all, []
+
+    async def slow(records: Any) -> None:
+        seen.append((await api.ask("GET", path))[1])
+        await send_all(records)
+
+    monkeypatch.setattr(api.log, "send_all", slow)
+    told = (await api.ask("POST", f"{path}?format=csv", data=LIST.encode()))[1]
+    assert [(s["state"], s["rows"], s["added"]) for s in seen] == [
+        ("loading", 0, 0), ("loading", 1, 1), ("loading", 2, 2), ("loading", 3, 2),
+    ]  # fmt: skip
+    counts = {name: told[name] for name in told if name != "errors"}
+    assert (await api.ask("GET", path))[1] == counts | {"state": "done"}
+    await api.ask("POST", f"{path}?format=csv", data=b"name\nx")
+    assert (await api.ask("GET", path))[1]["state"] == "failed"
+    assert (await api.ask("GET", "/api/campaigns/none/import"))[0] == 404
 
 
 async def test_the_api_answers_others_while_a_list_is_rehearsed(

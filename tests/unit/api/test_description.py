@@ -125,8 +125,8 @@ async def _site(home: Path) -> AsyncIterator[World]:
     async def nothing(*_: object) -> list[dict[str, Any]]:
         return []
 
-    async def no_contacts(*_: object) -> list[CampaignContact]:
-        return []
+    async def no_contacts(*_: object) -> AsyncIterator[list[CampaignContact]]:
+        yield []
 
     async def beat(url: str) -> None:
         while True:

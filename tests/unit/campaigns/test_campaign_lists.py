@@ -3,6 +3,7 @@
 import csv
 import json
 import zipfile
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,37 @@ def test_each_format_gives_the_same_contacts_and_faults(kind: str, tmp_path: Pat
     ]  # fmt: skip
     change = change_of(good[0])
     assert change.attributes["amount_due"] == "1200.5" and change.phone == "+8613800138000"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "gb18030", "utf-16"])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+def test_a_csv_file_is_read_as_whatever_wrote_it(
+    encoding: str, delimiter: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "list.csv"
+    with file.open("w", newline="", encoding=encoding) as out:
+        rows = [
+            ["联系电话", "姓名", "金额"],
+            ["13800138000.0", "李明；先生", "1,5"],
+            ["1.38E+10", "", ""],
+        ]
+        csv.writer(out, delimiter=delimiter).writerows(rows)
+    _, (contact, shortened) = load(list(read_table(file, "csv")))
+    assert isinstance(contact, CampaignContact) and isinstance(shortened, Faulty)
+    assert (contact.phone, contact.name) == ("+8613800138000", "李明；先生")
+    assert contact.attributes == {"金额": "1,5"}
+    assert "spreadsheet has shortened" in shortened.reason
+
+
+def test_cells_of_an_excel_file_are_what_they_look_like(tmp_path: Path) -> None:
+    head = ["手机", "due", "paid_at", "share", "member", "n"]
+    paid_at = datetime(2026, 11, 27, 9, 30)  # noqa: DTZ001 # Excel knows no zones
+    row = [13800138000.0, date(2026, 12, 1), paid_at, 0.25, True, 7]
+    (found,) = read_table(table(tmp_path, "xlsx", [head, row]), "xlsx")
+    assert dict(found.cells) == {
+        "手机": "13800138000", "due": "2026-12-01", "paid_at": "2026-11-27T09:30:00",
+        "share": "0.25", "member": "true", "n": "7",
+    }  # fmt: skip
 
 
 def test_the_file_of_faults_is_mended_and_loaded_again(tmp_path: Path) -> None:
@@ -175,6 +207,10 @@ def test_archives_that_mean_harm_are_refused(
     laughs = b'<?xml version="1.0"?><!DOCTYPE l [<!ENTITY a "ha"><!ENTITY b "&a;&a;">]><l>&b;</l>'
     with pytest.raises(TableError, match="DTD"):
         list(read_table(_xlsx_with(tmp_path, laughs), "xlsx"))
+    monkeypatch.setattr(tables, "MAX_OTHER", 500)
+    with pytest.raises(TableError, match="has more than 0 MB; save the list as CSV"):
+        list(read_table(tmp_path / "good.xlsx", "xlsx"))
+    monkeypatch.undo()
     monkeypatch.setattr(tables, "MAX_UNPACKED", 1 << 20)
     bomb = _xlsx_with(tmp_path, b" " * (2 << 20))
     assert bomb.stat().st_size < 20_000
