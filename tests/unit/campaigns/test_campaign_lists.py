@@ -129,7 +129,9 @@ def test_the_file_of_faults_is_mended_and_loaded_again(tmp_path: Path) -> None:
 CELLS = st.text(st.sampled_from("=+-@＝＋－＠'1a, \t\"\n;|"), max_size=6).map(str.strip)
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
     st.lists(CELLS.filter(bool), min_size=1, max_size=3, unique=True),
     st.lists(st.lists(CELLS, min_size=3, max_size=3), min_size=1, max_size=4),
@@ -228,7 +230,9 @@ def test_too_many_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         list(read_table(file, "csv"))
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
     st.sampled_from(["csv", "jsonl", "xlsx"]),
     st.binary(max_size=300)
@@ -250,7 +254,9 @@ def test_any_bytes_are_rows_or_a_table_error(tmp_path: Path, kind: str, data: by
     assert importer.rows == importer.added + importer.duplicates + importer.invalid
 
 
-@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(st.integers(0, 5_000), st.integers(0, 255))
 def test_a_damaged_excel_file_is_rows_or_a_table_error(tmp_path: Path, at: int, byte: int) -> None:
     good = table(tmp_path, "xlsx", ROWS)
