@@ -61,9 +61,15 @@ def spellings(text: str) -> list[str]:
     return [text, plain, " ".join(plain)]
 
 
-def disclosed(name: str, directives: list[Directive]) -> bool:
+@lru_cache
+def disclosing(name: str) -> frozenset[str]:
+    """The prompts of a playbook that tell of a debt."""
     book = load((PLAYBOOKS / f"{name}.yaml").read_text(encoding="utf-8")).playbook
-    return any(d.prompt_id and book.prompts[d.prompt_id].discloses for d in directives)
+    return frozenset(prompt_id for prompt_id, prompt in book.prompts.items() if prompt.discloses)
+
+
+def disclosed(name: str, directives: list[Directive]) -> bool:
+    return any(d.prompt_id in disclosing(name) for d in directives)
 
 
 def wrongs(log: Log, answer: list[Directive]) -> list[str]:
