@@ -96,6 +96,9 @@ def _position(source: dict[str, Any]) -> str:
         values = [source.get(name) for name in names]
         if values[0] not in (None, ""):
             return ":".join(map(_word, values))
+    if source.get("snapshot") == "incremental" and source.get("ts_ms"):
+        # A row that was read beside the log has no place of its own in it.
+        return f"{_word(source.get('sequence'))}@{_word(source['ts_ms'])}"
     raise NotReadable("source has no position (lsn, or file and pos): a repeat could not be told")
 
 

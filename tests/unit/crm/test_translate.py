@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import settings as effort
 from hypothesis import strategies as st
 
+from ringlog.crm import debezium
 from ringlog.crm.mapping import SAMPLE_FILE, Mapping, parse_mapping, read_mapping
 from ringlog.crm.money import minor_of
 from ringlog.crm.translate import MAX_BODY_BYTES, CrmMessage, Ignored, Rejected, translate
@@ -287,3 +288,14 @@ def test_any_text_is_a_mapping_or_refused(text: str) -> None:
         parse_mapping(text, "m")
     except InvalidFile:
         pass
+
+
+def test_a_row_of_an_incremental_snapshot_has_no_place_in_the_log() -> None:
+    source = {"version": "3.6.3.Final", "connector": "postgresql", "name": "crm", "ts_ms": 1,
+              "snapshot": "incremental", "schema": "public", "table": "customers", "lsn": None,
+              "sequence": '["28718584","28718584"]'}  # fmt: skip
+    first = debezium.row_change({"op": "r", "before": None, "after": {"id": 1}, "source": source})
+    assert first.position == '["28718584","28718584"]@1'
+    with pytest.raises(debezium.NotReadable):
+        debezium.row_change({"op": "u", "before": None, "after": {"id": 1},
+                             "source": source | {"snapshot": "false"}})  # fmt: skip
