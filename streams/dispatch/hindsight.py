@@ -18,6 +18,14 @@ class Hindsight:
         self.decided = decided
         self._ahead: list[tuple[int, str, str]] = []
         self._of_call: dict[str, tuple[str, str]] = {}
+        self._requests: set[str] = set()
+
+    def repeats(self, request: str) -> bool:
+        """Whether the fold has had a request's record before. What was decided then is done: the
+        task may be over."""
+        known = request in self._requests
+        self._requests.add(request)
+        return known
 
     def next(self, task: Task) -> Verdict | None:
         """What was decided next about a task without a call."""

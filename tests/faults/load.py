@@ -89,8 +89,9 @@ class Load:
 
 
 def nobody_answers(count: int) -> dict[str, Person]:
-    """People who are busy, or turn the call down; all of one level."""
-    causes = (17, 21, 21, 21)
+    """People who are busy or turn the call down, of one level. The busy ones stand on the list,
+    whose campaign tries them again soon."""
+    causes = (21, 17, 21, 21)
     nobody = [
         Person(
             name=f"nobody-{cause}", voice="cmn-latn-pinyin+m5", answers_after_ms=200,

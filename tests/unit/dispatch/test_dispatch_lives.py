@@ -6,9 +6,13 @@ import pytest
 
 from ingest.heartbeats import ALIVE_S
 from schemas import ids
+from streams.dispatch.decided import Decided
+from streams.dispatch.inputs import Input
 from streams.dispatch.policy import Policy
+from streams.dispatch.pool import Pool
 from streams.dispatch.snapshot import Snapshots
 from tests.unit.dispatch.build import (
+    T0,
     Desk,
     alive,
     call,
@@ -273,6 +277,23 @@ def test_who_opts_out_of_every_number_during_a_call_is_not_tried_again(desk: Des
     desk.give(call(ids.call_id("t1", 1), "ended", disposition="busy"))
     assert desk.events()[-1].kind == "failed"
     assert desk.events()[-1].reason == "opted_out"
+
+
+def test_a_repeated_request_of_a_task_that_is_over_is_not_begun_again_in_a_rebuild() -> None:
+    first = request("t1")
+    ended = call(FIRST, "ended", disposition="failed")
+    records: list[Input] = [worker(), edge(), robot("r1"), first, ended, first]
+    desk, decided = Desk(), Decided()
+    for n, record in enumerate(records):
+        desk.said += desk.pool.step(record, T0 + n)
+    for event in desk.events():
+        decided.add(event)
+    anew = Pool("main", None, decided)
+    for n, record in enumerate(records):
+        anew.step(record, T0 + n)
+    anew.assignment.catch_up()
+    assert anew.tasks == {}
+    assert Snapshots(desk.pool).differences(Snapshots(anew)) == []
 
 
 def test_a_call_without_its_prompts_is_tried_again_later_but_not_for_ever() -> None:
