@@ -18,6 +18,7 @@ from schemas import ids
 from schemas.events import CallEvent, TaskEvent, TaskRequested, Turn
 from schemas.events.tasks import TASK_OVER
 from streams.campaigns.checkpoint import Note
+from streams.campaigns.goals import REPROMPT
 from streams.campaigns.release import PRODUCER, STOPPED, ListRelease
 
 TAG = "callback"
@@ -165,7 +166,8 @@ class Callbacks:
 
     def _turn(self, call_id: str, turn: Turn) -> None:
         call = self._of(call_id, turn.occurred_at)
-        call.outcome = turn.outcome or call.outcome
+        if turn.outcome != REPROMPT:
+            call.outcome = turn.outcome or call.outcome
         if turn.text:
             slots = {name: turn.slots[name] for name in _SLOTS if name in turn.slots}
             if call.phone:

@@ -89,6 +89,13 @@ def test_records_of_the_two_topics_may_be_read_in_any_order(order: list[int]) ->
     assert task.not_before == ms("2026-11-28T15:00:00+08:00")
 
 
+def test_what_was_not_understood_after_the_wish_takes_nothing_back() -> None:
+    [task] = judged(step("dialing"), turn("半小时后"), turn("嗯啊", "reprompt"), step("ended"))
+    assert task.not_before == SAID + 1_800_000
+    refused = turn("不用了", "refused")
+    assert judged(step("dialing"), turn("半小时后"), refused, step("ended")) == []
+
+
 def test_the_customers_zone_is_the_profiles_or_the_numbers() -> None:
     paris = '{"attributes": {"zone": "Europe/Paris"}}'
     [task] = judged(step("dialing", profile=paris), turn("明天下午三点"), step("ended"))
