@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from math import inf
 
 from demo.measure import SpokenLine, matched
 from demo.observer import Observer
@@ -109,24 +110,31 @@ def overlaps(seen: Observer) -> list[str]:
 
 
 def turns_taken(tasks: Iterable[list[TaskEvent]]) -> Counter[str]:
-    """Permits by priority, of those that were given while tasks of every priority waited."""
-    steps = sorted(
-        (event.occurred_at, event.kind == "assigned", event.task_id or "", event)
-        for events in tasks
-        for event in events
-        if event.kind == "assigned" or (event.kind == "queued" and event.retry_at is None)
+    """Permits by priority, of those that were given while tasks of every priority waited.
+
+    Of what happened within one millisecond the order is not known: a task counts as waiting from
+    the next one on.
+    """
+    waits: dict[str, list[tuple[int, float]]] = defaultdict(list)
+    permits: list[tuple[int, str]] = []
+    for events in tasks:
+        since: int | None = None
+        for event in events:
+            priority = event.priority or ""
+            if event.kind == "queued" and event.retry_at is None:
+                since = event.occurred_at
+            elif since is not None and event.kind != "queued":
+                waits[priority].append((since, event.occurred_at))
+                since = None
+            if event.kind == "assigned":
+                permits.append((event.occurred_at, priority))
+        if since is not None:
+            waits[priority].append((since, inf))
+    return Counter(
+        priority
+        for at, priority in permits
+        if all(any(begin < at <= end for begin, end in waits[name]) for name in WEIGHTS)
     )
-    waiting: dict[str, set[str]] = defaultdict(set)
-    served: Counter[str] = Counter()
-    for _, assigned, task, event in steps:
-        priority = event.priority or ""
-        if not assigned:
-            waiting[priority].add(task)
-            continue
-        if all(waiting[name] for name in WEIGHTS):
-            served[priority] += 1
-        waiting[priority].discard(task)
-    return served
 
 
 def unfair(served: Mapping[str, int]) -> list[str]:
