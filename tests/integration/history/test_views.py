@@ -186,7 +186,7 @@ def test_tasks_are_what_the_api_folds(tables: Tables) -> None:
     asked, decided = [], []
     for n in range(40):
         common = {"task_id": f"task-{n}", "campaign_id": None, "pool": "p", "customer_id": f"c{n}"}
-        ask = record(requested, n, kind="requested", not_before=None, deadline=None)
+        ask = record(requested, n, kind="requested", not_before=None, deadline=None, dials=n)
         asked.append(ask | common | {"call_id": None, "occurred_at": START_MS + n})
         for k in range(rng.randrange(6)):
             step = record(events, 100 * n + k, permit_expires_at=None, retry_at=None, attempt=k)
