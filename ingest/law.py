@@ -16,6 +16,7 @@ from ringlog.law.dial import may_call
 from ringlog.law.facts import Allowed, Refusal
 from ringlog.law.site import SiteLaw
 from schemas.events import CallEvent, Campaign
+from schemas.events.customers import attributes_within
 from schemas.phone import Numbers
 
 KEPT_MS: Final = 2 * 3_600_000
@@ -111,7 +112,7 @@ class DialLaw:
         """
         recent = self._dialled.times(self._numbers.hash(phone), who.call_id)
         dials = together(who.number_dials, recent)
-        attributes = _attributes(who.profile)
+        attributes = _attributes(who.profile, who.campaign_id)
         if attributes is None:
             return Refusal("profile", "the customer's profile cannot be read", None)
         campaign = self._campaigns.get(who.campaign_id or "")
@@ -144,15 +145,17 @@ def _version_of(terms: str | None) -> int:
     return int(number) if number.isascii() and number.isdigit() else 0
 
 
-def _attributes(profile: str | None) -> dict[str, str] | None:
-    """Of a profile as assignments have it; None where it cannot be read."""
+def _attributes(profile: str | None, campaign_id: str | None) -> dict[str, str] | None:
+    """Of a profile as assignments have it, with the consent that the campaign's own list names, as
+    dispatch reads it; None where it cannot be read."""
     if not profile:
         return {}
     try:
         found = orjson.loads(profile)
-    except orjson.JSONDecodeError:
+        attributes, consents = found.get("attributes", {}), found.get("consents", ())
+        if not isinstance(attributes, dict):
+            return None
+        here = attributes_within(attributes, consents, campaign_id)
+    except (ValueError, AttributeError, KeyError, TypeError):
         return None
-    attributes = found.get("attributes", {}) if isinstance(found, dict) else None
-    if not isinstance(attributes, dict):
-        return None
-    return {str(name): str(value) for name, value in attributes.items()}
+    return {str(name): str(value) for name, value in here.items()}

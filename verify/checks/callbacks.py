@@ -11,6 +11,7 @@ from ringlog.campaigns.callbacks import LONGEST, callback_of
 from ringlog.law.places import NoPlace, place_of
 from schemas.ids import task_id
 from streams.campaigns.callbacks import OUTCOME, TAG
+from streams.campaigns.goals import REPROMPT
 from streams.campaigns.release import PRODUCER
 from verify.check import Check, Context, Result
 from verify.record import LogRecord
@@ -26,7 +27,7 @@ Words = tuple[int, str, dict[str, str]]
 
 @dataclass(slots=True)
 class _Call:
-    """What is known of a call. `outcome` is its last one."""
+    """What is known of a call. `outcome` is its last one; what was not understood is none."""
 
     began: dict[str, Any] | None = None
     ended: LogRecord | None = None
@@ -63,7 +64,8 @@ class CallbackWishes(Check):
                 self._call(record)
             case "dialogue.turns":
                 call = self._calls[event["call_id"]]
-                call.outcome = event["outcome"] or call.outcome
+                if event["outcome"] != REPROMPT:
+                    call.outcome = event["outcome"] or call.outcome
                 call.last_turn = record
                 if event["text"]:
                     call.words.append((event["occurred_at"], event["text"], event["slots"]))

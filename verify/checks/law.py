@@ -25,6 +25,7 @@ from ringlog.law.rules import (
     site_rule_book,
 )
 from ringlog.law.site import NO_LAW, SiteLaw
+from schemas.events.customers import attributes_within
 from schemas.phone import Numbers
 from verify.check import Check, Context, Result
 from verify.checks.permits import dialled_by_us
@@ -116,7 +117,7 @@ class Law(Check):
         event = permit.event
         at = event["occurred_at"]
         phone, dialled_at = dial.event["phone"], dial.timestamp_ms
-        attributes = _attributes(event["profile"])
+        attributes = _attributes(event["profile"], event["campaign_id"])
         known = self._in_force.at(event["pool"], event["campaign_id"], at)
         settings = [s for version in known if (s := self._in_force.settings(version)) is not None]
         if known and not settings:
@@ -230,9 +231,10 @@ def _times(rule: AttemptsRule, case: _Case) -> int:
     )
 
 
-def _attributes(profile: str | None) -> dict[str, str]:
+def _attributes(profile: str | None, campaign_id: str | None) -> dict[str, str]:
+    """A customer's, with the consent that the campaign's own list names."""
     try:
-        found = orjson.loads(profile or "{}")["attributes"]
-    except (ValueError, KeyError, TypeError):
+        found = orjson.loads(profile or "{}")
+        return attributes_within(found["attributes"], found.get("consents", ()), campaign_id)
+    except (ValueError, AttributeError, KeyError, TypeError):
         return {}
-    return found if isinstance(found, dict) else {}

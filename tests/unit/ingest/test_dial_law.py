@@ -97,6 +97,26 @@ def test_dials_of_other_pools_since_the_permit_count_against_the_cap() -> None:
     assert rule_of(law, two) is None, "one dial, told twice"
 
 
+def test_the_consent_of_the_campaigns_own_list_goes_first_as_in_dispatch() -> None:
+    def of_list(campaign_id: str, consent: str) -> Identity:
+        own = {"campaign_id": campaign_id, "consent": consent, "until": "", "told_at": 1}
+        profile = {"attributes": {"consent": "none"}, "consents": [own]}
+        return replace(WHO, profile=json.dumps(profile), caller_id="+862112345678")
+
+    law = law_with(version(2, purpose="marketing", caller_ids=["+862112345678"]))
+    assert rule_of(law, of_list("spring", "express")) is None
+    assert rule_of(law, of_list("autumn", "express")) == "cn-consent"
+    for broken in (
+        '{"consents": 1}',
+        '{"consents": [1]}',
+        '{"consents": [{}]}',
+        '{"attributes": []}',
+        "[]",
+        "{",
+    ):
+        assert rule_of(law, replace(WHO, profile=broken)) == "profile"
+
+
 def test_a_call_of_no_campaign_goes_by_the_sites_law() -> None:
     alone = replace(WHO, campaign_id=None, terms=None)
     night = NOON + 10 * HOUR

@@ -1,8 +1,11 @@
 """What is still open of campaigns and callbacks, and what only looks like a violation."""
 
+import json
+
 from schemas import ids
 from schemas.events import TaskRequested
 from tests.unit.verify.campaign_world import TOMORROW_3PM, CampaignWorld
+from tests.unit.verify.planted_campaigns import quick
 from tests.unit.verify.world import World, judge
 
 
@@ -20,6 +23,13 @@ def test_a_callback_is_open_for_a_minute() -> None:
     assert (young.open, young.total) == (1, 0)
     old = judge(world, "callbacks", later_ms=70_000)["callbacks"]
     assert (old.open, old.total) == (0, 1)
+
+
+def test_a_callback_is_due_also_where_the_last_answer_was_not_understood() -> None:
+    world = World()
+    _, _, call_id = called_back(world)
+    world.answer(world.final(call_id, "嗯啊", n=2), outcome="reprompt")
+    assert judge(world, "callbacks", later_ms=70_000)["callbacks"].total == 1
 
 
 def test_a_stopped_campaign_takes_its_callbacks_back() -> None:
@@ -48,6 +58,21 @@ def test_a_pause_on_its_way_to_the_pool_holds_nobody_back_yet() -> None:
     campaign.give("pause")
     world.call(wish)
     assert judge(world, "campaigns")["campaigns"].total == 0
+
+
+def test_the_consent_of_a_campaigns_own_list_goes_first() -> None:
+    def found(listed: str, known: str) -> list[str]:
+        world = World()
+        campaign = CampaignWorld(world).launch()
+        own = {"campaign_id": campaign.campaign_id, "consent": listed, "until": "", "told_at": 1}
+        of_customer = json.dumps({"attributes": {"consent": known}, "consents": [own]})
+        wish = campaign.ask(campaign.contact())
+        world.task(wish, "queued")
+        quick(world, wish, profile=of_customer)
+        return [v.rule for v in judge(world, "law")["law"].violations]
+
+    assert found("express", "none") == []
+    assert found("none", "express") == ["law.consent"]
 
 
 def test_permits_of_the_last_seconds_are_not_counted_on_a_running_system() -> None:
