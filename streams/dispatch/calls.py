@@ -27,8 +27,6 @@ def call_changed(pool: PoolState, record: i.CallChanged) -> list[Output]:
     if record.call.pool not in (None, pool.name):
         _elsewhere(pool, record)
         return []
-    if kind == "dialing":
-        _count_caller(pool, record.call)
     if task is None:
         return _answered_late(pool, record) if kind in CONNECTED else []
     if kind == "ended":
@@ -44,6 +42,8 @@ def call_changed(pool: PoolState, record: i.CallChanged) -> list[Output]:
         pool.matching.moved(task, record.call.edge_id)
         pool.touch(task)
     if task.state is State.ASSIGNED:
+        if kind == "dialing":
+            _count_caller(pool, record.call)
         task.state = State.CALLING
         task.dialled_at = pool.now
         task.timers.pop("permit", None)
@@ -60,8 +60,8 @@ def _elsewhere(pool: PoolState, record: i.CallChanged) -> None:
     call, eligibility = record.call, pool.eligibility
     call_id = call.call_id or ""
     if call.kind == "dialing" and record.line:
-        _count_caller(pool, call)
-        eligibility.elsewhere.began(OthersCall(call_id, record.line, pool.now))
+        if eligibility.elsewhere.began(OthersCall(call_id, record.line, pool.now)):
+            _count_caller(pool, call)
     elif call.kind == "ended":
         over = eligibility.elsewhere.ended(call_id)
         if over is None:

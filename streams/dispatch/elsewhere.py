@@ -32,12 +32,14 @@ class Elsewhere:
         calls = (self.order[self._n_of[call_id]] for call_id in self._on_line.of(line))
         return any(call.dialled_at > now_ms - LONGEST_MS for call in calls)
 
-    def began(self, call: OthersCall) -> None:
-        """A call of another pool dials; of two reports the first counts."""
-        if call.call_id not in self._n_of:
-            self._touched.elsewhere(self.next_n)
-            self.restore(self.next_n, call)
-            self.next_n += 1
+    def began(self, call: OthersCall) -> bool:
+        """A call of another pool dials; of two reports the first counts. Whether this is it."""
+        if call.call_id in self._n_of:
+            return False
+        self._touched.elsewhere(self.next_n)
+        self.restore(self.next_n, call)
+        self.next_n += 1
+        return True
 
     def restore(self, n: int, call: OthersCall) -> None:
         """Loads a snapshot's entry."""

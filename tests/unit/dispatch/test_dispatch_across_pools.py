@@ -130,6 +130,18 @@ def test_dials_of_a_caller_id_are_counted_in_all_pools() -> None:
     assert len(tallies.dials_of("+8610", later)) == 0 and len(tallies.order) == 1
 
 
+def test_a_dial_that_is_told_twice_counts_once_for_its_caller_id(desk: Desk) -> None:
+    """A router that died repeats its copies."""
+    mine = desk.give(request("t1"))[-1]
+    steps = (
+        theirs("x", "dialing", phone=PHONE, caller_id="+8610"),
+        call(mine.call_id or "", "dialing", caller_id="+8610"),
+    )
+    for step in (*steps, *steps):
+        desk.give(step)
+    assert len(desk.pool.eligibility.tallies.dials_of("+8610", desk.now)) == 2
+
+
 @given(st.lists(st.integers(1, 5), max_size=20))
 def test_times_are_a_sequence(counts: list[int]) -> None:
     flat = [at for at, n in enumerate(counts) for _ in range(n)]
