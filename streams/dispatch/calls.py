@@ -133,11 +133,15 @@ def timer_fired(pool: PoolState, record: i.TimerFired) -> list[Output]:
     due = accept(task, record.name, record.event_id)
     if pool.hindsight is not None and due is None:
         # Set with another wait than today's rules give; its effect shows that it counted.
+        if pool.hindsight.repeats(record.event_id):
+            return []
         if pool.hindsight.decided.of(record.event_id, *EFFECTS_OF_TIMERS) is None:
             return []
         due, _ = task.timers.pop(record.name, (pool.now, ""))
     if due is None:
         return []
+    if pool.hindsight is not None:
+        pool.hindsight.followed(record.event_id)
     pool.touch(task)
     match record.name:
         case "permit":

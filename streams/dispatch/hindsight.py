@@ -18,14 +18,16 @@ class Hindsight:
         self.decided = decided
         self._ahead: list[tuple[int, str, str]] = []
         self._of_call: dict[str, tuple[str, str]] = {}
-        self._requests: set[str] = set()
+        self._folded: set[str] = set()
 
-    def repeats(self, request: str) -> bool:
-        """Whether the fold has had a request's record before. What was decided then is done: the
-        task may be over."""
-        known = request in self._requests
-        self._requests.add(request)
-        return known
+    def repeats(self, record: str) -> bool:
+        """Whether the fold has followed a request or a timer before. What was decided because of it
+        is done: the task may be over, or further on."""
+        return record in self._folded
+
+    def followed(self, record: str) -> None:
+        """The fold follows a request or a timer."""
+        self._folded.add(record)
 
     def next(self, task: Task) -> Verdict | None:
         """What was decided next about a task without a call."""

@@ -21,8 +21,10 @@ def requested(pool: PoolState, record: i.Request) -> list[Output]:
     task_id = request.task_id or ""
     if task_id in pool.tasks or (pool.hindsight is None and task_id in pool.recent):
         return []
-    if pool.hindsight is not None and pool.hindsight.repeats(record.event_id):
-        return []
+    if pool.hindsight is not None:
+        if pool.hindsight.repeats(record.event_id):
+            return []
+        pool.hindsight.followed(record.event_id)
     pool.campaigns.expect(request)
     terms = pool.terms(request.campaign_id)
     callee = callee_of(

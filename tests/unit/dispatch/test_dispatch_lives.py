@@ -7,7 +7,7 @@ import pytest
 from ingest.heartbeats import ALIVE_S
 from schemas import ids
 from streams.dispatch.decided import Decided
-from streams.dispatch.inputs import Input
+from streams.dispatch.inputs import Input, TimerFired
 from streams.dispatch.policy import Policy
 from streams.dispatch.pool import Pool
 from streams.dispatch.snapshot import Snapshots
@@ -279,21 +279,41 @@ def test_who_opts_out_of_every_number_during_a_call_is_not_tried_again(desk: Des
     assert desk.events()[-1].reason == "opted_out"
 
 
-def test_a_repeated_request_of_a_task_that_is_over_is_not_begun_again_in_a_rebuild() -> None:
-    first = request("t1")
-    ended = call(FIRST, "ended", disposition="failed")
-    records: list[Input] = [worker(), edge(), robot("r1"), first, ended, first]
+def _rebuilt(records: list[tuple[Input, int]]) -> tuple[Pool, Pool]:
+    """A pool as it was live, and as a rebuild folds it."""
     desk, decided = Desk(), Decided()
-    for n, record in enumerate(records):
-        desk.said += desk.pool.step(record, T0 + n)
+    for record, at in records:
+        desk.said += desk.pool.step(record, at)
     for event in desk.events():
         decided.add(event)
     anew = Pool("main", None, decided)
-    for n, record in enumerate(records):
-        anew.step(record, T0 + n)
+    for record, at in records:
+        anew.step(record, at)
     anew.assignment.catch_up()
-    assert anew.tasks == {}
     assert Snapshots(desk.pool).differences(Snapshots(anew)) == []
+    return desk.pool, anew
+
+
+def test_a_rebuild_begins_no_request_again_whose_copy_came_twice() -> None:
+    first, ended = request("t1"), call(FIRST, "ended", disposition="failed")
+    records: list[Input] = [worker(), edge(), robot("r1"), first, ended, first]
+    _, anew = _rebuilt([(record, T0 + n) for n, record in enumerate(records)])
+    assert anew.tasks == {}
+
+
+def test_a_rebuild_follows_no_timer_again_that_was_fired_twice() -> None:
+    """As a dispatch does that was killed behind the first."""
+    desk = Desk()
+    begin: list[Input] = [worker(), edge(), robot("r1"), request("t1"),
+                          call(FIRST, "ended", disposition="busy")]  # fmt: skip
+    for record in begin:
+        desk.give(record)
+    [due] = desk.pool.take_due(T0 + desk.policy.retry_ms)
+    fired = TimerFired(due.event_id, due.task_id, due.name, due.due_ms)
+    again: list[Input] = [fired, call(SECOND, "dialing"), fired]
+    late = [(record, due.due_ms + n) for n, record in enumerate(again)]
+    _, anew = _rebuilt([(record, T0) for record in begin] + late)
+    assert anew.tasks["t1"].call_id == SECOND
 
 
 def test_a_call_without_its_prompts_is_tried_again_later_but_not_for_ever() -> None:
