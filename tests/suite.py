@@ -4,7 +4,7 @@ Every room has a stack of its own: one room's records on the log would be anothe
 their time rooms wait, for a service to start or for a call to be spoken, so two share two cores;
 more would make them wait for the processor, and tests that measure latency would measure that.
 
-Two rooms still disturb each other now and then. Where at most three tests of a room failed, they
+Two rooms still disturb each other now and then. Where at most three tests of a job failed, they
 run once more at the end, with nothing beside them. Their first failure stays in the output, and one
 of the last lines names them.
 
@@ -38,7 +38,7 @@ USUAL_S = {
 OTHERWISE_S = 45
 
 MOST_AGAIN = 3
-"""More failed tests than this in one room are not chance: the room has failed."""
+"""More failed tests than this in one job are not chance: it has failed."""
 
 CHECKED = ("schemas", "ringlog", "cli", "ingest", "asr_worker", "streams", "sql", "stack", "verify",
            "demo", "bench", "tests", "docs")  # fmt: skip
@@ -77,12 +77,15 @@ def jobs(everything: bool, rooms: Sequence[Path]) -> list[Job]:
     modest = ("nice", "-n", "10")
     out = [
         Job("types", (*modest, sys.executable, "-m", "mypy", "--strict", *CHECKED)),
-        Job("unit", (*modest, *tests, "tests/unit")),
+        _tests("unit", (*modest, *tests), "tests/unit"),
     ]
-    for room in rooms:
-        cache = Path(".pytest_cache") / room.name
-        out.append(Job(room.name, (*tests, *light, f"-o=cache_dir={cache}", str(room)), cache))
+    out += [_tests(room.name, (*tests, *light), str(room)) for room in rooms]
     return sorted(out, key=lambda job: -job.weight_s)
+
+
+def _tests(name: str, command: tuple[str, ...], folder: str) -> Job:
+    cache = Path(".pytest_cache") / name
+    return Job(name, (*command, f"-o=cache_dir={cache}", folder), cache)
 
 
 def failed_last(job: Job) -> list[str]:
