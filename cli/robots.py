@@ -20,8 +20,8 @@ from streams.robots.publish import (
     publish_playbooks,
     withdraw_playbook,
 )
+from streams.robots.scoreboard import Scoreboard, report
 from streams.robots.scoreboard import evaluate as scored
-from streams.robots.scoreboard import report
 from streams.robots.trial import understood
 from streams.robots.understanding import Understander
 
@@ -116,17 +116,21 @@ def evaluate(files: tuple[Path, ...], errors: bool, as_json: bool) -> None:
     chosen = list(files) or [p for p in playbook_files() if file_of(p).exists()]
     for path in chosen:
         try:
-            script, sentences = load_file(path), load_heldout(file_of(path))
+            name, found = _scoreboard_of(path)
         except InvalidFile as error:
             raise CheckFailed(str(error)) from None
-        understander = Understander.of(script.playbook)
-        at_ms = now_ms()
-        found = scored(lambda s, u=understander, t=at_ms: u.understand(s.text, t), sentences)  # type: ignore[misc] # mypy sees no types in a lambda's defaults
         if as_json:
-            click.echo(json.dumps({"playbook": script.name, **found.as_json()}, ensure_ascii=False))
+            click.echo(json.dumps({"playbook": name, **found.as_json()}, ensure_ascii=False))
             continue
-        for line in report(script.name, found, every_error=errors):
+        for line in report(name, found, every_error=errors):
             click.echo(line)
+
+
+def _scoreboard_of(path: Path) -> tuple[str, Scoreboard]:
+    """A playbook's name and how it does; raises InvalidFile."""
+    script, sentences = load_file(path), load_heldout(file_of(path))
+    understander, at_ms = Understander.of(script.playbook), now_ms()
+    return script.name, scored(lambda s: understander.understand(s.text, at_ms), sentences)
 
 
 @playbooks.command()

@@ -125,7 +125,7 @@ async def test_every_task_ends_and_all_stores_count_the_same(
     # A customer may have asked for a call back, which is hours from now.
     kafka = Counter(kind for kind in status.values() if kind in TASK_OVER)
     assert sum(kafka.values()) == TASKS
-    assert kafka["completed"] > 0, kafka
+    assert kafka["completed"] >= TASKS // TALKS * 0.9, kafka
     tasks = [task for task, kind in status.items() if kind in TASK_OVER]
     assert await of_api(product, tasks) == kafka
     host, port = product.clickhouse_native
@@ -140,6 +140,7 @@ async def test_every_task_ends_and_all_stores_count_the_same(
     )
     assert sum(calls.values()) >= TASKS
     assert {"busy", "rejected", "no_answer"} <= calls.keys(), calls
+    assert abs(calls["busy"] - TASKS / 3) < TASKS / TALKS, calls
     figures = {
         "tasks": TASKS, "import_s": round(loaded - began, 1), "calls_s": round(ended - loaded, 1),
         "a_second": round(TASKS / (ended - loaded), 1), "status": dict(kafka), "calls": calls,
