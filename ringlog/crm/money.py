@@ -1,9 +1,13 @@
 """Amounts of a CRM as whole numbers of the currency's smallest unit."""
 
+import re
 from decimal import Decimal, InvalidOperation
 
 MOST = 10**15
 """Beyond this, an amount is a mistake."""
+
+_AMOUNT = re.compile(r"[+-]?(\d+|\d{1,3}(,\d{3})+)?(\.\d*)?(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
+"""A comma parts thousands, so `12,50` is no amount."""
 
 _DECIMALS = {
     "BIF": 0, "CLP": 0, "DJF": 0, "GNF": 0, "ISK": 0, "JPY": 0, "KMF": 0, "KRW": 0, "PYG": 0,
@@ -15,8 +19,9 @@ _DECIMALS = {
 
 def minor_of(text: str, currency: str) -> int:
     """`12.50` CNY as 1250; raises ValueError for what is no amount of that currency."""
+    is_amount = len(text) <= 40 and _AMOUNT.fullmatch(text)
     try:
-        amount = Decimal(text.replace(",", "")) if len(text) <= 40 else Decimal("NaN")
+        amount = Decimal(text.replace(",", "") if is_amount else "NaN")
     except InvalidOperation:
         amount = Decimal("NaN")
     if not amount.is_finite() or abs(amount) >= MOST:

@@ -257,15 +257,14 @@ class _Maker:
         currency = (text("currency") or self.currency).upper()
         amount, minor = text("amount"), text("amount_minor")
         try:
-            if amount is not None:
-                minor = str(minor_of(amount, currency))
-            elif minor is not None and abs(int(minor)) >= MOST:
-                raise ValueError("want an amount")
+            amount_minor = minor_of(amount, currency) if amount is not None else None
         except ValueError as error:
             raise _Refusal(f"amount: {error}") from None
+        if amount is None and minor is not None:
+            amount_minor = _minor(minor)
         return {
             "record_id": record_id[:MAX_ID],
-            "amount_minor": None if minor is None else int(minor),
+            "amount_minor": amount_minor,
             "currency": currency,
             "made_at": time("made_at"),
             "due_at": time("due_at"),
@@ -381,6 +380,13 @@ def _count(value: Any, name: str) -> int | None:
     if not (digits.isascii() and digits.isdigit() and len(digits) < 10):
         raise _Refusal(f"{name}: want a whole number from 0 to 999999999")
     return int(digits)
+
+
+def _minor(text: str) -> int:
+    digits = text.removeprefix("-")
+    if not (digits.isascii() and digits.isdigit() and len(digits) < len(str(MOST))):
+        raise _Refusal("amount_minor: want a whole number, such as 1250")
+    return int(text)
 
 
 _CONVERTED: dict[str, Callable[[Any, str], Any]] = {

@@ -174,11 +174,24 @@ def test_an_amount_is_whole_in_its_smallest_unit(text: str, currency: str, minor
 @pytest.mark.parametrize(
     ("text", "currency"),
     [("12.345", "CNY"), ("1.5", "JPY"), ("much", "CNY"), ("NaN", "CNY"), ("1e30", "CNY"),
-     ("", "CNY"), ("9" * 99, "CNY"), ("1e-999999", "CNY")],
+     ("", "CNY"), ("9" * 99, "CNY"), ("1e-999999", "CNY"), ("12,50", "EUR"), ("1,2345", "EUR"),
+     ("1.234,50", "EUR"), ("1_0", "CNY"), (".", "CNY")],
 )  # fmt: skip
 def test_what_is_no_amount_is_named(text: str, currency: str) -> None:
     with pytest.raises(ValueError, match="want an amount|decimals"):
         minor_of(text, currency)
+
+
+def test_a_smallest_unit_is_a_whole_number_and_a_refusal_does_not_repeat_it() -> None:
+    mapping = parse_mapping(
+        "source: s\nmessages: [{customer_id: c, fact: payment, record_id: r, amount_minor: a}]", "m"
+    )
+    paid = {"c": 1, "r": 2}
+    assert one({**paid, "a": "-1250"}, mapping, message_id="m").amount_minor == -1_250
+    assert one(paid, mapping, message_id="m").amount_minor is None
+    for amount in (1_234.5, "12x34", "1_234", "１２３４", 10**15, "--1"):
+        refused = of({**paid, "a": amount}, mapping, message_id="m")
+        assert refused == Rejected("amount_minor: want a whole number, such as 1250")
 
 
 def test_a_message_is_named_by_its_id_alone() -> None:
