@@ -102,7 +102,8 @@ class Hub:
         elif isinstance(event, Campaign):
             self.campaigns.evolve(event)
             for waiter in self._versions.pop(event.event_id, ()):
-                waiter.set_result(event)
+                if not waiter.done():  # it may have given up just now
+                    waiter.set_result(event)
         elif isinstance(event, RobotStatus):
             self.robots[event.robot_id or ""] = event
         elif isinstance(event, CallEvent | TaskRequested | TaskEvent):

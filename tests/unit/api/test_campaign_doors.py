@@ -159,6 +159,20 @@ async def test_a_change_that_is_not_read_in_time_is_no_success(
     assert (status, told["type"]) == (503, "/problems/not-seen-yet")
 
 
+async def test_a_version_that_comes_as_its_waiter_gives_up_does_not_stop_the_fold(
+    api: World,
+) -> None:
+    await made(api)
+    draft = api.hub.campaigns.get("spring")
+    assert draft is not None
+    started = decide(draft, CampaignChange("start"), Who("ada", 7))
+    assert started is not None
+    with api.hub.version_of(started.event_id) as first:
+        first.cancel()
+        api.hub._fold(started)
+    assert api.hub.campaigns.get("spring") == started
+
+
 @pytest.mark.parametrize(
     "settings",
     [{"purpose": "fun"}, {"ahead": "1"}, {"recording_notice": 1}, {"caps": {"number_day": "2"}},
