@@ -12,10 +12,15 @@ import click
 from cli.api import ask
 from cli.errors import CheckFailed
 
-BATCH = 500
-"""Requests in one batch: well below what the API takes."""
+BATCH = 100
+"""Requests in one batch. A fixed number, so that a mended line moves no other to another key."""
 
-MAX_LINE = 65_536
+MAX_REQUEST = 16_384
+"""Longest request, in bytes of a line and of JSON in ASCII: a batch of them fits the API's limit,
+and no call is made of a longer one."""
+
+ANSWER_S = 90
+"""Longest wait for a batch's answer, s: its requests may wait 30 s for a decision."""
 
 
 @click.group()
@@ -35,18 +40,26 @@ def task() -> None:
 def assign(file: Path, key: str | None) -> None:
     """Ask for the calls in FILE, one JSON object a line, and print what became of each.
 
-    The same file again, after a failure half-way, asks for no call twice.
+    Every line is read before the first call is asked for. The same file again, after a failure
+    half-way, asks for no call twice. Nor does a file whose faulty lines were mended in their place,
+    with the --key that the failure names.
     """
     key = key or _digest(file)
+    for _ in _batches(file):
+        pass  # a fault in any line ends it here
     failed = count = 0
     for n, tasks in enumerate(_batches(file)):
-        told = ask("POST", "/api/tasks/assign", {"tasks": tasks}, Idempotency_Key=f"{key}-{n}")
+        body = {"tasks": tasks}
+        told = ask("POST", "/api/tasks/assign", body, ANSWER_S, Idempotency_Key=f"{key}-{n}")
         for item in told["items"]:
             count += 1
             failed += "problem" in item
             click.echo(json.dumps({"request": count} | item, ensure_ascii=False))
     if failed:
-        raise CheckFailed(f"{failed:,} of {count:,} were not taken")
+        raise CheckFailed(
+            f"{failed:,} of {count:,} were not taken; once their lines are mended, ask again with "
+            f"--key {key}, so that no call is asked for twice"
+        )
 
 
 @task.command()
@@ -74,16 +87,17 @@ def _batches(file: Path) -> Iterator[list[Any]]:
     batch: list[Any] = []
     with file.open("rb") as lines:
         number = 0
-        while line := lines.readline(MAX_LINE + 1):
+        while line := lines.readline(MAX_REQUEST + 1):
             number += 1
             if not line.strip():
                 continue
-            if len(line) > MAX_LINE:
-                raise CheckFailed(f"line {number} is longer than {MAX_LINE} bytes")
             try:
-                batch.append(json.loads(line))
+                request = json.loads(line) if len(line) <= MAX_REQUEST else None
             except (ValueError, RecursionError) as error:
                 raise CheckFailed(f"line {number} is no JSON: {error}") from None
+            if len(line) > MAX_REQUEST or len(json.dumps(request)) > MAX_REQUEST:
+                raise CheckFailed(f"line {number} is longer than {MAX_REQUEST:,} bytes")
+            batch.append(request)
             if len(batch) == BATCH:
                 yield batch
                 batch = []
