@@ -131,7 +131,7 @@ def evolve(customer: Customer, given: ProfileInput) -> Customer:
         case OptOut():
             customer = _listed(customer, given.source)
         case Absorbed():
-            customer = absorbing(customer, given.source)
+            customer = absorbing(customer, given.source, given.customer_id)
     if customer.facts() != before.facts() or before.version == 0:
         customer = replace(
             customer, version=_version(before, given) + 1, tenant_id=given.inbox.tenant_id
@@ -428,6 +428,8 @@ def _reason(given: ProfileInput, new: bool) -> tuple[str, str, str | None]:
             return source.reason, source.source, source.actor
         case CustomerChange():
             return "customer's record", "crm", short(source.source)
+        case Absorbed():
+            return f"opted out as customer {source.customer_id}", PRODUCER, None
         case _:
             return "said so in a call", "voice", "customer"
 

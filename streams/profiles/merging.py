@@ -113,7 +113,7 @@ def _sent_on(
     return inbox.model_copy(update=update)
 
 
-def absorbing(customer: Customer, taken: Absorbed) -> Customer:
+def absorbing(customer: Customer, taken: Absorbed, customer_id: str) -> Customer:
     """What is known of both: of each field what was told later, opt-outs and numbers of either,
     calls of both together."""
     other = taken.known
@@ -138,6 +138,8 @@ def absorbing(customer: Customer, taken: Absorbed) -> Customer:
     promises = bounded((*customer.promises[::-1], *other.promises[::-1]),
                        MAX_PROMISES, MAX_PROMISES_BYTES)  # fmt: skip
     optouts = dict.fromkeys((*customer.optouts, *other.optouts))
+    absorbed = dict.fromkeys((*customer.absorbed, *other.absorbed, taken.customer_id))
+    absorbed.pop(customer_id, None)  # two who were merged into each other
     return replace(
         customer,
         **fields,
@@ -160,9 +162,7 @@ def absorbing(customer: Customer, taken: Absorbed) -> Customer:
         pledges=latest((*customer.pledges, *other.pledges)),
         forgotten_at=max(customer.forgotten_at, other.forgotten_at),
         as_of=max(customer.as_of, other.as_of),
-        absorbed=tuple(dict.fromkeys((*customer.absorbed, *other.absorbed, taken.customer_id)))[
-            -MAX_ABSORBED:
-        ],
+        absorbed=tuple(absorbed)[-MAX_ABSORBED:],
         merged_into=None,
     )
 

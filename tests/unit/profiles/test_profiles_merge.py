@@ -106,6 +106,28 @@ def test_the_opt_out_of_either_bars_the_numbers_of_both() -> None:
         assert town.profile("a").opted_out
 
 
+def test_an_opt_out_that_a_merge_brings_says_so() -> None:
+    town = Town()
+    town.tell(
+        asked(customer_id="b", phone=OTHER),
+        change(customer_id="a", phone=PHONE, attributes={"opted_out": "true"}),
+    )
+    barred = [e for _, e in town.tell(merge("a", "b")) if isinstance(e, OptOut)]
+    assert [(e.reason, e.source, e.actor) for e in barred] == [
+        ("opted out as customer a", "profiles", None)
+    ] * 2
+
+
+def test_two_who_are_merged_into_each_other_at_once_become_the_first() -> None:
+    town = Town()
+    town.tell(change(customer_id="a", name="x"), change(customer_id="b", tags=["t"]))
+    town.waiting += [inbox(merge("a", "b")), inbox(merge("b", "a"))]
+    town.settle()
+    profile = town.profile("b")
+    assert (profile.customer_id, profile.absorbed) == ("a", ["b"])
+    assert (profile.name, "t" in profile.tags) == ("x", True)
+
+
 def test_queued_tasks_of_both_go_on_with_the_merged_profile() -> None:
     desk, town = Desk(), Town()
     desk.open(robot("r1", slots=1))
