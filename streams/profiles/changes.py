@@ -10,7 +10,7 @@ from typing import Any
 from schemas.donotcall import GLOBAL
 from schemas.events import CustomerChange
 from schemas.events.customers import CONSENT, CONSENT_UNTIL
-from streams.profiles.ledger import entered, entry_of
+from streams.profiles.ledger import credited, entered, entry_of, gone_of
 from streams.profiles.limits import (
     ATTRIBUTE,
     LONGEST_ATTRIBUTE,
@@ -63,7 +63,10 @@ def _entered(customer: Customer, change: CustomerChange) -> Customer:
         return customer
     if change.kind == "order":
         return replace(customer, orders=entered(customer.orders, entry))
-    return replace(customer, payments=entered(customer.payments, entry))
+    payments = entered(customer.payments, entry)
+    gone = gone_of(customer.payments, payments)
+    pledges = credited(customer.pledges, gone, customer.zone)
+    return replace(customer, payments=payments, pledges=pledges)
 
 
 def _fields(customer: Customer, change: CustomerChange, told: FieldOrigin) -> Customer:

@@ -4,7 +4,7 @@ Times are ms since 1970 UTC, amounts are whole numbers of the currency's smalles
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta, tzinfo
 from typing import Literal
 from zoneinfo import ZoneInfo
@@ -58,6 +58,8 @@ class Pledge:
     said_at: int
     day: str
     amount_minor: int | None = None
+    credited_minor: int = 0
+    """Of payments that count for it, and that the profile no longer holds."""
 
     def due_at(self, zone: str) -> int:
         """The end of the day in an IANA zone; where that is none, in the one that robots go by."""
@@ -131,26 +133,58 @@ def judged(
 ) -> tuple[tuple[Pledge, State], ...]:
     """What became of each promise. Payments made after it was said, by its day's end and before the
     next promise, keep it once they reach its amount; a new promise replaces one that is open."""
-    following = (*(p.said_at for p in pledges[1:]), None)
     return tuple(
-        (pledge, _state(pledge, after, payments, zone, now_ms))
-        for pledge, after in zip(pledges, following, strict=False)
+        (pledge, _state(pledge, following, payments, zone, now_ms))
+        for pledge, following in zip(pledges, _following(pledges), strict=True)
     )
+
+
+def credited(
+    pledges: tuple[Pledge, ...], gone: Iterable[LedgerEntry], zone: str
+) -> tuple[Pledge, ...]:
+    """The promises, where a profile no longer holds some payments that count for them."""
+    gone = tuple(gone)
+    return tuple(
+        replace(p, credited_minor=p.credited_minor + _paid_minor(p, following, gone, zone))
+        for p, following in zip(pledges, _following(pledges), strict=True)
+    )
+
+
+def gone_of(
+    before: Iterable[LedgerEntry], after: tuple[LedgerEntry, ...]
+) -> tuple[LedgerEntry, ...]:
+    """The entries that found no place among the newest, as they were told last."""
+    newest_told = {(e.source, e.record_id): e for e in sorted(before, key=lambda e: e.told_at)}
+    for entry in after:
+        newest_told.pop((entry.source, entry.record_id), None)
+    return tuple(newest_told.values())
+
+
+def _following(pledges: tuple[Pledge, ...]) -> tuple[int | None, ...]:
+    """For each promise, when the next one was said."""
+    return (*(p.said_at for p in pledges), None)[1:]
+
+
+def _paid_minor(
+    pledge: Pledge, following: int | None, payments: Iterable[LedgerEntry], zone: str
+) -> int:
+    """What payments count for a promise; where it has no amount, more than 0 keeps it."""
+    due_at = pledge.due_at(zone)
+    until = due_at if following is None else min(due_at, following)
+    paid = [p for p in payments if p.counts and pledge.said_at <= p.made_at <= until]
+    if pledge.amount_minor is None:
+        return sum(max(0, p.amount_minor or 0) for p in paid)
+    return sum(p.amount_minor or 0 for p in paid if p.currency in (CURRENCY, None))
 
 
 def _state(
     pledge: Pledge, following: int | None, payments: tuple[LedgerEntry, ...], zone: str, now_ms: int
 ) -> State:
-    due_at = pledge.due_at(zone)
-    until = due_at if following is None else min(due_at, following)
-    paid = [p for p in payments if p.counts and pledge.said_at <= p.made_at <= until]
-    if pledge.amount_minor is None:
-        kept = any((p.amount_minor or 0) > 0 for p in paid)
-    else:
-        own = (p.amount_minor or 0 for p in paid if p.currency in (CURRENCY, None))
-        kept = sum(own) >= pledge.amount_minor
-    if kept:
+    paid_minor = pledge.credited_minor + _paid_minor(pledge, following, payments, zone)
+    wanted_minor = 1 if pledge.amount_minor is None else pledge.amount_minor
+    if paid_minor >= wanted_minor:
         return "kept"
+    due_at = pledge.due_at(zone)
     if following is not None and following <= due_at:
         return "replaced"
     return "broken" if now_ms > due_at else "open"

@@ -15,7 +15,7 @@ from schemas import ids
 from schemas.events import CustomerChange, ProfileInbox
 from schemas.wire import Poison
 from streams.profiles.changes import CONVERSATION, last_consents
-from streams.profiles.ledger import LedgerEntry, entered, latest
+from streams.profiles.ledger import LedgerEntry, credited, entered, gone_of, latest
 from streams.profiles.limits import (
     MAX_ABSORBED,
     MAX_ATTRIBUTES,
@@ -140,6 +140,9 @@ def absorbing(customer: Customer, taken: Absorbed, customer_id: str) -> Customer
     optouts = dict.fromkeys((*customer.optouts, *other.optouts))
     absorbed = dict.fromkeys((*customer.absorbed, *other.absorbed, taken.customer_id))
     absorbed.pop(customer_id, None)  # two who were merged into each other
+    payments = _together(customer.payments, other.payments)
+    gone = gone_of((*customer.payments, *other.payments), payments)
+    pledges = latest((*customer.pledges, *other.pledges))
     return replace(
         customer,
         **fields,
@@ -158,8 +161,8 @@ def absorbing(customer: Customer, taken: Absorbed, customer_id: str) -> Customer
         pools=tuple(dict.fromkeys((*other.pools, *customer.pools)))[-POOLS:],
         consents=last_consents((*other.consents, *customer.consents)),
         orders=_together(customer.orders, other.orders),
-        payments=_together(customer.payments, other.payments),
-        pledges=latest((*customer.pledges, *other.pledges)),
+        payments=payments,
+        pledges=credited(pledges, gone, dict(attributes).get("zone", "")),
         forgotten_at=max(customer.forgotten_at, other.forgotten_at),
         as_of=max(customer.as_of, other.as_of),
         absorbed=tuple(absorbed)[-MAX_ABSORBED:],

@@ -81,6 +81,25 @@ def test_payments_keep_a_promise_or_it_is_broken(
     assert states(*reversed(payments), promise(), at=at) == [state], "in any order"
 
 
+@pytest.mark.parametrize("amount", ["800", ""])
+def test_a_promise_stays_kept_when_newer_payments_crowd_out_those_that_kept_it(amount: str) -> None:
+    halves = [paid("1", MONDAY + 1, 40_000), paid("2", MONDAY + 2, 40_000)]
+    later = [paid(f"x{n}", DUE + DAY + n, 1) for n in range(12)]
+    assert states(promise(amount=amount), *halves, *later, at=DUE + 2 * DAY) == ["kept"]
+    void = paid("1", MONDAY + 1, 40_000, status="void")
+    dear = promise(amount="801")
+    assert states(dear, void, *halves[1:], *later, at=DUE + 2 * DAY) == ["broken"]
+    # What is told again after it was crowded out does not count twice.
+    again = [paid("1", MONDAY + 1, 40_000, occurred_at=DUE + 3 * DAY)] * 3
+    assert states(dear, *halves, *later, *again, at=DUE + 4 * DAY) == ["broken"]
+
+
+def test_many_small_payments_keep_a_promise_together() -> None:
+    small = [paid(f"{n}", MONDAY + n, 5_000) for n in range(16)]
+    assert states(promise(), *small, at=DUE + 1) == ["kept"]
+    assert states(promise(), *small[1:], at=DUE + 1) == ["broken"]
+
+
 def test_any_payment_keeps_a_promise_without_an_amount() -> None:
     assert states(promise(amount=""), paid("1", MONDAY + 1, 1)) == ["kept"]
     assert states(promise(amount=""), paid("1", MONDAY + 1, 0)) == ["open"]

@@ -18,6 +18,7 @@ from streams.profiles.fold import Output, decide, evolve, parse
 from streams.profiles.state import Customer, from_text, to_text
 from tests.unit.dispatch.build import Desk, request, robot
 from tests.unit.profiles.build import NUMBERS, PHONE, asked, change, ended, envelope, inbox, turn
+from tests.unit.profiles.test_profiles_ledger import DAY, DUE, MONDAY, paid, promise
 
 OTHER = "+8613999999999"
 
@@ -116,6 +117,19 @@ def test_an_opt_out_that_a_merge_brings_says_so() -> None:
     assert [(e.reason, e.source, e.actor) for e in barred] == [
         ("opted out as customer a", "profiles", None)
     ] * 2
+
+
+def test_a_promise_stays_kept_when_the_payments_of_both_are_too_many() -> None:
+    for old, into in ("ab", "ba"):
+        town = Town()
+        town.tell(
+            promise(customer_id="a"), paid("1", MONDAY + 1, customer_id="a"),
+            *(paid(f"x{n}", DUE + DAY + n, 1, customer_id="b") for n in range(8)),
+            merge(old, into), asked(customer_id=into, occurred_at=DUE + 2 * DAY),
+        )  # fmt: skip
+        profile = town.profile("a")
+        assert "1" not in {p.record_id for p in profile.payments}
+        assert [p.state for p in profile.payment_promises] == ["kept"]
 
 
 def test_two_who_are_merged_into_each_other_at_once_become_the_first() -> None:
