@@ -42,7 +42,7 @@ def changed(customer: Customer, change: CustomerChange, phone_hash: str | None) 
     """The customer after a change. Fields that it does not name stay as they were, unless it lists
     them in `cleared`."""
     if change.kind == "deleted":
-        return _forgotten(customer, change.occurred_at)
+        return forgotten(customer, change.occurred_at)
     if change.occurred_at < customer.forgotten_at:
         return customer
     where = f"{change.source}/{change.table}" if change.table else change.source
@@ -146,12 +146,12 @@ def _attributes(customer: Customer, change: CustomerChange, told: FieldOrigin) -
     return replace(
         customer,
         attributes=tuple(sorted(known.items())),
-        told=tuple(sorted(_fewer(times, known).items(), key=lambda item: item[0])),
+        told=tuple(sorted(fewer(times, known).items(), key=lambda item: item[0])),
     )
 
 
-def _fewer(times: dict[str, FieldOrigin], known: dict[str, str]) -> dict[str, FieldOrigin]:
-    """Without the times of attributes that were emptied longest ago."""
+def fewer(times: dict[str, FieldOrigin], known: dict[str, str]) -> dict[str, FieldOrigin]:
+    """Fields' origins without those of attributes that were emptied longest ago."""
     emptied = [f for f in times if f.startswith(ATTRIBUTE_PREFIX)
                and f.removeprefix(ATTRIBUTE_PREFIX) not in known]  # fmt: skip
     emptied.sort(key=lambda field: (times[field].at, field))
@@ -159,7 +159,7 @@ def _fewer(times: dict[str, FieldOrigin], known: dict[str, str]) -> dict[str, Fi
     return {field: told for field, told in times.items() if field not in gone}
 
 
-def _forgotten(customer: Customer, at: int) -> Customer:
+def forgotten(customer: Customer, at: int) -> Customer:
     """What is kept of a deleted customer: how often we called, since when the law leaves them in
     peace and, if they must not be called or are on a call right now, their numbers' hashes, which
     keep them protected. What was told after the deletion stays. Nothing else about who they are,

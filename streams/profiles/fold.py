@@ -131,7 +131,7 @@ def evolve(customer: Customer, given: ProfileInput) -> Customer:
         case OptOut():
             customer = _listed(customer, given.source)
         case Absorbed():
-            customer = absorbing(customer, given.source, given.customer_id)
+            customer = absorbing(customer, given.source, given.inbox)
     if customer.facts() != before.facts() or before.version == 0:
         customer = replace(
             customer, version=_version(before, given) + 1, tenant_id=given.inbox.tenant_id

@@ -14,7 +14,7 @@ import orjson
 from schemas import ids
 from schemas.events import CustomerChange, ProfileInbox
 from schemas.wire import Poison
-from streams.profiles.changes import CONVERSATION, last_consents
+from streams.profiles.changes import CONVERSATION, fewer, forgotten, last_consents
 from streams.profiles.ledger import LedgerEntry, credited, entered, gone_of, latest
 from streams.profiles.limits import (
     MAX_ABSORBED,
@@ -113,10 +113,12 @@ def _sent_on(
     return inbox.model_copy(update=update)
 
 
-def absorbing(customer: Customer, taken: Absorbed, customer_id: str) -> Customer:
+def absorbing(customer: Customer, taken: Absorbed, inbox: ProfileInbox) -> Customer:
     """What is known of both: of each field what was told later, opt-outs and numbers of either,
-    calls of both together."""
+    calls of both together. Who was deleted after the merge is forgotten under both ids."""
     other = taken.known
+    if inbox.occurred_at <= customer.forgotten_at:
+        other = forgotten(other, customer.forgotten_at)
     told, fields = dict(customer.told), dict[str, Any]()
     for field, attribute in _FIELDS.items():
         if _theirs(
@@ -139,7 +141,7 @@ def absorbing(customer: Customer, taken: Absorbed, customer_id: str) -> Customer
                        MAX_PROMISES, MAX_PROMISES_BYTES)  # fmt: skip
     optouts = dict.fromkeys((*customer.optouts, *other.optouts))
     absorbed = dict.fromkeys((*customer.absorbed, *other.absorbed, taken.customer_id))
-    absorbed.pop(customer_id, None)  # two who were merged into each other
+    absorbed.pop(inbox.customer_id or "", None)  # two who were merged into each other
     payments = _together(customer.payments, other.payments)
     gone = gone_of((*customer.payments, *other.payments), payments)
     pledges = latest((*customer.pledges, *other.pledges))
@@ -148,7 +150,7 @@ def absorbing(customer: Customer, taken: Absorbed, customer_id: str) -> Customer
         **fields,
         promises=promises[::-1],
         attributes=tuple(sorted(attributes.items())),
-        told=tuple(sorted(told.items(), key=lambda item: item[0])),
+        told=tuple(sorted(fewer(told, attributes).items(), key=lambda item: item[0])),
         numbers=last_numbers(numbers),
         optouts=tuple(sorted(optouts, key=lambda extent: ":" in extent)[: MAX_OPTOUTS + 1]),
         calls=customer.calls + other.calls,

@@ -132,6 +132,29 @@ def test_a_promise_stays_kept_when_the_payments_of_both_are_too_many() -> None:
         assert [p.state for p in profile.payment_promises] == ["kept"]
 
 
+@pytest.mark.parametrize(("merged_at", "name"), [(20, None), (40, "x")])
+def test_a_deletion_that_overtakes_the_merge_before_it_forgets_both(
+    merged_at: int, name: str | None
+) -> None:
+    town = Town()
+    town.tell(change(customer_id="a", name="x", attributes={"k": "v"}, occurred_at=5))
+    town.work(inbox(merge("a", "b", occurred_at=merged_at)))
+    town.work(inbox(change(kind="deleted", customer_id="b", occurred_at=30)))
+    town.settle()
+    profile = town.profile("a")
+    assert (profile.customer_id, profile.name) == ("b", name)
+    assert profile.attributes == ({"k": "v"} if name else {})
+
+
+def test_merges_do_not_pile_up_the_times_of_emptied_attributes() -> None:
+    town = Town()
+    for customer_id in "abc":
+        cleared = [f"{customer_id}{n}" for n in range(16)]
+        town.tell(change(customer_id=customer_id, cleared=cleared))
+    town.tell(merge("a", "c"), merge("b", "c"))
+    assert len(town.rows["c"].told) == 16
+
+
 def test_two_who_are_merged_into_each_other_at_once_become_the_first() -> None:
     town = Town()
     town.tell(change(customer_id="a", name="x"), change(customer_id="b", tags=["t"]))
