@@ -8,7 +8,9 @@ from schemas.phone import e164
 from schemas.text import from_json, time_fields
 from schemas.times import checked_ms
 
-_IDS = ("call_id", "task_id", "customer_id", "campaign_id", "pool", "robot_id")
+_IDS = (
+    "call_id", "task_id", "customer_id", "campaign_id", "pool", "robot_id", "merged_into",
+)  # fmt: skip
 
 
 def entered(topic_name: str, data: Any, region: str, zone: str = "") -> Event:

@@ -55,3 +55,8 @@ def test_R1_a_produced_number_is_e164_and_R5_its_times_are_checked() -> None:
         entered("tasks.requested", line | {"occurred_at": NOW_S}, "CN")
     with pytest.raises(ValueError, match="call_id: no spaces"):
         entered("tasks.requested", line | {"call_id": "a/b"}, "CN")
+    merge = {"event_id": "0" * 36, "kind": "merged", "producer": "t", "source": "s",
+             "occurred_at": "2026-01-01T00:00:00Z", "customer_id": "a"}  # fmt: skip
+    assert entered("customers.changes", merge | {"merged_into": "b"}, "CN").kind == "merged"
+    with pytest.raises(ValueError, match="merged_into: no spaces"):
+        entered("customers.changes", merge | {"merged_into": "a/b"}, "CN")
