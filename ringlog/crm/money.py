@@ -4,7 +4,7 @@ import re
 from decimal import Decimal, InvalidOperation
 
 MOST = 10**15
-"""Beyond this, an amount is a mistake."""
+"""From this on, an amount in the smallest unit is a mistake."""
 
 _AMOUNT = re.compile(r"[+-]?(\d+|\d{1,3}(,\d{3})+)?(\.\d*)?(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 """A comma parts thousands, so `12,50` is no amount."""
@@ -24,7 +24,7 @@ def minor_of(text: str, currency: str) -> int:
         amount = Decimal(text.replace(",", "") if is_amount else "NaN")
     except InvalidOperation:
         amount = Decimal("NaN")
-    if not amount.is_finite() or abs(amount) >= MOST:
+    if not amount.is_finite() or abs(amount) >= Decimal(MOST).scaleb(-digits_of(currency)):
         raise ValueError("want an amount, such as 12.50")
     minor = amount.scaleb(digits_of(currency))
     if minor != int(minor):

@@ -9,6 +9,7 @@ from datetime import date, datetime, time, timedelta, tzinfo
 from typing import Literal
 from zoneinfo import ZoneInfo
 
+from ringlog.crm.money import MOST
 from schemas.events import CustomerChange, Turn
 from schemas.events.customers import VOID
 
@@ -25,7 +26,6 @@ _ROBOTS_ZONE = "Asia/Shanghai"
 """In which robots read days where the profile names no zone (`streams.robots.slots`)."""
 
 _LONGEST = 64
-_MOST = 10**15
 
 State = Literal["open", "kept", "broken", "replaced"]
 
@@ -77,7 +77,7 @@ def entry_of(change: CustomerChange) -> LedgerEntry | None:
         source=change.source[:_LONGEST],
         told_at=change.occurred_at,
         made_at=change.occurred_at if change.made_at is None else change.made_at,
-        amount_minor=amount if amount is not None and abs(amount) < _MOST else None,
+        amount_minor=amount if amount is not None and abs(amount) < MOST else None,
         currency=(change.currency or "").upper()[:3] or None,
         due_at=change.due_at,
         status=(change.status or "")[:_LONGEST] or None,

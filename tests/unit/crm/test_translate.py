@@ -1,6 +1,7 @@
 """What a CRM's messages become: rows by Debezium, plain JSON, and everything that is neither."""
 
 import json
+from decimal import ROUND_CEILING, Decimal
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from ringlog.crm import debezium
 from ringlog.crm.mapping import SAMPLE_FILE, Mapping, parse_mapping, read_mapping
-from ringlog.crm.money import minor_of
+from ringlog.crm.money import MOST, minor_of
 from ringlog.crm.translate import MAX_BODY_BYTES, CrmMessage, Ignored, Rejected, translate
 from ringlog.yaml_source import InvalidFile
 from schemas.events import CustomerChange
@@ -169,6 +170,16 @@ def test_a_time_that_lies_ahead_is_the_time_of_arrival() -> None:
 )  # fmt: skip
 def test_an_amount_is_whole_in_its_smallest_unit(text: str, currency: str, minor: int) -> None:
     assert minor_of(text, currency) == minor
+
+
+@pytest.mark.parametrize(
+    ("most", "currency"),
+    [("9999999999999.99", "CNY"), ("999999999999999", "JPY"), ("999999999999.999", "KWD")],
+)
+def test_an_amount_that_no_profile_would_hold_is_refused(most: str, currency: str) -> None:
+    assert minor_of(most, currency) == MOST - 1
+    with pytest.raises(ValueError, match="want an amount"):
+        minor_of(str(Decimal(most).next_plus().to_integral_value(ROUND_CEILING)), currency)
 
 
 @pytest.mark.parametrize(
