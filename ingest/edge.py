@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
-from aiokafka.errors import KafkaError, KafkaTimeoutError
+from aiokafka.errors import KafkaTimeoutError
 
 from ingest.addresses import media_ws_url, rtp_host
 from ingest.asr_profiles import asr_profiles_of
@@ -340,13 +340,7 @@ class Edge:
             return True  # it is checked again before the switch is asked
         if all(edge.edge_id == self.edge_id for edge in self.following.fleet.serving(at_ms)):
             return True
-        try:
-            async with asyncio.timeout(READ_TIMEOUT_S):
-                await self._follower.to_the_end()
-        except (TimeoutError, KafkaError) as error:
-            logger.error("calls of other edges unknown", error=f"{type(error).__name__}: {error}")
-            return False
-        return True
+        return await self._follower.reaches_the_end(READ_TIMEOUT_S)
 
     def clean_line(self, call_id: str, trunk: str, sound: Format) -> CleanLine | None:
         """What cleans a call of that trunk; None where nothing does."""

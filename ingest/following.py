@@ -10,6 +10,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Final, Protocol
 
 from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError
 
 from ingest.call.numbers import NumbersInCalls
 from ingest.call.types import MAX_CALL_MS, Phase
@@ -21,6 +22,7 @@ from ingest.sound.prompt_lists import PromptLists
 from ingest.trunks.plan import SitePlan
 from ingest.trunks.published import PublishedPlan
 from ingest.trunks.router import TrunkRouter
+from ringlog import log
 from ringlog.clock import now_ms
 from ringlog.edges import SILENCE_MS, Fleet
 from ringlog.kafka.ends import Ends
@@ -42,6 +44,8 @@ from schemas.events import (
     TrunkSetting,
 )
 from schemas.phone import Numbers
+
+logger = log.logger("ringlog.ingest.following")
 
 LONGEST_PERMIT_MS: Final = 600_000
 """How far back assignments are read at a start; none may be valid for longer."""
@@ -291,6 +295,16 @@ class Follower:
         ends = await self._ends.now()
         for reader in self._readers:
             await reader.reach({tp: ends[tp] for tp in reader.places})
+
+    async def reaches_the_end(self, within_s: float) -> bool:
+        """`to_the_end` in that time; False where the log cannot be read."""
+        try:
+            async with asyncio.timeout(within_s):
+                await self.to_the_end()
+        except (TimeoutError, KafkaError) as error:
+            logger.error("the log is not readable", error=f"{type(error).__name__}: {error}")
+            return False
+        return True
 
     def bury(self) -> None:
         """From now on poison goes to `dead_letters`: the edge that serves buries it, not its

@@ -36,6 +36,10 @@ class Transcript(Event):
     decode_ms: float = Field(description="Time spent decoding the turn")
 
 
+REPROMPT = "reprompt"
+"""Outcome of a turn in which nothing was understood: the call's outcome stays what it was."""
+
+
 class Turn(Event):
     """`dialogue.turns`: one input of a call and what the robot made of it.
 

@@ -16,9 +16,9 @@ from ringlog.dispositions import NOT_DIALLED
 from ringlog.law.places import NoPlace, place_of
 from schemas import ids
 from schemas.events import CallEvent, TaskEvent, TaskRequested, Turn
+from schemas.events.dialogue import REPROMPT
 from schemas.events.tasks import TASK_OVER
 from streams.campaigns.checkpoint import Note
-from streams.campaigns.goals import REPROMPT
 from streams.campaigns.release import PRODUCER, STOPPED, ListRelease
 
 TAG = "callback"

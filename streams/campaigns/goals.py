@@ -10,11 +10,9 @@ from collections.abc import Iterable
 from ringlog.campaigns.aggregate import CampaignChange, CommandRefused, Who, decide
 from ringlog.campaigns.settings import CampaignSettings
 from schemas.events import Campaign, Turn
+from schemas.events.dialogue import REPROMPT
 from streams.campaigns.checkpoint import Note
 from streams.campaigns.release import PRODUCER, ListRelease
-
-REPROMPT = "reprompt"
-"""What a turn comes to in which nothing was understood: the call's outcome stays."""
 
 KIND = "outcome"
 """Of the notes in a checkpoint."""

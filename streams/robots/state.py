@@ -13,14 +13,12 @@ from typing import Any
 
 from ringlog.dispositions import NOT_A_PERSON
 from schemas.events import CallEvent, Directive, Transcript, Turn
+from schemas.events.dialogue import REPROMPT
 from streams.robots.keypad import TYPED
 from streams.robots.playbook import BargeIn
 from streams.robots.understanding import backchannel_only
 
 MAX_HEARD = 32
-
-REPROMPT = "reprompt"
-"""Outcome of a turn where nothing matched; such turns in a row are counted."""
 
 IDENTITY, CONFIRMED = "identity", "confirmed"
 """The slot of the turn in which the customer confirmed who they are."""

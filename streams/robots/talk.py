@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from ringlog.audio.prompts import prompt_sha256
 from ringlog.dispositions import CANCELLED, MACHINE, SCREENED, VOICEMAIL
+from schemas.events.dialogue import REPROMPT
 from streams.robots.answerer import begins_as_recording, opens, verdict_of, verdict_of_words
 from streams.robots.evidence import agrees, confirms_identity, is_announcement
 from streams.robots.inputs import Input, Plan, Scene
@@ -21,7 +22,6 @@ from streams.robots.state import (
     CONFIRMED,
     HELD,
     IDENTITY,
-    REPROMPT,
     CallFacts,
     Dialogue,
     playing,

@@ -9,9 +9,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from ringlog.campaigns.callbacks import LONGEST, callback_of
 from ringlog.law.places import NoPlace, place_of
+from schemas.events.dialogue import REPROMPT
 from schemas.ids import task_id
 from streams.campaigns.callbacks import OUTCOME, TAG
-from streams.campaigns.goals import REPROMPT
 from streams.campaigns.release import PRODUCER
 from verify.check import Check, Context, Result
 from verify.record import LogRecord
