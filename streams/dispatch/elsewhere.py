@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from streams.dispatch.state import Index, Touched
+from streams.dispatch.state import Index, Recent, Touched
 
 LONGEST_MS = 2 * 3_600_000
 """No call runs longer: one whose end never came holds its number no longer then."""
@@ -18,11 +18,13 @@ class OthersCall:
 
 
 class Elsewhere:
-    """The other pools' running calls. A number that one of them calls is not called here."""
+    """The other pools' running calls, and `over`, the ids of the last that ended. A number that one
+    of them calls is not called here."""
 
     def __init__(self, touched: Touched) -> None:
         self.order: dict[int, OthersCall] = {}
         self.next_n = 0
+        self.over = Recent(touched.elsewhere_over)
         self._n_of: dict[str, int] = {}
         self._on_line = Index()
         self._touched = touched
@@ -33,8 +35,9 @@ class Elsewhere:
         return any(call.dialled_at > now_ms - LONGEST_MS for call in calls)
 
     def began(self, call: OthersCall) -> bool:
-        """A call of another pool dials; of two reports the first counts. Whether this is it."""
-        if call.call_id in self._n_of:
+        """A call of another pool dials; of two reports the first counts, also where the second
+        comes after the call's end. Whether this is it."""
+        if call.call_id in self._n_of or call.call_id in self.over:
             return False
         self._touched.elsewhere(self.next_n)
         self.restore(self.next_n, call)
@@ -55,4 +58,5 @@ class Elsewhere:
         call = self.order.pop(n)
         self._on_line.discard(call.line, call_id)
         self._touched.elsewhere(n)
+        self.over.add(call_id)
         return call

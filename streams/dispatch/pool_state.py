@@ -50,7 +50,7 @@ class PoolState:
         self.timers = Timers()
         self.paces = Paces()
         self.playbooks: dict[str, tuple[str | None, int]] = {}
-        self.recent = Recent(self.touched)
+        self.recent = Recent(self.touched.recent)
         self.robots_by_n: dict[int, Robot] = {}
 
     def say(self, task: Task, kind: str, cause: str | None = None, **fields: object) -> Output:

@@ -39,7 +39,10 @@ fields; the first four know nothing of other pools' calls."""
 READ = (1, 2, 3, 4, VERSION)
 BLOCK = 512
 """Pages of one kind whose sides are in one block."""
-KINDS = ("task", "robot", "optout", "recent", "dialled", "campaign", "elsewhere", "tally")
+KINDS = (
+    "task", "robot", "optout", "recent", "dialled", "campaign", "elsewhere", "elsewhere_over",
+    "tally",
+)  # fmt: skip
 
 _TASK_FIELDS = tuple(f.name for f in fields(Task))
 _REQUIREMENT, _STATE, _TIMERS, _TAGS = map(
@@ -107,6 +110,7 @@ class Snapshots:
         pool.campaigns.people = {c: PeoplePace.of(row) for c, row in head.get("people", {}).items()}
         pool.eligibility.dials.next_n = head.get("next_dialled", 0)
         pool.eligibility.elsewhere.next_n = head.get("next_elsewhere", 0)
+        pool.eligibility.elsewhere.over.count = head.get("elsewhere_over", 0)
         pool.eligibility.tallies.next_n = head.get("next_tally", 0)
         pool.playbooks = {book: (v, at) for book, v, at in head["playbooks"]}
         for known, found in ((matching.up.edges, "edges"), (matching.up.workers, "workers")):
@@ -135,6 +139,9 @@ class Snapshots:
             elif kind == "elsewhere":
                 for n, row in items:
                     pool.eligibility.elsewhere.restore(n, OthersCall(*row))
+            elif kind == "elsewhere_over":
+                for n, value in items:
+                    pool.eligibility.elsewhere.over.restore(n, value)
             elif kind == "tally":
                 for n, (what, of, begin, counts) in items:
                     counted = dict(counts)
@@ -222,6 +229,7 @@ class Snapshots:
             "people": {c: p.row() for c, p in pool.campaigns.people.items() if p.has_learnt},
             "next_dialled": pool.eligibility.dials.next_n,
             "next_elsewhere": pool.eligibility.elsewhere.next_n,
+            "elsewhere_over": pool.eligibility.elsewhere.over.count,
             "next_tally": pool.eligibility.tallies.next_n,
             "playbooks": [[book, v, at] for book, (v, at) in pool.playbooks.items()],
             "capacity": matching.up.capacity,
@@ -241,6 +249,7 @@ class Snapshots:
             "robot": pool.next_robot,
             "optout": pool.optouts.next_n,
             "recent": min(pool.recent.count, pool.recent.SLOTS),
+            "elsewhere_over": min(pool.eligibility.elsewhere.over.count, pool.recent.SLOTS),
             "dialled": pool.eligibility.dials.next_n,
             "elsewhere": pool.eligibility.elsewhere.next_n,
             "tally": pool.eligibility.tallies.next_n,
@@ -285,7 +294,8 @@ class Snapshots:
                 [n, [t.what, t.name, t.begin_ms, sorted(t.counts.items())]]
                 for n in span if (t := tallies.row(n, pool.now)) is not None
             )  # fmt: skip
-        plain = pool.optouts.order if kind == "optout" else pool.recent.slots
+        ring = pool.recent if kind == "recent" else pool.eligibility.elsewhere.over
+        plain = pool.optouts.order if kind == "optout" else ring.slots
         return ([n, plain[n]] for n in span if n in plain)
 
     def _key(self, kind: str, page: int) -> str:

@@ -1,5 +1,7 @@
 """The smaller parts of a pool's state."""
 
+from collections.abc import Callable
+
 from schemas.donotcall import DoNotCall
 from streams.dispatch.inputs import Liveness
 
@@ -36,6 +38,10 @@ class Touched:
     def tally(self, n: int) -> None:
         """The tally of that order of arrival changed, came or went."""
         self.pages.add(("tally", n // PAGE))
+
+    def elsewhere_over(self, slot: int) -> None:
+        """A slot of the ring of other pools' finished calls changed."""
+        self.pages.add(("elsewhere_over", slot // PAGE))
 
     def campaign(self, n: int) -> None:
         """The campaign of that order of arrival came or changed."""
@@ -107,31 +113,32 @@ class OptOuts(DoNotCall):
 
 
 class Recent:
-    """A ring of recently finished tasks, so that a repeated request does not start again."""
+    """A ring of ids of what is over, so that a repeated record does not begin it again. `touch`
+    is told of each slot that changes."""
 
     SLOTS = 8_192
 
-    def __init__(self, touched: Touched) -> None:
+    def __init__(self, touch: Callable[[int], None]) -> None:
         self.count = 0
         self.slots: dict[int, str] = {}
         self._ids: set[str] = set()
-        self._touched = touched
+        self._touch = touch
 
-    def add(self, task_id: str) -> None:
+    def add(self, this: str) -> None:
         """Forgets the oldest when the ring is full."""
         slot = self.count % self.SLOTS
         self.count += 1
         self._ids.discard(self.slots.get(slot, ""))
-        self.restore(slot, task_id)
-        self._touched.recent(slot)
+        self.restore(slot, this)
+        self._touch(slot)
 
-    def restore(self, slot: int, task_id: str) -> None:
+    def restore(self, slot: int, this: str) -> None:
         """Loads a snapshot's entry."""
-        self.slots[slot] = task_id
-        self._ids.add(task_id)
+        self.slots[slot] = this
+        self._ids.add(this)
 
-    def __contains__(self, task_id: str) -> bool:
-        return task_id in self._ids
+    def __contains__(self, this: str) -> bool:
+        return this in self._ids
 
 
 class Up:

@@ -11,6 +11,7 @@ from ingest.call.numbers import NumbersInCalls
 from ringlog.campaigns.terms import terms_of
 from schemas import ids
 from schemas.events import CallEvent, DispatchInbox, TaskEvent
+from streams.dispatch.elsewhere import OthersCall
 from streams.dispatch.inputs import CallChanged, parse
 from streams.dispatch.pool import Pool
 from streams.dispatch.router import call_copies
@@ -140,6 +141,38 @@ def test_a_dial_that_is_told_twice_counts_once_for_its_caller_id(desk: Desk) -> 
     for step in (*steps, *steps):
         desk.give(step)
     assert len(desk.pool.eligibility.tallies.dials_of("+8610", desk.now)) == 2
+
+
+@pytest.mark.parametrize("restored", [False, True])
+def test_a_call_that_is_told_twice_as_a_whole_counts_once(desk: Desk, restored: bool) -> None:
+    """Of a router that died the second copies may come after the call's end."""
+    steps = (
+        theirs("x", "dialing", phone=PHONE, caller_id="+8610"),
+        theirs("x", "ended", campaign_id="spring", silent_ms=5_000, disposition="completed"),
+    )
+    for step in steps:
+        desk.give(step)
+    if restored:
+        rows = (saved := Snapshots(desk.pool)).pages()
+        loaded = Snapshots.load("main", rows | dict([saved.head(9)]))
+        assert not saved.differences(loaded)
+        desk.pool = loaded.pool
+    for step in steps:
+        desk.give(step)
+    known = desk.pool.eligibility
+    assert len(known.dials.of(LINE, desk.now)) == 1
+    assert len(known.tallies.dials_of("+8610", desk.now)) == 1
+    assert [a.answered for a in known.tallies.answers_of("spring", desk.now)] == [1]
+    assert not known.elsewhere.order, "its number is free"
+
+
+def test_only_so_many_finished_calls_of_others_are_remembered(desk: Desk) -> None:
+    others = desk.pool.eligibility.elsewhere
+    for n in range(others.over.SLOTS + 1):
+        others.began(OthersCall(f"x{n}", LINE, desk.now))
+        others.ended(f"x{n}")
+    assert len(others.over.slots) == others.over.SLOTS
+    assert "x0" not in others.over and "x1" in others.over
 
 
 @given(st.lists(st.integers(1, 5), max_size=20))
