@@ -111,7 +111,7 @@ class Terms(Protocol):
 
     @property
     def running(self) -> bool:
-        """Whether it calls now; tasks of a paused or ended campaign wait."""
+        """Whether it calls now; tasks of a paused campaign wait."""
 
     @property
     def concurrency(self) -> int | None:

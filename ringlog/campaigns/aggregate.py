@@ -15,6 +15,9 @@ from schemas.events import Campaign
 CampaignState = Literal["draft", "running", "paused", "ended"]
 Command = Literal["change", "start", "pause", "resume", "stop", "complete"]
 
+STOPPED = "campaign_stopped"
+"""Why the tasks of a campaign that has ended are cancelled."""
+
 _MOVES: dict[Command, tuple[frozenset[str], str, str]] = {
     "start": (frozenset({"draft"}), "running", "started"),
     "pause": (frozenset({"running"}), "paused", "paused"),

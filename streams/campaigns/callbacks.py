@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from itertools import islice
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from ringlog.campaigns.aggregate import STOPPED
 from ringlog.campaigns.callbacks import MAX_CHARACTERS, callback_of
 from ringlog.dispositions import NOT_DIALLED
 from ringlog.law.places import NoPlace, place_of
@@ -19,7 +20,7 @@ from schemas.events import CallEvent, TaskEvent, TaskRequested, Turn
 from schemas.events.dialogue import REPROMPT
 from schemas.events.tasks import TASK_OVER
 from streams.campaigns.checkpoint import Note
-from streams.campaigns.release import PRODUCER, STOPPED, ListRelease
+from streams.campaigns.release import PRODUCER, ListRelease
 
 TAG = "callback"
 """Label of these tasks, by which settings of a campaign can give them a weight of their own."""

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
-from ringlog.campaigns.aggregate import Campaigns
+from ringlog.campaigns.aggregate import STOPPED, Campaigns
 from ringlog.campaigns.settings import CampaignSettings
 from ringlog.campaigns.terms import settings_of
 from schemas import ids
@@ -20,9 +20,6 @@ from schemas.events.tasks import TASK_OVER
 from streams.campaigns.checkpoint import Changes, ContactRow
 
 PRODUCER = "campaigns"
-
-STOPPED = "campaign_stopped"
-"""Why the tasks of a campaign that has ended are cancelled."""
 
 ASKED, OVER, CANCELLED, DIAL = 1, 2, 4, 8
 """How far a contact's task is: bits of its stage; above them the number of its dials."""

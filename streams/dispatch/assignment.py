@@ -2,6 +2,7 @@
 
 import orjson
 
+from ringlog.campaigns.aggregate import STOPPED
 from ringlog.terms import Callee, Permission
 from schemas.events.customers import attributes_within
 from schemas.ids import call_id as id_of_call
@@ -69,8 +70,10 @@ class Assignment:
 
     def _stands(self, task: Task) -> bool:
         """In the order of the lines; a task whose number is on a call waits until that ends, and
-        a campaign's tasks while it may begin no call."""
+        a campaign's tasks while it may begin no call. Those of an ended one wait for nothing."""
         pool = self._pool
+        if pool.campaigns.has_ended(task.campaign_id):
+            return True
         if pool.eligibility.on_call(task, pool.now):
             task.state = State.LINE_BUSY
             pool.eligibility.wait(task)
@@ -97,6 +100,8 @@ class Assignment:
 
     def _judge(self, task: Task, robot: Robot, edge: str) -> Verdict:
         pool = self._pool
+        if pool.campaigns.has_ended(task.campaign_id):
+            return Verdict("cancelled", STOPPED)
         expires = pool.now + pool.policy.permit_ms
         for at in (pool.now, expires):  # the edge may dial until the permit expires
             verdict = not_now(self._permission(task, at), task.attempt == 1, at)

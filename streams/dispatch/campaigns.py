@@ -106,6 +106,11 @@ class PoolCampaigns:
         """Whether there is a record of that campaign."""
         return campaign_id in self._n_of
 
+    def has_ended(self, campaign_id: str | None) -> bool:
+        """Whether that campaign calls nobody any more; one that is not known has not ended."""
+        n = self._n_of.get(campaign_id or "")
+        return n is not None and self.order[n][0].state == "ended"
+
     def people_of(self, campaign_id: str) -> PeoplePace:
         """The calls of a campaign."""
         found = self.people.get(campaign_id)

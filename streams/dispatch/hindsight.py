@@ -7,7 +7,7 @@ from schemas.ids import call_id as id_of_call
 from streams.dispatch.decided import Decided, Verdict
 from streams.dispatch.task import Task
 
-OF_OPEN = ("assigned", "queued", "refused", "failed")
+OF_OPEN = ("assigned", "queued", "refused", "failed", "cancelled")
 """Decisions about a task without a call that follow from its own last event."""
 
 

@@ -285,7 +285,7 @@ class CampaignCalls(Check):
             self._forgotten(campaign_id, settings.ahead, context)
 
     def _left_open(self, campaign_id: str, since: LogRecord) -> None:
-        """Calls of the list and calls back; what others asked for is theirs to cancel."""
+        """Calls of the list and calls back; what others asked for ends when its turn comes."""
         for task_id, request in self._requests.items():
             task = self._tasks.get(task_id)
             if request.event["producer"] != PRODUCER:

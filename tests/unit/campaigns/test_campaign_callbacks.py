@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ringlog.campaigns.aggregate import CampaignChange, Who, created, decide
+from ringlog.campaigns.aggregate import STOPPED, CampaignChange, Who, created, decide
 from ringlog.campaigns.settings import CampaignSettings
 from schemas import ids
 from schemas.events import CallEvent, Campaign, TaskEvent, TaskRequested, Turn
 from streams.campaigns.callbacks import OTHERWISE_MS, SETTLE_MS, Callbacks
-from streams.campaigns.release import STOPPED, ListRelease
+from streams.campaigns.release import ListRelease
 from tests.unit.campaigns.test_campaign_release import contact
 
 

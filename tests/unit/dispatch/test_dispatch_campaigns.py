@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
+from ringlog.campaigns.aggregate import STOPPED
 from ringlog.campaigns.terms import terms_of
 from ringlog.law.dial import may_call
 from ringlog.law.facts import Facts, Refusal
@@ -14,6 +15,7 @@ from ringlog.law.site import SiteLaw
 from ringlog.terms import NO_COUNTS, Callee, CallSetup, Counts, Demand, Permission
 from schemas import ids
 from schemas.events import Campaign, CampaignConsent
+from streams.dispatch.assignment import PUT_OFF
 from streams.dispatch.eligibility import Dials
 from streams.dispatch.inputs import CampaignChanged, SettingsChanged, parse
 from streams.dispatch.policy import Policy
@@ -83,6 +85,26 @@ def test_a_paused_campaign_waits_and_others_go_on(desk: Desk) -> None:
     assert [e.task_id for e in desk.give(campaign("spring", "running"))] == ["t1"]
     desk.give(old)
     assert desk.give(request("t4"))[-1].kind == "assigned", "an older record changes nothing"
+
+
+def test_whoever_waits_for_a_campaign_that_ends_is_cancelled_with_the_reason(desk: Desk) -> None:
+    desk.give(campaign("spring", "running", {"concurrency": 1}))
+    for n in range(PUT_OFF + 2):
+        desk.give(request(f"t{n}"))
+    desk.give(request("later", not_before=desk.now + 60_000))
+    desk.give(request("other", campaign_id="autumn", not_before=desk.now + 60_000))
+    stopped = desk.give(campaign("spring", "ended"))
+    assert len(stopped) == PUT_OFF, "no record costs too much"
+    stopped += desk.wait(1_000)
+    assert [e.task_id for e in stopped] == [f"t{n + 1}" for n in range(PUT_OFF + 1)]
+    assert {(e.kind, e.reason) for e in stopped} == {("cancelled", STOPPED)}
+    assert [e.kind for e in desk.give(request("new"))] == ["queued", "cancelled"]
+    (retry,) = desk.give(call(ids.call_id("t0", 1), "ended", disposition="number_in_call"))
+    assert retry.kind == "retry_scheduled"
+    desk.wait(60_000)
+    assert desk.kinds("t0")[-2:] == ["queued", "cancelled"]
+    assert desk.kinds("later")[-1] == "cancelled" and desk.kinds("other")[-1] == "assigned"
+    assert len(desk.events("assigned")) == 2
 
 
 def test_of_two_records_of_one_version_the_first_counts(desk: Desk) -> None:
