@@ -10,11 +10,11 @@ import os
 import random
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from itertools import count
 
 import confluent_kafka
 import orjson
@@ -26,6 +26,7 @@ from bench.own_stack import own_stack
 from bench.timing import rate_between
 from ringlog.clock import now_ms
 from ringlog.kafka.codec import codec_of
+from ringlog.meanwhile import meanwhile
 from ringlog.settings import Settings, root
 from schemas.catalogue import CALL_PARTITIONS, topic
 from schemas.envelope import Event
@@ -80,25 +81,16 @@ class CallEnder:
         if self.producer.flush(120):
             raise RuntimeError("the broker did not take the records")
 
-    @contextmanager
-    def heartbeats(self) -> Iterator[None]:
+    def heartbeats(self) -> AbstractContextManager[None]:
         """An edge and a worker of robots that live meanwhile."""
-        over = threading.Event()
+        beats = count(1)
 
         def beat() -> None:
-            n = 0
-            while not over.wait(0.5):
-                n += 1
-                for shard in ("robots/0", "edge/e1"):
-                    self.write("robots.leases", _lease(shard, n))
+            n = next(beats)
+            for shard in ("robots/0", "edge/e1"):
+                self.write("robots.leases", _lease(shard, n))
 
-        thread = threading.Thread(target=beat, daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            over.set()
-            thread.join()
+        return meanwhile(beat, 0.5)
 
     def end_calls(self, decisions: int, process: psutil.Process) -> list[tuple[float, float, int]]:
         """Ends the call of every permit until so many were given; samples (s, CPU s, permits)."""

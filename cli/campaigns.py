@@ -1,11 +1,9 @@
 """`ringlog campaign`: create, load, rehearse, start, pause and stop a campaign."""
 
-import contextlib
 import getpass
 import json
 import re
-import threading
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -18,6 +16,7 @@ from cli.sql import ask_clickhouse
 from ringlog import yaml_source
 from ringlog.campaigns.tables import TableError, format_of, write_errors
 from ringlog.law.rules import own_rules, rule_book
+from ringlog.meanwhile import meanwhile
 from ringlog.settings import settings
 from ringlog.yaml_source import InvalidFile
 
@@ -270,32 +269,24 @@ PROGRESS_S = 2.0
 """How often the progress of an import is shown."""
 
 
-@contextlib.contextmanager
-def _shown_progress(campaign_id: str) -> Iterator[None]:
+def _shown_progress(campaign_id: str) -> AbstractContextManager[None]:
     """Shows on stderr how far the import is."""
-    over = threading.Event()
+    shown, waits = 0, False
 
     def show() -> None:
-        shown, waits = 0, False
-        while not over.wait(PROGRESS_S):
-            try:
-                told = ask("GET", _path(campaign_id, "import"))
-            except click.ClickException:
-                continue  # the import itself says what is wrong
-            if told["state"] == "waiting" and not waits:
-                waits = True
-                click.echo("waiting for another import to end", err=True)
-            elif told["state"] == "loading" and told["rows"] > shown:
-                shown = told["rows"]
-                click.echo(f"{shown:,} rows, {told['added']:,} added", err=True)
+        nonlocal shown, waits
+        try:
+            told = ask("GET", _path(campaign_id, "import"))
+        except click.ClickException:
+            return  # the import itself says what is wrong
+        if told["state"] == "waiting" and not waits:
+            waits = True
+            click.echo("waiting for another import to end", err=True)
+        elif told["state"] == "loading" and told["rows"] > shown:
+            shown = told["rows"]
+            click.echo(f"{shown:,} rows, {told['added']:,} added", err=True)
 
-    thread = threading.Thread(target=show, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
+    return meanwhile(show, PROGRESS_S)
 
 
 def _settings(file: Path) -> Any:

@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass, field
 from itertools import islice
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from ringlog.campaigns.aggregate import STOPPED
 from ringlog.campaigns.callbacks import MAX_CHARACTERS, callback_of
 from ringlog.dispositions import NOT_DIALLED
 from ringlog.law.places import NoPlace, place_of
@@ -20,7 +19,7 @@ from schemas.events import CallEvent, TaskEvent, TaskRequested, Turn
 from schemas.events.dialogue import REPROMPT
 from schemas.events.tasks import TASK_OVER
 from streams.campaigns.checkpoint import Note
-from streams.campaigns.release import PRODUCER, ListRelease
+from streams.campaigns.release import PRODUCER, ListRelease, stopped
 
 TAG = "callback"
 """Label of these tasks, by which settings of a campaign can give them a weight of their own."""
@@ -224,7 +223,7 @@ class Callbacks:
             if campaign is not None and campaign.state == "ended":
                 found = (t for t, kept in tasks.items() if not kept.cancelled)
                 out += [
-                    _cancel(task, tasks[task], campaign.event_id, now_ms)
+                    stopped(campaign, task, tasks[task].customer_id, now_ms, [TAG])
                     for task in islice(found, max(0, most - len(out)))
                 ]
         return out
@@ -273,23 +272,6 @@ def _request(task: str, call_id: str, call: ObservedCall, now_ms: int) -> TaskRe
         playbook=call.playbook,
         not_before=at,
         dials=call.dials,
-    )
-
-
-def _cancel(task: str, kept: KeptCallback, cause: str, now_ms: int) -> TaskRequested:
-    return TaskRequested(
-        event_id=ids.event_id(task, "cancel"),
-        kind="cancel",
-        occurred_at=now_ms,
-        producer=PRODUCER,
-        causation_id=cause,
-        tenant_id=kept.tenant_id,
-        task_id=task,
-        customer_id=kept.customer_id,
-        campaign_id=kept.campaign_id,
-        body_sha256="",
-        tags=[TAG],
-        reason=STOPPED,
     )
 
 

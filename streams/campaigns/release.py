@@ -195,19 +195,27 @@ class ListRelease:
         for task in sorted(found.open):
             if self._stage[task] & CANCELLED:
                 continue
-            yield TaskRequested(
-                event_id=ids.event_id(task, "cancel"),
-                kind="cancel",
-                occurred_at=now_ms,
-                producer=PRODUCER,
-                causation_id=campaign.event_id,
-                tenant_id=campaign.tenant_id,
-                task_id=task,
-                customer_id=found.open[task],
-                campaign_id=campaign.campaign_id,
-                body_sha256="",
-                reason=STOPPED,
-            )
+            yield stopped(campaign, task, found.open[task], now_ms)
+
+
+def stopped(
+    campaign: Campaign, task: str, customer_id: str | None, now_ms: int, tags: Iterable[str] = ()
+) -> TaskRequested:
+    """The cancellation of a task of a campaign that has ended, now in ms since 1970 UTC."""
+    return TaskRequested(
+        event_id=ids.event_id(task, "cancel"),
+        kind="cancel",
+        occurred_at=now_ms,
+        producer=PRODUCER,
+        causation_id=campaign.event_id,
+        tenant_id=campaign.tenant_id,
+        task_id=task,
+        customer_id=customer_id,
+        campaign_id=campaign.campaign_id,
+        body_sha256="",
+        tags=list(tags),
+        reason=STOPPED,
+    )
 
 
 def _request(
