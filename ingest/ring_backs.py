@@ -6,6 +6,7 @@ nobody knows. Of several campaigns that show one number it is the one that calle
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from heapq import heappop, heappush, heapreplace
 from typing import Final
 
 from schemas.events import CallEvent
@@ -15,6 +16,9 @@ KEPT: Final = 200_000
 
 OF_NUMBER: Final = 4
 """Calls to one number that are remembered."""
+
+_AT_ONCE: Final = 8
+"""Numbers that one record looks at, at most, to forget the oldest."""
 
 _TRIES_OF: Final = 10_000
 """Calls whose tries may still tell what number they showed."""
@@ -42,6 +46,8 @@ class RingBacks:
     def __init__(self, kept: int = KEPT) -> None:
         self._kept = kept
         self._calls: dict[str, list[LastCall]] = {}
+        self._oldest: list[tuple[int, str]] = []
+        """A heap with one entry for each number: when its newest call was, or one before that."""
         self._of_call: OrderedDict[str, LastCall] = OrderedDict()
 
     def evolve(self, event: CallEvent, phone_hash: str | None) -> None:
@@ -61,7 +67,10 @@ class RingBacks:
             event.occurred_at, event.caller_id, event.tenant_id, customer_id, event.campaign_id,
             event.pool, event.playbook, event.asr_profile, event.variant,
         )  # fmt: skip
-        calls = self._calls.setdefault(phone_hash, [])
+        calls = self._calls.get(phone_hash)
+        if calls is None:
+            calls = self._calls[phone_hash] = []
+            heappush(self._oldest, (call.at_ms, phone_hash))
         if any(known.at_ms == call.at_ms for known in calls):
             return  # read before: one number is never on two calls
         calls.append(call)
@@ -70,10 +79,21 @@ class RingBacks:
         self._of_call[call_id] = call
         if len(self._of_call) > _TRIES_OF:
             self._of_call.popitem(last=False)
-        if len(self._calls) > self._kept * 11 // 10:
-            newest = sorted(self._calls, key=lambda key: self._calls[key][-1].at_ms)
-            for old in newest[: -self._kept]:
-                del self._calls[old]
+        self._forget()
+
+    def _forget(self) -> None:
+        """Looks at a few numbers at a time, so that no record costs much: frames of running calls
+        wait for it."""
+        for _ in range(_AT_ONCE):
+            if len(self._calls) <= self._kept:
+                return
+            at_ms, oldest = self._oldest[0]
+            newest_ms = self._calls[oldest][-1].at_ms
+            if newest_ms > at_ms:
+                heapreplace(self._oldest, (newest_ms, oldest))
+            else:
+                heappop(self._oldest)
+                del self._calls[oldest]
 
     def of(self, phone_hash: str, called: str, campaign_id: str | None) -> LastCall | None:
         """The call that somebody answers who rings `called`, E.164: the last to them that showed

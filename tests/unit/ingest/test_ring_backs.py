@@ -1,5 +1,6 @@
 """Who calls us back: the campaign that called them last from the number that they ring."""
 
+import random
 from typing import Any, cast
 
 import pytest
@@ -84,6 +85,32 @@ def test_only_outbound_calls_count_and_few_are_kept() -> None:
     for n in range(100, 100 + 3 * OF_NUMBER):
         found.evolve(dialing(f"c{n}", n, caller_id=f"+8610{n}"), "hash-29")
     assert found.of("hash-29", "+8610100", None) is None
+
+
+def test_those_that_were_called_longest_ago_are_forgotten_first_whatever_came_first() -> None:
+    kept, last = 50, dict[str, int]()
+    found, rng = RingBacks(kept), random.Random(1)
+    for n in range(2_000):
+        hashed, at_ms = f"hash-{rng.randrange(80)}", rng.randrange(1_000_000)
+        known = hashed in last
+        found.evolve(dialing(f"c{n}", at_ms, caller_id=OURS), hashed)
+        last[hashed] = max(at_ms, last.get(hashed, 0))
+        if not known and len(last) > kept:
+            del last[min(last, key=lambda name: last[name])]
+    for n in range(80):
+        call = found.of(f"hash-{n}", OURS, None)
+        assert (call and call.at_ms) == last.get(f"hash-{n}")
+
+
+def test_forgetting_costs_little_at_a_time_and_numbers_stay_bounded() -> None:
+    """All numbers were called again since they came: none of the oldest entries is right."""
+    found = RingBacks(kept=1_000)
+    for n in range(2_000):
+        found.evolve(dialing(f"c{n}", n, caller_id=OURS), f"hash-{n % 1_000}")
+    for n in range(2_000, 4_000):
+        found.evolve(dialing(f"c{n}", n, caller_id=OURS), f"hash-{n}")
+    remembered = [n for n in range(4_000) if found.of(f"hash-{n}", OURS, None) is not None]
+    assert remembered == list(range(3_000, 4_000))
 
 
 def test_an_edge_folds_what_is_written_and_what_was_before_it_began() -> None:
