@@ -67,9 +67,15 @@ def _elsewhere(pool: PoolState, record: i.CallChanged) -> None:
         if over is None:
             return
         _count_answer(pool, call)
-        if call.disposition not in NOT_DIALLED:
-            eligibility.dials.add(over.line, over.dialled_at, pool.now)
-        pool.line_free(over.line)
+        others_call_over(pool, over, call.disposition not in NOT_DIALLED)
+
+
+def others_call_over(pool: PoolState, call: OthersCall, dialled: bool = True) -> None:
+    """A call of another pool holds its number no longer. Where its end never came, it counts as
+    dialled."""
+    if dialled:
+        pool.eligibility.dials.add(call.line, call.dialled_at, pool.now)
+    pool.line_free(call.line)
 
 
 def _count_caller(pool: PoolState, call: CallEvent) -> None:

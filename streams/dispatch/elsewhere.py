@@ -7,6 +7,9 @@ from streams.dispatch.state import Index, Recent, Touched
 LONGEST_MS = 2 * 3_600_000
 """No call runs longer: one whose end never came holds its number no longer then."""
 
+AT_ONCE = 4
+"""Calls that one step looks at, at most, for such ones."""
+
 
 @dataclass(frozen=True, slots=True)
 class OthersCall:
@@ -24,6 +27,8 @@ class Elsewhere:
     def __init__(self, touched: Touched) -> None:
         self.order: dict[int, OthersCall] = {}
         self.next_n = 0
+        self.oldest = 0
+        """No running call has a lower number."""
         self.over = Recent(touched.elsewhere_over)
         self._n_of: dict[str, int] = {}
         self._on_line = Index()
@@ -49,6 +54,19 @@ class Elsewhere:
         self.order[n] = call
         self._n_of[call.call_id] = n
         self._on_line.add(call.line, call.call_id)
+
+    def given_up(self, now_ms: int) -> list[OthersCall]:
+        """Calls whose end never came, a few at a time; they count as over from now on."""
+        out = []
+        for n in range(self.oldest, min(self.oldest + AT_ONCE, self.next_n)):
+            call = self.order.get(n)
+            if call is not None:
+                if call.dialled_at > now_ms - LONGEST_MS:
+                    break
+                self.ended(call.call_id)
+                out.append(call)
+            self.oldest = n + 1
+        return out
 
     def ended(self, call_id: str) -> OthersCall | None:
         """The call is over; None for one that is not known."""

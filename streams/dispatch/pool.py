@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from streams.dispatch import inputs as i
 from streams.dispatch import timers
 from streams.dispatch.assignment import Assignment
-from streams.dispatch.calls import call_changed, timer_fired
+from streams.dispatch.calls import call_changed, others_call_over, timer_fired
 from streams.dispatch.campaigns import TermsOf, state_only
 from streams.dispatch.decided import Decided
 from streams.dispatch.facts import Output
@@ -44,6 +44,8 @@ class Pool(PoolState):
         if timestamp_ms > self.now:
             self.assignment.catch_up()
             self.now = timestamp_ms
+        for call in self.eligibility.elsewhere.given_up(self.now):
+            others_call_over(self, call)
         out = self._work(record)
         self.assignment.assign(out)
         if (at := self.paces.to_wake(self.now)) is not None:

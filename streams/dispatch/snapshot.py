@@ -110,6 +110,7 @@ class Snapshots:
         pool.campaigns.people = {c: PeoplePace.of(row) for c, row in head.get("people", {}).items()}
         pool.eligibility.dials.next_n = head.get("next_dialled", 0)
         pool.eligibility.elsewhere.next_n = head.get("next_elsewhere", 0)
+        pool.eligibility.elsewhere.oldest = head.get("oldest_elsewhere", 0)
         pool.eligibility.elsewhere.over.count = head.get("elsewhere_over", 0)
         pool.eligibility.tallies.next_n = head.get("next_tally", 0)
         pool.playbooks = {book: (v, at) for book, v, at in head["playbooks"]}
@@ -229,6 +230,7 @@ class Snapshots:
             "people": {c: p.row() for c, p in pool.campaigns.people.items() if p.has_learnt},
             "next_dialled": pool.eligibility.dials.next_n,
             "next_elsewhere": pool.eligibility.elsewhere.next_n,
+            "oldest_elsewhere": pool.eligibility.elsewhere.oldest,
             "elsewhere_over": pool.eligibility.elsewhere.over.count,
             "next_tally": pool.eligibility.tallies.next_n,
             "playbooks": [[book, v, at] for book, (v, at) in pool.playbooks.items()],

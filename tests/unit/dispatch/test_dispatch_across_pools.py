@@ -76,6 +76,26 @@ def test_a_call_whose_end_never_comes_does_not_hold_its_number_for_ever(desk: De
     assert desk.events("assigned")
 
 
+@pytest.mark.parametrize("restored", [False, True])
+def test_who_waits_for_a_call_whose_end_never_comes_is_called_in_the_end(
+    desk: Desk, restored: bool
+) -> None:
+    began = desk.now
+    desk.give(theirs("x", "dialing", phone=PHONE))
+    desk.give(of_line("t1"))
+    if restored:
+        rows = (saved := Snapshots(desk.pool)).pages()
+        desk.pool = Snapshots.load("main", rows | dict([saved.head(9)])).pool
+    desk.now += 2 * HOUR
+    desk.give(of_line("t2"))
+    [permit] = desk.events("assigned")
+    assert (permit.task_id, permit.number_dials) == ("t1", [began]), "it may have rung"
+    others = desk.pool.eligibility.elsewhere
+    assert not others.order and others.oldest == others.next_n
+    desk.give(theirs("x", "ended", disposition="completed"))
+    assert desk.pool.eligibility.dials.of(LINE, desk.now) == (began,), "it counts once"
+
+
 def test_only_what_matters_to_all_pools_goes_to_all() -> None:
     dialing = call("c", "dialing", pool="main", phone=PHONE, profile="{}").call
     copies = [
